@@ -1,0 +1,83 @@
+"""The registry: every module beside this one is a category, every decorated function a distortion.
+
+A category module sets `PHRASE` (the words of an answer), `NR_MIN_LEVEL` (the lowest level that can be seen without
+a reference) and `FOLLOWED_BY` (category ids that may be applied after it).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+HELPERS = ("pixels", "registry")  # modules here that are not categories
+LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
+
+_registered: dict[str, Distortion] = {}
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """One function: `run(image, value, rng)`, where `value` comes from `levels`, a number or a tuple for each level."""
+
+    name: str
+    category: str
+    levels: tuple
+    blocks: bool
+    run: Callable[..., np.ndarray]
+
+    def value(self, level: float):
+        """The parameters at a level; between whole levels they are interpolated linearly."""
+        if float(level).is_integer():
+            return self.levels[int(level) - 1]
+        if isinstance(self.levels[0], tuple):
+            return tuple(float(np.interp(level, LEVELS, column)) for column in zip(*self.levels, strict=True))
+        return float(np.interp(level, LEVELS, self.levels))
+
+
+@dataclass(frozen=True)
+class Category:
+    """One of the 12 categories; `phrase` is its name in answers, `followed_by` the categories allowed after it."""
+
+    id: str
+    phrase: str
+    functions: tuple[str, ...]
+    nr_min_level: int
+    followed_by: tuple[str, ...]
+
+
+def distortion(levels: tuple, blocks: bool = False) -> Callable:
+    """Register the decorated function under its own name; `blocks` marks those that work on a grid."""
+
+    def register(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        name, category = function.__name__, function.__module__.rpartition(".")[2]
+        if name in _registered:
+            raise ValueError(f"distortion {name!r} is defined twice: in {_registered[name].category} and {category}")
+        if len(levels) != len(LEVELS):
+            raise ValueError(f"distortion {name!r} has {len(levels)} levels, expected {len(LEVELS)}")
+        _registered[name] = Distortion(name, category, tuple(levels), blocks, function)
+        return function
+
+    return register
+
+
+@functools.cache
+def load() -> tuple[dict[str, Category], dict[str, Distortion]]:
+    """Import every category module, once, and return all categories and distortions."""
+    package = importlib.import_module(__package__)
+    ids = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name not in HELPERS)
+    categories = {}
+    for id in ids:
+        module = importlib.import_module(f"{__package__}.{id}")
+        functions = tuple(d.name for d in _registered.values() if d.category == id)
+        if not functions:
+            raise ValueError(f"category {id!r} registers no distortion, expected at least one")
+        categories[id] = Category(id, module.PHRASE, functions, module.NR_MIN_LEVEL, tuple(module.FOLLOWED_BY))
+    for category in categories.values():
+        if unknown := set(category.followed_by) - set(ids):
+            raise ValueError(f"category {category.id!r} is followed by unknown {sorted(unknown)}, expected {ids}")
+    return categories, dict(sorted(_registered.items()))
