@@ -240,7 +240,9 @@ def load(path: Path | None = None, preset: str | None = None, overrides: tuple[s
 
     Raises ConfigError with one sentence naming the key, the file and what was expected.
     """
-    tree: dict[str, Any] = _read(path) if path else {}
+    tree = Config().tree()
+    if path:
+        _merge(tree, _read(path))
     where = str(path) if path else "the defaults"
     if preset:
         if preset not in presets():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +120,9 @@ def load(photograph: Photograph, source: Source, workspace: Workspace) -> np.nda
 def _root(source: Source, workspace: Workspace, origin: str) -> Path:
     if source.kind == "folder":
         return (workspace.root / Path(source.path or "").expanduser()).resolve()
-    import skimage
-    import sklearn
-
-    if origin in ("china.jpg", "flower.jpg"):
-        return Path(sklearn.__file__).parent / "datasets" / "images"
-    return Path(skimage.__file__).parent / "data"
+    package, inside = ("sklearn", "datasets/images") if origin in ("china.jpg", "flower.jpg") else ("skimage", "data")
+    spec = find_spec(package)  # where it lies; importing it would take seconds
+    return Path(spec.origin).parent / inside if spec and spec.origin else Path(package) / inside
 
 
 def _files(source: Source, workspace: Workspace) -> Iterator[tuple[str, Path]]:

@@ -1,0 +1,20 @@
+"""Inference: load a model and ask it about images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from iqaflow.infer.assessor import Assessor
+
+
+def load(uri: str | Path = "champion") -> Assessor:
+    """A model ready to `assess`, `compare` and `score`.
+
+    `uri` is a folder (`models`, `models/stage1`, or any that holds `stage1/` and `calibration.json`), `champion`, or an
+    MLflow `models:/name@alias`. Raises InputError or StageError in one sentence if there is none.
+    """
+    from iqaflow.infer.assessor import Assessor
+
+    return Assessor.load(uri)

@@ -1,0 +1,7 @@
+"""MLflow: the store of a checkout, runs that survive its loss, the model registry and the gate."""
+
+from __future__ import annotations
+
+from iqaflow.track.run import StageRun, cached_stage, current, parent_run, stage_run
+
+__all__ = ["StageRun", "cached_stage", "current", "parent_run", "stage_run"]

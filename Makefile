@@ -1,0 +1,53 @@
+# iqaflow. `make run` is the whole pipeline; every target sets up .venv first (once).
+#   make run                              photographs -> annotated data -> trained, calibrated, benchmarked model -> gate
+#   make run ARGS="--preset quick"        options for `iqaflow run`; ARGS="--set source.kind=folder --set source.path=photos"
+#   make run CUDA=1                       the CUDA build of torch (chosen by itself where an NVIDIA GPU answers)
+
+.PHONY: help setup run test lint up down doctor bench base lock ci clean
+.DEFAULT_GOAL := help
+STAMP := .venv/.installed
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help:        ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock pyproject.toml infra/setup.sh
+	@CUDA="$(CUDA)" infra/setup.sh
+	@touch $@
+
+setup: $(STAMP)   ## .venv from requirements.lock
+
+run: $(STAMP)     ## the pipeline, only what is out of date; ARGS="..." for options
+	@iqaflow run $(ARGS)
+
+test: $(STAMP)    ## the tests; ARGS="tests/unit -k name" for some
+	@python -m pytest $(ARGS)
+
+lint: $(STAMP)    ## style and safety rules
+	@ruff check .
+
+up: $(STAMP)      ## Prefect, MLflow and a worker on this machine's loopback
+	@iqaflow up $(ARGS)
+
+down: $(STAMP)    ## stop what `make up` started
+	@iqaflow down
+
+doctor: $(STAMP)  ## start every component for real and say what works
+	@iqaflow doctor
+
+bench: $(STAMP)   ## the measured tables of docs/benchmarks.md
+	@set -e; for script in benchmarks/*.py; do [ -e "$$script" ] || continue; echo "== $$script"; python "$$script"; done
+
+base: $(STAMP)    ## make models/base-tiny anew (about an hour on a CPU); SOURCE=folder of photographs
+	@iqaflow base $(if $(SOURCE),--set source.path=$(SOURCE)) $(ARGS)
+
+lock: $(STAMP)    ## requirements.lock from requirements.in
+	@UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" .boot/bin/uv pip compile requirements.in --python-version 3.11.7 --no-annotate --no-header --quiet -o .iqaflow.lock
+	@sed 's/^torch==\(.*\)+cpu$$/torch==\1/' .iqaflow.lock > requirements.lock && rm .iqaflow.lock
+
+ci:               ## what .ci/run runs
+	@.ci/run
+
+clean:            ## remove caches and unfinished work; data, models, reports and runs stay
+	rm -rf .iqaflow/scratch .iqaflow/worktrees .iqaflow/logs .pytest_cache .ruff_cache .hypothesis build
+	find src tests flows benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

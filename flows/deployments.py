@@ -1,0 +1,66 @@
+"""The scheduled retraining: a deployment on a process work pool, one at a time, in a worktree of its own.
+
+    iqaflow up        # creates the pool, starts a worker, registers this
+"""
+
+from __future__ import annotations
+
+import time
+
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.schedules import Cron
+
+from flows.living import claimed
+from flows.retrain import retrain
+from iqaflow.config import Config
+from iqaflow.ops import pipeline, worktree
+from iqaflow.workspace import Workspace
+
+NAME = "iqaflow"
+
+
+@flow(name="scheduled-retrain", flow_run_name="scheduled-retrain", log_prints=True)
+def scheduled_retrain(preset: str | None = None, overrides: list[str] | None = None, force: bool = False) -> dict[str, str]:
+    """Retrain at the checkout's last commit, away from people's files; the result is a branch `retrain/...`."""
+    with claimed(), worktree.fresh(Workspace.here(), print) as (place, moved):
+        with pipeline.session(place, preset, (*moved, *(overrides or ())), force) as todo:
+            if not todo:
+                return {"everything": "up to date"}
+            return retrain(root=str(place.root), force=force)
+
+
+def create_pool(config: Config) -> None:
+    """Make the process work pool if it is not there."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.create_work_pool(WorkPoolCreate(name=config.schedule.work_pool, type="process"))
+        except ObjectAlreadyExists:
+            return
+
+
+def register(config: Config, workspace: Workspace) -> None:
+    """Register the deployment, or bring it up to date; a run that is due while another works waits its turn."""
+    source = flow.from_source(source=str(workspace.root), entrypoint="flows/deployments.py:scheduled_retrain")
+    deployment = source.to_deployment(
+        name=NAME, work_pool_name=config.schedule.work_pool,
+        schedules=[Cron(config.schedule.cron, timezone=config.schedule.timezone)], tags=["iqaflow"],
+        description="Retrains on schedule, in a worktree of its own; promotes only what is better.",
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE))
+    deployment.apply()
+
+
+def wait_for_worker(config: Config, seconds: float) -> bool:
+    """Whether a worker of the pool reports within `seconds`."""
+    deadline = time.monotonic() + seconds
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            answer = client.request("POST", "/work_pools/{work_pool_name}/workers/filter", json={},
+                                    path_params={"work_pool_name": config.schedule.work_pool})
+            if any(worker["status"] == "ONLINE" for worker in answer.json()):
+                return True
+            time.sleep(0.5)
+    return False

@@ -1,0 +1,51 @@
+"""The whole retraining: five stages as subflows, then the gate, under one MLflow parent run.
+
+    iqaflow run            # holds the checkout's lease, starts Prefect if need be, then calls this
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.annotate import annotate
+from flows.benchmark import benchmark
+from flows.calibrate import calibrate
+from flows.living import claimed, close_dead_runs
+from flows.stage import publish
+from flows.train import train
+from flows.validate import validate
+from iqaflow import track
+from iqaflow.config import load
+from iqaflow.ops import services, stages
+from iqaflow.workspace import Workspace
+
+STAGES = (annotate, validate, train, calibrate, benchmark)
+
+
+@flow(name="retrain", flow_run_name="retrain")
+def retrain(root: str = ".", force: bool = False) -> dict[str, str]:
+    """Bring every stage up to date and let the gate judge the result; returns what happened, by stage."""
+    workspace = Workspace(Path(root).resolve())
+    config, summary = load(workspace.params), {}
+    close_dead_runs()
+    with claimed(), track.parent_run(config, workspace) as run:
+        create_link_artifact(services.run_page(workspace, run), link_text="MLflow run", key="mlflow-run")
+        for stage in STAGES:
+            summary[stage.name] = stage(root=str(workspace.root), force=force)
+            if summary[stage.name] == "up to date":
+                track.cached_stage(stage.name, config, workspace)
+        summary["gate"] = gate(str(workspace.root))
+    return summary
+
+
+@task(cache_policy=NO_CACHE, task_run_name="gate")
+def gate(root: str) -> str:
+    """Register the model; promote it if it is better. Not a DVC stage: it reads and writes the registry."""
+    workspace = Workspace(Path(root))
+    result = stages.run("gate", load(workspace.params), workspace)
+    publish(result, workspace)
+    return "promoted to champion" if result.details.get("promoted") else "not promoted"

@@ -1,0 +1,105 @@
+"""The synthetic branch: distorted views and everything that can be asked about them, as rows of the two tables.
+
+A unit is two consecutive images, and a deterministic function of (configuration, photographs, seed, unit number).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from iqaflow import __version__, tasks
+from iqaflow.annotate import quality, views
+from iqaflow.annotate.views import Annotated
+from iqaflow.config import Annotate
+from iqaflow.data.images import encode_png
+from iqaflow.data.sources import Photograph
+from iqaflow.data.tables import SPLITS, encode_mask
+from iqaflow.tasks.scene import Exchange
+
+FULL_REFERENCE = ("identify", "score", "describe")
+TEACHER = "synthetic"
+
+
+def units(images: int) -> int:
+    return (images + 1) // 2
+
+
+def make_unit(
+    unit: int, split: str, config: Annotate, seed: int, photographs: list[Photograph],
+    pixels: Callable[[Photograph], np.ndarray],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of `images` and of `conversations` of one unit. `pixels` gives a photograph's pixels."""
+    rng = np.random.default_rng([seed, SPLITS.index(split), unit])
+    count = getattr(config.images, split)
+    # neighbours share a photograph, so that a shard decodes few of them
+    photograph = photographs[unit * len(photographs) // units(count)]
+    made: list[Annotated] = []
+    shared = rng.random() < config.pairs
+    for number in range(2 * unit, min(2 * unit + 2, count)):
+        view = made[0].reference if made and shared else views.cut(pixels(photograph), config, rng)
+        made.append(views.distort(view, f"{split}-{number:06d}", config, rng))
+    images = [_image_row(one, photograph, split, seed) for one in made]
+    conversations = [row for one in made for row in _asked_alone(one, split, config, rng)]
+    if shared and len(made) == 2:
+        conversations += _compared(made, split, config, rng)
+    return images, conversations
+
+
+def _asked_alone(made: Annotated, split: str, config: Annotate, rng: np.random.Generator) -> list[dict[str, Any]]:
+    scene = made.scene
+    roles = [("image", scene.image_id)]
+    plain = [one for task in tasks.SINGLE for one in tasks.module(task).questions(scene, False, rng)]
+    rows = [_conversation_row(one, roles, "nr", split, number) for number, one in enumerate(plain)]
+    if rng.random() < config.reference:
+        both = [("reference", scene.image_id), *roles]
+        compared = [one for task in FULL_REFERENCE for one in tasks.module(task).questions(scene, True, rng)]
+        rows += [_conversation_row(one, both, "fr", split, number) for number, one in enumerate(compared)]
+    return rows
+
+
+def _compared(made: list[Annotated], split: str, config: Annotate, rng: np.random.Generator) -> list[dict[str, Any]]:
+    a, b = (made[index] for index in rng.permutation(2))
+    roles = [("A", a.scene.image_id), ("B", b.scene.image_id)]
+    mode = "fr" if rng.random() < config.reference else "nr"
+    if mode == "fr":
+        roles.insert(0, ("reference", a.scene.image_id))
+    elif not (a.scene.visible(False) and b.scene.visible(False)):
+        return []
+    exchanges = tasks.module("rate").questions(a.scene, b.scene, mode == "fr", rng)
+    return [_conversation_row(one, roles, mode, split, number, "-pair") for number, one in enumerate(exchanges)]
+
+
+def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int) -> dict[str, Any]:
+    scene = made.scene
+    return {
+        "image_id": scene.image_id, "source_id": photograph.source_id, "source_sha256": photograph.sha256,
+        "license": photograph.license, "split": split, "width": scene.width, "height": scene.height,
+        "image": encode_png(made.image), "reference": encode_png(made.reference),
+        "distortions": [
+            {"name": flaw.name, "category": flaw.category, "level": flaw.level, "severity": flaw.severity,
+             "order": flaw.order, "region_id": flaw.region} for flaw in scene.flaws
+        ],
+        "regions": [
+            {"region_id": area.region, "label": area.label, "box_xyxy": list(map(float, area.box)),
+             "mask_rle": encode_mask(area.mask), "area": float(area.mask.mean()), "score": area.score}
+            for area in scene.areas
+        ],
+        "score": scene.score, "score_source": quality.SOURCE, "phash": photograph.phash,
+        "pipeline_version": __version__, "seed": seed,
+    }
+
+
+def _conversation_row(one: Exchange, roles: list[tuple[str, str]], mode: str, split: str, number: int,
+                      suffix: str = "") -> dict[str, Any]:
+    return {
+        "conversation_id": f"{roles[-1][1]}{suffix}-{mode}-{number:02d}",
+        "image_ids": [{"role": role, "image_id": image_id} for role, image_id in roles],
+        "task": one.task, "style": one.style, "reference_mode": mode,
+        "turns": [{"role": "user", "text": one.question}, {"role": "assistant", "text": one.answer}],
+        "answer_spans": one.spans(), "targets": asdict(one.targets), "teacher": TEACHER, "teacher_confidence": 1.0,
+        "split": split,
+    }

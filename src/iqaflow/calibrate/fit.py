@@ -1,0 +1,308 @@
+"""Fit stage two on the calibration items: read-out, temperatures, points, segmenter and gate, all by mask IoU.
+
+A staged search, not a grid of everything: each read-out gets its temperatures with the map cut at its best share;
+the best read-out gets its point; each segmenter gets its options; the best one stays. Deterministic in (items, seed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from iqaflow.calibrate import segmenters
+from iqaflow.calibrate.confidence import fit_logistic
+from iqaflow.calibrate.gate import fit_whole
+from iqaflow.calibrate.ground import concentration
+from iqaflow.calibrate.masks import contains, iou, rectangle
+from iqaflow.calibrate.text_to_point import (
+    READ_OUTS,
+    Point,
+    Settings,
+    Spatial,
+    box_cells,
+    dense_map,
+    is_whole,
+    read_map,
+    read_points,
+    upsample,
+)
+from iqaflow.config import Config
+from iqaflow.tasks.grammar import cells_box
+
+STEPS = 64  # shares of the maximum at which a map is cut while read-outs are compared
+SMOOTHINGS, INSETS, WEIGHTS = (0.0, 0.8, 1.6), (0.0, 0.15, 0.25), (0.5, 0.25, 0.75)
+FLOORS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+NEGATIVES = (0, 3)
+MAX_LOCAL, MAX_SLOW = 400, 48  # items used for read-outs, and for each option of a slow segmenter
+
+
+@dataclass(frozen=True)
+class Item:
+    """One grounding question: uint8 RGB image (H, W, 3), true mask (H, W) bool, the model's logits, whether the flaw
+    is global, and the sub-task (`worst`, `best`, `worst_blur`, ...)."""
+
+    image: np.ndarray
+    true_mask: np.ndarray
+    spatial: Spatial
+    whole_truth: bool
+    kind: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.true_mask.shape
+
+
+Prediction = tuple[np.ndarray, Point | None]  # mask (H, W) and the point, if the method has one
+Method = Callable[[Item], Prediction]
+
+
+def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
+    """`text_to_point`, `segmenter`, `gate`, `region`, `ablation`, `segmenters`, `items` of the calibration record.
+
+    Without local items all stay at their defaults: there is nothing to fit them to.
+    """
+    gate = fit_whole(np.array([item.spatial.whole for item in items]), np.array([item.whole_truth for item in items]))
+    local = [item for item in items if not item.whole_truth and item.true_mask.any()]
+    counts = {"ground": len(items), "local": len(local), "global": sum(item.whole_truth for item in items)}
+    if not local:
+        return {"text_to_point": Settings().tree(), "segmenter": {"name": "map", "options": {}}, "gate": gate,
+                "region": fit_logistic([], []), "ablation": [], "segmenters": [], "items": counts}
+    rng = np.random.default_rng(seed)
+    used = _some(local, MAX_LOCAL, rng)
+    found = {name: fit_read_out(name, used, config.calibrate.temperatures) for name in READ_OUTS if name != "product"}
+    found["product"] = fit_product(found, used)
+    variants = {name: (fit_point(settings, used), cut) for name, (settings, cut, _) in found.items()}
+    best = max(READ_OUTS, key=lambda name: found[name][2])  # the earlier, simpler one if equal
+    settings, cut = variants[best]
+    chosen, options, settings, table = fit_segmenter(settings, cut, used, config, rng)
+    methods = _methods(variants, settings, chosen, options, gate["threshold"])
+    if chosen != "map":  # the published point deserves options of its own
+        methods |= {f"2x2 + {_short(chosen)}": fitted_method(variants["2x2"][0], chosen, _some(used, MAX_SLOW, rng))}
+    ablation, scores = [], {}
+    for name, method in methods.items():
+        scores[name] = [_score(method, item) for item in used]
+        ablation.append({"method": name, **summary(scores[name], config.benchmark.bootstrap, seed)})
+    final = f"{best} + {_short(chosen)}"
+    sure, hits = [], []
+    for item, (_, hit) in zip(used, scores[final], strict=True):
+        mask, _ = methods[final](item)
+        sure.append(concentration(read_map(item.spatial, settings), mask))
+        hits.append(bool(hit))
+    for family in ("HyD", "SiD"):
+        part = [score for item, score in zip(used, scores[final], strict=True) if _family(item.kind) == family]
+        if part:
+            ablation.append({"method": f"{final}, {family}", **summary(part, config.benchmark.bootstrap, seed)})
+    return {
+        "text_to_point": settings.tree(),
+        "segmenter": {"name": chosen, "options": options},
+        "gate": gate,
+        "region": fit_logistic(sure, hits),
+        "ablation": ablation,
+        "segmenters": table,
+        "items": counts | {"fitted": len(used)},
+    }
+
+
+def fit_read_out(name: str, items: Sequence[Item], taus: Sequence[float]) -> tuple[Settings, float, float]:
+    """The temperature and smoothing (2x2: anchors) of a read-out by mIoU; returns settings, best cut and its mIoU."""
+    key = {"2x2": "tau_words", "cells": "tau_cells", "soft_box": "tau_box"}[name]
+    other, values = ("inset", INSETS) if name == "2x2" else ("smoothing", SMOOTHINGS)
+    tried = [Settings(name, **{key: tau, other: value}) for value, tau in product(values, sorted(taus, key=_far))]
+    return _best(tried, items)
+
+
+def fit_product(found: dict[str, tuple[Settings, float, float]], items: Sequence[Item]) -> tuple[Settings, float, float]:
+    """The share of cells and soft box in their product, each as fitted alone."""
+    cells, box, words = (found[name][0] for name in ("cells", "soft_box", "2x2"))
+    base = Settings("product", words.tau_words, cells.tau_cells, box.tau_box, words.inset)
+    return _best([replace(base, weight=weight, smoothing=smoothing)
+                  for smoothing in sorted({cells.smoothing, box.smoothing}) for weight in WEIGHTS], items)
+
+
+def fit_point(settings: Settings, items: Sequence[Item]) -> Settings:
+    """The floor under the point's expectation, by hit rate."""
+    maps = [read_map(item.spatial, settings) for item in items]
+
+    def hit_rate(floor: float) -> float:
+        tried = replace(settings, floor=floor, points=1, negatives=0)
+        return float(np.mean([contains(item.true_mask, read_points(item.spatial, map_, item.size, tried)[0][0])
+                              for item, map_ in zip(items, maps, strict=True)]))
+
+    return replace(settings, floor=max(FLOORS, key=hit_rate))
+
+
+def fit_segmenter(settings: Settings, cut: float, items: Sequence[Item], config: Config,
+                  rng: np.random.Generator) -> tuple[str, dict[str, Any], Settings, list[dict[str, Any]]]:
+    """The segmenter, its options and its points by mIoU. A later name of `calibrate.segmenters` replaces an earlier one
+    only if it gains more than one standard error on the same items. Returns also the table of all."""
+    few = _some(items, MAX_SLOW, rng)
+    best: tuple[np.ndarray, str, dict[str, Any], Settings] | None = None
+    table = []
+    for name in config.calibrate.segmenters:
+        module, _ = segmenters.find(name)
+        sample = few if module.SLOW else items
+        tried = segmenters.candidates(name)
+        if name == "map":
+            tried = [{**options, "threshold": round(cut, 4)} for options in tried[:: len(tried) - 1]] + tried
+        prepared = [_prompt(item, settings) for item in sample]
+        options = max(tried, key=lambda options: _ious(name, sample, prepared, options).mean())
+        points = settings
+        if module.SLOW:  # those that look at the image also look at points
+            choices = [replace(settings, points=count, negatives=low)
+                       for low in NEGATIVES for count in sorted(config.calibrate.points)]
+            points = max(choices, key=lambda choice: _ious(name, sample, [_prompt(item, choice) for item in sample],
+                                                           options).mean())
+        values = _ious(name, items, [_prompt(item, points) for item in items], options)
+        table.append({"name": name, "options": options, "points": points.points, "negatives": points.negatives,
+                      "miou": float(values.mean()), "n": len(values)})
+        gain = values - best[0] if best else np.ones(1)
+        if best is None or gain.mean() > gain.std() / np.sqrt(len(gain)):
+            best = values, name, options, points
+    if best is None:
+        return "map", {"threshold": round(cut, 4), "components": "all"}, settings, table
+    return *best[1:], table
+
+
+def summary(scores: Sequence[tuple[float, bool | None]], resamples: int, seed: int) -> dict[str, Any]:
+    """`miou` and `hit_rate` as {value, ci95, n}; the hit rate is None for a method without a point."""
+    hits = [hit for _, hit in scores if hit is not None]
+    return {"miou": interval(np.array([value for value, _ in scores]), resamples, seed),
+            "hit_rate": interval(np.array(hits, dtype=np.float64), resamples, seed) if hits else None}
+
+
+def interval(values: np.ndarray, resamples: int, seed: int) -> dict[str, Any]:
+    """Mean with its 95 % percentile-bootstrap interval over items."""
+    picks = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
+    low, high = np.percentile(values[picks].mean(1), (2.5, 97.5))
+    return {"value": float(values.mean()), "ci95": [float(low), float(high)], "n": len(values)}
+
+
+def cut_curve(map_: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """IoU (STEPS,) of the map, cut at each k / STEPS of its maximum, with a true mask, in one pass."""
+    dense = upsample(map_, truth.shape)
+    level = np.minimum((dense * (STEPS / dense.max())).astype(np.int64), STEPS - 1).ravel()
+    inside = np.bincount(level, minlength=STEPS)[::-1].cumsum()[::-1]
+    right = np.bincount(level[truth.ravel()], minlength=STEPS)[::-1].cumsum()[::-1]
+    return right / np.maximum(inside + np.count_nonzero(truth) - right, 1)
+
+
+def _best(tried: Sequence[Settings], items: Sequence[Item]) -> tuple[Settings, float, float]:
+    truths = [_reduced(item.true_mask) for item in items]
+    best: tuple[Settings, float, float] | None = None
+    for settings in tried:
+        curve = np.mean([cut_curve(read_map(item.spatial, settings), truth)
+                         for item, truth in zip(items, truths, strict=True)], axis=0)
+        at = int(curve.argmax())
+        if best is None or curve[at] > best[2] + 1e-9:
+            best = settings, at / STEPS, float(curve[at])
+    assert best is not None
+    return best
+
+
+def _reduced(mask: np.ndarray, longest: int = 128) -> np.ndarray:
+    """A large mask thinned out to about `longest` pixels: enough to compare read-outs on a 20x20 grid."""
+    step = max(1, max(mask.shape) // longest)
+    thin = mask[step // 2 :: step, step // 2 :: step]
+    return thin if thin.any() else mask
+
+
+def _prompt(item: Item, settings: Settings) -> tuple[np.ndarray, list[Point], list[Point], Any]:
+    map_ = read_map(item.spatial, settings)
+    points, negatives = read_points(item.spatial, map_, item.size, settings)
+    cells = box_cells(item.spatial)
+    return dense_map(map_, item.size, settings.cut), points, negatives, cells_box(*cells, *item.size[::-1]) if cells else None
+
+
+def _ious(name: str, items: Sequence[Item], prompts: Sequence[Any], options: dict[str, Any]) -> np.ndarray:
+    return np.array([iou(segmenters.segment(name, item.image, *prompt, options), item.true_mask)
+                     for item, prompt in zip(items, prompts, strict=True)])
+
+
+def _methods(variants: dict[str, tuple[Settings, float]], settings: Settings, chosen: str, options: dict[str, Any],
+             threshold: float) -> dict[str, Method]:
+    """Every method of the ablation table by name, trivial ones first, everything together last."""
+
+    def gated(item: Item) -> Prediction:
+        return whole(item) if is_whole(item.spatial, threshold) else everything(item)
+
+    methods: dict[str, Method] = {"whole image": lambda item: (whole(item)[0], None), "centre": centre,
+                                  "argmax words": argmax_words, "argmax box": argmax_box}
+    for name, (variant, cut) in variants.items():
+        methods[f"{name} + map"] = with_segmenter(variant, "map", {"threshold": cut, "components": "all"})
+    everything = with_segmenter(settings, chosen, options)
+    methods[f"{settings.read_out} + {_short(chosen)}"] = everything
+    methods[f"{settings.read_out} + {_short(chosen)} + gate"] = gated
+    return methods
+
+
+def with_segmenter(settings: Settings, name: str, options: dict[str, Any]) -> Method:
+    """A read-out and a segmenter as one method."""
+
+    def method(item: Item) -> Prediction:
+        map_, points, negatives, box = _prompt(item, settings)
+        return segmenters.segment(name, item.image, map_, points, negatives, box, options), points[0]
+
+    return method
+
+
+def fitted_method(settings: Settings, name: str, sample: Sequence[Item]) -> Method:
+    """A read-out with a segmenter whose options are the best for it on `sample`."""
+    prompts = [_prompt(item, settings) for item in sample]
+    tried = segmenters.candidates(name)
+    return with_segmenter(settings, name, max(tried, key=lambda options: _ious(name, sample, prompts, options).mean()))
+
+
+def whole(item: Item) -> Prediction:
+    height, width = item.size
+    return np.ones(item.size, dtype=bool), (width / 2, height / 2)
+
+
+def centre(item: Item) -> Prediction:
+    """The middle box of half the sides."""
+    height, width = item.size
+    return rectangle(item.size, (width / 4, height / 4, 3 * width / 4, 3 * height / 4)), (width / 2, height / 2)
+
+
+def argmax_words(item: Item) -> Prediction:
+    """The quadrant that the likeliest two words name."""
+    height, width = item.size
+    rows, columns = len(item.spatial.vertical), len(item.spatial.horizontal)
+    row, column = int(np.argmax(item.spatial.vertical)), int(np.argmax(item.spatial.horizontal))
+    box = column * width / columns, row * height / rows, (column + 1) * width / columns, (row + 1) * height / rows
+    return rectangle(item.size, box), ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+
+
+def argmax_box(item: Item) -> Prediction:
+    """The likeliest box as it is written; the quadrant if the model writes none."""
+    cells = box_cells(item.spatial)
+    if cells is None:
+        return argmax_words(item)
+    box = cells_box(*cells, *item.size[::-1])
+    return rectangle(item.size, box), ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+
+
+def _score(method: Method, item: Item) -> tuple[float, bool | None]:
+    mask, point = method(item)
+    return iou(mask, item.true_mask), None if point is None else contains(item.true_mask, point)
+
+
+def _some(items: Sequence[Item], most: int, rng: np.random.Generator) -> list[Item]:
+    chosen = np.sort(rng.permutation(len(items))[:most])
+    return [items[at] for at in chosen]
+
+
+def _far(tau: float) -> float:
+    """Temperatures nearest 1 first: of equals the plainest is kept."""
+    return abs(float(np.log(tau)))
+
+
+def _short(name: str) -> str:
+    return name.partition(":")[0]
+
+
+def _family(kind: str) -> str:
+    return "HyD" if kind in ("worst", "best") else "SiD"

@@ -1,0 +1,81 @@
+"""From a model's spatial logits and an image to a place: gate, map, points, box, mask and confidence.
+
+The one function inference and benchmark call; everything it needs was fitted by `iqaflow calibrate`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from iqaflow.calibrate import segmenters
+from iqaflow.calibrate.text_to_point import (
+    Point,
+    Settings,
+    Spatial,
+    box_cells,
+    is_whole,
+    read_map,
+    read_points,
+    upsample,
+)
+from iqaflow.tasks.grammar import CELLS, cell, cells_box
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """A place in an image of (H, W). `mask` (H, W) bool; `points` and `negatives` (x, y) in pixels, the first of
+    `points` being *the* point; `cells` first and last of the box and `box_xyxy` its pixels; `map` (20, 20), maximum 1;
+    `confidence` the probability that the point is in the region meant."""
+
+    mask: np.ndarray
+    points: list[Point]
+    negatives: list[Point]
+    cells: tuple[int, int]
+    box_xyxy: tuple[float, float, float, float]
+    whole: bool
+    map: np.ndarray
+    confidence: float
+
+
+def ground(image: np.ndarray, spatial: Spatial, record: dict[str, Any]) -> Grounding:
+    """Ground one answer in a uint8 RGB image (H, W, 3) with a calibration record (`record.read` or `defaults`)."""
+    height, width = image.shape[:2]
+    settings, threshold = Settings.read(record["text_to_point"]), record["gate"]["threshold"]
+    if is_whole(spatial, threshold):
+        return Grounding(np.ones((height, width), dtype=bool), [(width / 2, height / 2)], [], (0, CELLS - 1),
+                         (0.0, 0.0, float(width), float(height)), True, np.ones((20, 20)),
+                         sigmoid(spatial.whole - threshold))
+    map_ = read_map(spatial, settings)
+    points, negatives = read_points(spatial, map_, (height, width), settings)
+    cells = box_cells(spatial)
+    box = cells_box(*cells, width, height) if cells else None
+    mask = segmenters.segment(record["segmenter"]["name"], image, upsample(map_, (height, width)), points, negatives,
+                              box, record["segmenter"]["options"])
+    if cells is None:
+        box = mask_box(mask)
+        cells = cell(box[0] / width, box[1] / height), cell((box[2] - 1) / width, (box[3] - 1) / height)
+    sure = sigmoid(record["region"]["slope"] * concentration(map_, mask) + record["region"]["offset"])
+    return Grounding(mask, points, negatives, cells, box, False, map_, sure)
+
+
+def concentration(map_: np.ndarray, mask: np.ndarray) -> float:
+    """Log-odds that a place drawn from the map lies in the mask: the raw confidence of a region."""
+    dense = upsample(map_, mask.shape).astype(np.float64)
+    share = float(dense[mask].sum() / dense.sum()) if dense.sum() > 0 else float(mask.mean())
+    share = min(max(share, 1e-3), 1 - 1e-3)
+    return float(np.log(share / (1 - share)))
+
+
+def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
+    """Tightest box (x0, y0, x1, y1) around a mask, right and bottom exclusive; the whole image if it is empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return 0.0, 0.0, float(mask.shape[1]), float(mask.shape[0])
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def sigmoid(value: float) -> float:
+    return float(1 / (1 + np.exp(-np.clip(value, -60, 60))))

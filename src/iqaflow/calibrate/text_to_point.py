@@ -1,0 +1,273 @@
+"""Text to point: the logits of an answer's position words, read as points, a map and a box. Trains nothing.
+
+Published form (IQA-Spider, section 3.3 of the paper; `point_2x2`): one softmax over top/bottom, one over left/right,
+one point. Beyond it: the distribution over the point's cell as a map, the distributions over the box's two corner
+cells as a soft box, and their product. `iqaflow calibrate` chooses among them.
+
+Maps are (20, 20) arrays over the grid of `tasks.grammar`, row 0 at the top. Sizes are (height, width) in pixels,
+points (x, y) in pixels of the image, origin top left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from iqaflow.tasks.grammar import CELLS, GRID
+
+READ_OUTS = ("2x2", "cells", "soft_box", "product")
+TINY = 1e-6
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Spatial:
+    """What a model's logits say about one place, read at the steps that emit the words of a `ground` answer.
+
+    `vertical` (n,) logits of the vertical words from top to bottom, `horizontal` (n,) from left to right (published:
+    n = 2); `whole` log-odds of `whole image` against a place; `cells` (400,) logits of the point's cell, `first` and
+    `last` (400,) of the box's corner cells, row by row, each None where the model does not give them.
+    """
+
+    vertical: np.ndarray
+    horizontal: np.ndarray
+    whole: float
+    cells: np.ndarray | None = None
+    first: np.ndarray | None = None
+    last: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a `Spatial` is read; fitted on the calibration split and stored in `models/calibration.json`."""
+
+    read_out: str = "product"
+    """One of `READ_OUTS`; one whose logits are missing falls back to what there is."""
+    tau_words: float = 1.0
+    """Temperature of the position words."""
+    tau_cells: float = 1.0
+    """Temperature of the point's cell."""
+    tau_box: float = 1.0
+    """Temperature of the box's corner cells."""
+    inset: float = 0.0
+    """The first and the last word's anchor, as a share of the side away from the edge (published: 0)."""
+    weight: float = 0.5
+    """Share of the cells in the product; the rest is the soft box's."""
+    smoothing: float = 0.0
+    """Gaussian smoothing of the map, in cells."""
+    cut: float = 0.5
+    """Share of the map's maximum at which it is cut best; segmenters see the map bent so that this becomes 1/2."""
+    floor: float = 0.0
+    """Cells below this share of the map's maximum do not pull at the point."""
+    points: int = 1
+    """Positive points at most."""
+    negatives: int = 0
+    """Negative points."""
+
+    def tree(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def read(cls, tree: dict[str, Any]) -> Settings:
+        """Settings from stored values; ValueError names what does not belong."""
+        known = {field.name for field in fields(cls)}
+        if unknown := set(tree) - known:
+            raise ValueError(f"unknown text-to-point settings {sorted(unknown)}, expected some of {sorted(known)}")
+        settings = cls(**tree)
+        if settings.read_out not in READ_OUTS:
+            raise ValueError(f"unknown read-out {settings.read_out!r}, expected one of {', '.join(READ_OUTS)}")
+        return settings
+
+
+def softmax(logits: np.ndarray, tau: float = 1.0) -> np.ndarray:
+    """Probabilities over a closed set: exp(logit / tau), normalised. -inf is probability 0; if no logit is finite,
+    all are equally likely."""
+    values = np.asarray(logits, dtype=np.float64) / tau
+    values = np.where(np.isnan(values), -np.inf, np.clip(values, -np.inf, 1e30))
+    top = values.max(initial=-np.inf)
+    if not np.isfinite(top):
+        return np.full(values.shape, 1.0 / max(values.size, 1))
+    powers = np.exp(values - top)
+    return powers / powers.sum()
+
+
+def expectation(logits: np.ndarray, tau: float = 1.0, inset: float = 0.0) -> float:
+    """Expected position in 0..1 of words spread evenly along an axis, the outer ones `inset` from its ends.
+
+    With two words and no inset this is the published sigmoid((logit_1 - logit_0) / tau).
+    """
+    chances = softmax(logits, tau)
+    return float(chances @ np.linspace(inset, 1.0 - inset, len(chances)))
+
+
+def point_2x2(spatial: Spatial, size: tuple[int, int], tau: float = 1.0, inset: float = 0.0) -> Point:
+    """The published point: x = W * sigmoid((right - left) / tau), y = H * sigmoid((bottom - top) / tau)."""
+    return _pixels(expectation(spatial.horizontal, tau, inset), expectation(spatial.vertical, tau, inset), size)
+
+
+def map_2x2(spatial: Spatial, tau: float = 1.0, inset: float = 0.0) -> np.ndarray:
+    """Map (20, 20) of the published point: nearness to it, so that a threshold is a disc around the point."""
+    u, v = expectation(spatial.horizontal, tau, inset), expectation(spatial.vertical, tau, inset)
+    return np.exp(-8.0 * ((_centres() - u)[None, :] ** 2 + (_centres() - v)[:, None] ** 2))
+
+
+def map_cells(spatial: Spatial, tau: float = 1.0) -> np.ndarray:
+    """Probability (20, 20), summing to 1, that the point's cell is each cell; flat if the model gives no cells."""
+    if spatial.cells is None:
+        return np.full((GRID, GRID), 1.0 / CELLS)
+    return softmax(spatial.cells, tau).reshape(GRID, GRID)
+
+
+def soft_box(spatial: Spatial, tau: float = 1.0) -> np.ndarray:
+    """Probability (20, 20) that each cell lies inside the box; 1 everywhere if the model gives no box.
+
+    A row is inside if the first cell's row is not below it and the last cell's row not above it, columns alike: the
+    product of four cumulative distributions (corners taken as independent).
+    """
+    if spatial.first is None or spatial.last is None:
+        return np.ones((GRID, GRID))
+    first = softmax(spatial.first, tau).reshape(GRID, GRID)
+    last = softmax(spatial.last, tau).reshape(GRID, GRID)
+    rows, columns = (np.cumsum(first.sum(1 - axis)) * np.cumsum(last.sum(1 - axis)[::-1])[::-1] for axis in (0, 1))
+    return rows[:, None] * columns[None, :]
+
+
+def combine(maps: list[np.ndarray], weights: list[float]) -> np.ndarray:
+    """Weighted geometric mean of maps, scaled to maximum 1: high only where all of them are."""
+    logs = sum(weight * np.log(scaled(map_) + TINY) for map_, weight in zip(maps, weights, strict=True))
+    return scaled(np.exp((logs - np.max(logs)) / max(sum(weights), TINY)))
+
+
+def smooth(map_: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian smoothing by `sigma` cells; the border is not darkened."""
+    if sigma <= 0:
+        return map_
+    kernels = []
+    for side in map_.shape:
+        steps = np.arange(side)
+        kernel = np.exp(-((steps[:, None] - steps[None, :]) ** 2) / (2 * sigma**2))
+        kernels.append(kernel / kernel.sum(1, keepdims=True))
+    return kernels[0] @ map_ @ kernels[1].T
+
+
+def scaled(map_: np.ndarray) -> np.ndarray:
+    """The map with maximum 1; a map of zeros becomes ones, for it prefers no place."""
+    top = float(np.max(map_))
+    return map_ / top if top > 0 else np.ones_like(map_, dtype=np.float64)
+
+
+def read_out(spatial: Spatial, settings: Settings) -> str:
+    """The chosen read-out, or the best one that the model's logits allow."""
+    cells, box = spatial.cells is not None, spatial.first is not None and spatial.last is not None
+    possible = {"2x2": True, "cells": cells, "soft_box": box, "product": cells and box}
+    if possible[settings.read_out]:
+        return settings.read_out
+    return "cells" if cells else "soft_box" if box else "2x2"
+
+
+def read_map(spatial: Spatial, settings: Settings) -> np.ndarray:
+    """The map (20, 20), maximum 1, of the read-out."""
+    chosen = read_out(spatial, settings)
+    if chosen == "2x2":
+        return scaled(map_2x2(spatial, settings.tau_words, settings.inset))
+    cell_map = scaled(smooth(map_cells(spatial, settings.tau_cells), settings.smoothing))
+    if chosen == "cells":
+        return cell_map
+    box_map = scaled(smooth(soft_box(spatial, settings.tau_box), settings.smoothing))
+    return box_map if chosen == "soft_box" else combine([cell_map, box_map], [settings.weight, 1 - settings.weight])
+
+
+def read_points(spatial: Spatial, map_: np.ndarray, size: tuple[int, int],
+                settings: Settings) -> tuple[list[Point], list[Point]]:
+    """Positive and negative points of the read-out whose map is `map_`; the first positive is *the* point."""
+    published = read_out(spatial, settings) == "2x2"
+    first = point_2x2(spatial, size, settings.tau_words, settings.inset) if published else None
+    return points(map_, size, settings.points, settings.negatives, first, settings.floor)
+
+
+def point_expectation(map_: np.ndarray, size: tuple[int, int], floor: float = 0.0) -> Point:
+    """The map's centre of mass in pixels, over the cells at or above `floor` times its maximum: 0 is the mean of
+    everything, 1 the peak."""
+    rows, columns = map_.shape
+    weights = np.where(map_ >= floor * np.max(map_), map_, 0.0)
+    total = float(weights.sum())
+    if total <= 0:
+        return _pixels(0.5, 0.5, size)
+    u = float(weights.sum(0) @ _centres(columns)) / total
+    v = float(weights.sum(1) @ _centres(rows)) / total
+    return _pixels(u, v, size)
+
+
+def points(map_: np.ndarray, size: tuple[int, int], count: int = 1, negatives: int = 0, first: Point | None = None,
+           floor: float = 0.0, apart: float = 0.15) -> tuple[list[Point], list[Point]]:
+    """Positive and negative points. The first positive is `first` or the centre of mass; more are the highest cells
+    left at least `apart` (share of the side) from those taken, while they reach half the maximum. Negatives are the
+    lowest cells, among equally low ones the farthest from all points taken, never within `apart` of a positive."""
+    map_ = scaled(map_)
+    rows, columns = map_.shape
+    vs, us = np.repeat(_centres(rows), columns), np.tile(_centres(columns), rows)
+    values = np.round(map_.ravel(), 2)  # cells that differ by less are equally low
+
+    def distances(taken: list[Point]) -> np.ndarray:
+        return np.min([np.hypot(us - x / size[1], vs - y / size[0]) for x, y in taken], axis=0)
+
+    positives = [first or point_expectation(map_, size, floor)]
+    while len(positives) < count:
+        left = np.where(distances(positives) >= apart, map_.ravel(), -1.0)
+        best = int(np.argmax(left))
+        if left[best] < 0.5:
+            break
+        positives.append(_pixels(us[best], vs[best], size))
+    lows: list[Point] = []
+    while len(lows) < negatives:
+        far = distances(positives + lows)
+        allowed = np.flatnonzero((far >= apart) & (values < 0.5))
+        if not len(allowed):
+            break
+        low = min(allowed, key=lambda cell: (values[cell], -round(float(far[cell]), 6), int(cell)))
+        lows.append(_pixels(us[low], vs[low], size))
+    return positives, lows
+
+
+def is_whole(spatial: Spatial, threshold: float = 0.0) -> bool:
+    """The gate: whether the answer is the whole image rather than a place."""
+    return bool(spatial.whole > threshold)
+
+
+def box_cells(spatial: Spatial) -> tuple[int, int] | None:
+    """The likeliest first and last cell, made a box whatever their order; None if the model gives no box."""
+    if spatial.first is None or spatial.last is None:
+        return None
+    rows, columns = zip(*(divmod(int(np.argmax(logits)), GRID) for logits in (spatial.first, spatial.last)), strict=True)
+    return min(rows) * GRID + min(columns), max(rows) * GRID + max(columns)
+
+
+def upsample(map_: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map on a grid as (H, W) float32, bilinear between cell centres, constant beyond the outer ones."""
+    rows, columns = (_interpolation(pixels, cells) for pixels, cells in zip(size, map_.shape, strict=True))
+    return rows @ map_.astype(np.float32) @ columns.T
+
+
+def dense_map(map_: np.ndarray, size: tuple[int, int], cut: float) -> np.ndarray:
+    """What segmenters see: the map as (H, W) float32 with maximum 1, bent by a power so that `cut` becomes 1/2. The
+    thresholds of a segmenter then mean the same whatever the read-out."""
+    cut = min(max(cut, 0.01), 0.99)
+    return scaled(upsample(map_, size)) ** np.float32(np.log(0.5) / np.log(cut))
+
+
+def _interpolation(pixels: int, cells: int) -> np.ndarray:
+    """Weights (pixels, cells) of a linear interpolation between cell centres."""
+    at = np.clip((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
+    return np.maximum(1 - np.abs(at[:, None] - np.arange(cells)[None, :]), 0).astype(np.float32)
+
+
+def _centres(cells: int = GRID) -> np.ndarray:
+    return (np.arange(cells) + 0.5) / cells
+
+
+def _pixels(u: float, v: float, size: tuple[int, int]) -> Point:
+    """Relative position in pixels, kept on the image."""
+    height, width = size
+    return min(max(float(u) * width, 0.0), width - 1e-3), min(max(float(v) * height, 0.0), height - 1e-3)

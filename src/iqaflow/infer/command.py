@@ -1,0 +1,152 @@
+"""The commands assess, compare, score and distort: files in, JSON, tables and pictures out.
+
+A bad image is one sentence on stderr and exit code 2 at the end; the other images of a batch are still done.
+"""
+
+from __future__ import annotations
+
+import csv as csv_module
+import io
+import json as json_module
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from iqaflow.data.images import SUFFIXES, ImageError, decode, encode_png
+from iqaflow.ops.errors import BAD_INPUT, InputError
+from iqaflow.ops.files import write_bytes, write_text
+
+BATCH = 16
+
+
+def assess_command(config: Any, workspace: Any, *, images: Sequence[Path], json: bool, jsonl: Path | None,
+                   overlay: Path | None, reference: Path | None, region: Any, mask: Path | None, point: Any,
+                   phrase: str | None, question: str | None, model: str) -> int:
+    """`iqaflow assess`: one assessment per image to stdout (a summary, or JSON), to JSON lines and to overlays."""
+    from iqaflow.infer import load
+    from iqaflow.ops.progress import progress
+
+    paths = list(_images(images))
+    if not paths:
+        raise InputError(f"No image found in {', '.join(map(str, images))}.")
+    pointed = _mask(mask)
+    assessor = load(model)
+    done, failed = [], 0
+    for path in progress(paths, len(paths), "assess") if len(paths) > 1 else paths:
+        try:
+            result = assessor.assess(path, reference, region, pointed, point, phrase, question)
+        except InputError as error:
+            print(str(error), file=sys.stderr)
+            failed += 1
+            continue
+        done.append(result)
+        if overlay:
+            from iqaflow.infer.overlay import draw
+
+            write_bytes(overlay / f"{path.stem}-{result['image']['sha256'][:8]}.png", encode_png(draw(decode(path), result)))
+        if not json and not jsonl:
+            print(_summary(result))
+    if jsonl:
+        write_text(jsonl, "".join(json_module.dumps(result) + "\n" for result in done))
+    elif json:
+        print(json_module.dumps(done[0] if len(paths) == 1 and done else done, indent=1))
+    return BAD_INPUT if failed else 0
+
+
+def compare_command(config: Any, workspace: Any, *, a: Path, b: Path, reference: Path | None, json: bool, model: str) -> int:
+    """`iqaflow compare`: which image is better and why."""
+    from iqaflow.infer import load
+
+    result = load(model).compare(a, b, reference)
+    if json:
+        print(json_module.dumps(result, indent=1))
+    else:
+        print(f"{result['better']} ({(a if result['better'] == 'Image A' else b)}), confidence {result['confidence']:.2f}\n"
+              f"{result['reason']}")
+    return 0
+
+
+def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None, model: str) -> int:
+    """`iqaflow score`: `path,score,level,confidence` of every image, in batches."""
+    from iqaflow.infer import load
+    from iqaflow.ops.progress import progress
+
+    paths = list(_images([folder]))
+    if not paths:
+        raise InputError(f"No image found in {folder}.")
+    assessor = load(model)
+    out = io.StringIO()
+    writer = csv_module.writer(out, lineterminator="\n")
+    writer.writerow(["path", "score", "level", "confidence"])
+    failed = 0
+    batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+    for batch in progress(batches, len(batches), "score"):
+        readable, pixels = [], []
+        for path in batch:
+            try:
+                pixels.append(decode(path))
+                readable.append(path)
+            except ImageError as error:
+                print(f"{path} cannot be used: {error}.", file=sys.stderr)
+                failed += 1
+        if readable:
+            for path, result in zip(readable, assessor.score(pixels), strict=True):
+                writer.writerow([path, result["value"], result["level"], result["confidence"]])
+    if csv:
+        write_text(csv, out.getvalue())
+    else:
+        print(out.getvalue(), end="")
+    return BAD_INPUT if failed else 0
+
+
+def distort_command(*, source: Path, target: Path, name: str, level: int, mask: Path | None, seed: int) -> int:
+    """`iqaflow distort`: one distortion, one image, PNG out."""
+    import numpy as np
+
+    from iqaflow import distortions
+
+    if name == "list":
+        print("\n".join(distortions.names()))
+        return 0
+    try:
+        pixels, rng = decode(source), np.random.default_rng(seed)
+        where = _mask(mask)
+        if where is None:
+            made = distortions.apply(pixels, name, level, rng)
+        else:
+            made = distortions.apply_in_mask(pixels, where, name, level, rng)
+    except (ImageError, ValueError) as error:
+        raise InputError(f"{str(error).rstrip('.')}.") from None
+    write_bytes(target, encode_png(made))
+    return 0
+
+
+def _images(given: Sequence[Path]) -> Iterator[Path]:
+    """The files as given, and every image file inside given folders."""
+    for path in given:
+        if path.is_dir():
+            yield from (file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix.lower() in SUFFIXES)
+        else:
+            yield path
+
+
+def _mask(path: Path | None) -> Any:
+    if path is None:
+        return None
+    try:
+        return decode(path).mean(2) > 127
+    except ImageError as error:
+        raise InputError(f"The mask cannot be used: {error}.") from None
+
+
+def _summary(result: dict[str, Any]) -> str:
+    found = ", ".join(f"{one['severity']} {one['phrase']} ({one['confidence']:.2f})" for one in result["distortions"]) or "clean"
+    lines = [f"{result['image']['path']}: {result['score']['level']} ({result['score']['value']:.2f}), {found}"]
+    for region in result["regions"]:
+        what = ", ".join(f"{one['severity']} {one['phrase']}" for one in region["distortions"]) or "nothing named"
+        box = ", ".join(f"{edge:.0f}" for edge in region["box_xyxy"])
+        lines.append(f"  {region['label']} [{box}]: {what}, {region['score']['level']} (confidence {region['confidence']:.2f})")
+    if "answer" in result:
+        lines.append(f"  {result['answer']['question']} {result['answer']['text']}")
+    return "\n".join(lines)

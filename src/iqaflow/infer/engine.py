@@ -1,0 +1,118 @@
+"""Reading answers from logits: images encoded once, every question a branch, closed-set answers scored exactly.
+
+A closed-set answer is the candidate with the highest probability under the model, so that every answer parses, and the
+softmax over the candidates is its confidence. Candidates of one token each cost one pass for all questions; longer ones
+are scored as branches of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+import numpy as np
+
+from iqaflow.calibrate.text_to_point import Spatial
+from iqaflow.infer.tree import Tree
+from iqaflow.tasks import grammar
+from iqaflow.train.packing import Pack, packer_for
+
+CELL_WORDS = tuple(str(cell) for cell in range(grammar.CELLS))
+LABEL_TOKENS = 8
+
+
+@dataclass
+class Prompt:
+    """A question to image set `item` of a session, and the answer ids so far."""
+
+    item: int
+    question: str
+    said: list[int] = field(default_factory=list)
+
+
+class Engine:
+    """A stage-one model ready to be asked. One instance serves one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        from iqaflow.model import base
+
+        self.model, self.processor = base.load(folder)
+        self.model.eval()
+        self.packer = packer_for(self.model, self.processor)
+
+    def session(self, images: Sequence[Sequence[np.ndarray]], roles: Sequence[Sequence[str]]) -> Session:
+        """Encode image sets (uint8 RGB (H, W, 3) each) once; ask them any number of questions."""
+        return Session(self, images, roles)
+
+    def ids(self, text: str) -> list[int]:
+        return self.packer.ids(text)
+
+
+class Session:
+    """Encoded images with their key-value prefix, and the questions asked of them, for all image sets at once."""
+
+    def __init__(self, engine: Engine, images: Sequence[Sequence[np.ndarray]], roles: Sequence[Sequence[str]]) -> None:
+        self.engine = engine
+        packs = [Pack(list(some), tuple(names), ()) for some, names in zip(images, roles, strict=True)]
+        self.roles = [pack.roles for pack in packs]
+        self.tree = Tree(engine.model, engine.packer.collate(packs))
+
+    def choose(self, prompts: Sequence[Prompt], candidates: Sequence[str], ended: bool = True) -> np.ndarray:
+        """Log-probabilities (len(prompts), len(candidates)) of each candidate continuing each prompt, normalised over
+        the candidates. `ended` counts the end marker too: `noise` is then not the start of `noise and blur`."""
+        ids = [self.engine.ids(candidate) for candidate in candidates]
+        if all(len(one) == 1 for one in ids):
+            logs = self.tree.last([(prompt.item, self._asked(prompt)) for prompt in prompts])
+            return _normalised(logs[:, [one[0] for one in ids]])
+        end = self.engine.ids(self.engine.processor.tokenizer.eos_token) if ended else []
+        pairs = [(prompt.item, self._asked(prompt), [*one, *end]) for prompt in prompts for one in ids]
+        return _normalised(self.tree.score(pairs).reshape(len(prompts), len(candidates)))
+
+    def spatial(self, prompts: Sequence[Prompt]) -> list[tuple[Spatial, str]]:
+        """Spatial logits of grounding questions, each read at the step that emits its word (IQA-Spider, section 3.4), and
+        the region's name. The answer follows the grammar; only its open choices are the model's."""
+        first = self.choose(prompts, [grammar.WHOLE, *grammar.VERTICAL], ended=False)
+        vertical = first[:, 1:]
+        whole = first[:, 0] - np.logaddexp(vertical[:, 0], vertical[:, 1])
+        self._say(prompts, [grammar.VERTICAL[index] for index in vertical.argmax(1)])
+        horizontal = self.choose(prompts, [f" {word}" for word in grammar.HORIZONTAL], ended=False)
+        self._say(prompts, [f" {grammar.HORIZONTAL[index]}: [" for index in horizontal.argmax(1)])
+        names = self._names(prompts)
+        self._say(prompts, ["](<"] * len(prompts))
+        cells = self.choose(prompts, CELL_WORDS, ended=False)
+        self._say(prompts, [f"{cell}>) [{name}](<" for cell, name in zip(cells.argmax(1), names, strict=True)])
+        box_first = self.choose(prompts, CELL_WORDS, ended=False)
+        self._say(prompts, [f"{cell}, " for cell in box_first.argmax(1)])
+        box_last = self.choose(prompts, CELL_WORDS, ended=False)
+        return [(Spatial(vertical[row], horizontal[row], float(whole[row]), cells[row], box_first[row], box_last[row]), name)
+                for row, name in enumerate(names)]
+
+    def write(self, prompts: Sequence[Prompt], max_tokens: int = 96) -> list[tuple[str, float]]:
+        """Free greedy answers, with the mean probability of their tokens."""
+        eos = self.engine.processor.tokenizer.eos_token_id
+        written = self.tree.grow([(prompt.item, self._asked(prompt)) for prompt in prompts], max_tokens, lambda t: t == eos)
+        decode = self.engine.processor.tokenizer.decode
+        return [(decode(ids), float(np.mean(sure)) if sure else 0.0) for ids, sure in written]
+
+    def _names(self, prompts: Sequence[Prompt]) -> list[str]:
+        """The region's name, written freely up to its closing bracket."""
+        decode = self.engine.processor.tokenizer.decode
+
+        def ends(token: int) -> bool:
+            return not decode([token]).replace(" ", "").isalpha()
+
+        written = self.tree.grow([(prompt.item, self._asked(prompt)) for prompt in prompts], LABEL_TOKENS, ends)
+        names = [decode(ids).strip() or "region" for ids, _ in written]
+        self._say(prompts, names)
+        return names
+
+    def _say(self, prompts: Sequence[Prompt], words: Sequence[str]) -> None:
+        for prompt, word in zip(prompts, words, strict=True):
+            prompt.said += self.engine.ids(word)
+
+    def _asked(self, prompt: Prompt) -> list[int]:
+        return [*self.engine.packer.branch(self.roles[prompt.item], prompt.question).prompt, *prompt.said]
+
+
+def _normalised(logs: np.ndarray) -> np.ndarray:
+    return logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)

@@ -1,0 +1,161 @@
+"""Ask a model the conversations of a data set and read its answers: closed sets, places, free text.
+
+Calibration and benchmark read the same way, so that what was calibrated is what is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from iqaflow import distortions
+from iqaflow.calibrate.text_to_point import Spatial
+from iqaflow.config import Config
+from iqaflow.data.images import decode
+from iqaflow.infer.engine import Engine, Prompt
+from iqaflow.tasks import grammar
+from iqaflow.tasks import score as rating
+
+Row = dict[str, Any]
+SETS_AT_ONCE = 12
+WORDS = {"refer": 24, "refer_detailed": 64, "vqa": 12, "describe": 112, "describe_local": 80}  # most tokens of an answer
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One answer. Closed set: `candidates` with `log_probs`; a place: `spatial`; else free `text` with `sure`, the mean
+    probability of its tokens. `label` is the region's name the model gave."""
+
+    item_id: str
+    task: str
+    conversation: Row | None
+    candidates: tuple[str, ...] = ()
+    log_probs: np.ndarray | None = None
+    spatial: Spatial | None = None
+    label: str = ""
+    text: str = ""
+    sure: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """The task whose calibration applies: naming two distortions has its own."""
+        return "identify_two" if self.task == "identify" and grammar.CLEAN not in self.candidates else self.task
+
+
+def identify_candidates(count: int) -> tuple[str, ...]:
+    """Closed set of an identification whose count is told: one of 12 or none (last); for two the 132 ordered pairs."""
+    names = sorted(distortions.categories())
+    if count == 2:
+        return tuple(grammar.identification([a, b]) for a in names for b in names if a != b)
+    return (*sorted(distortions.phrase(name) for name in names), grammar.CLEAN)
+
+
+def closed_set(row: Row) -> tuple[str, ...] | None:
+    """The candidates of a conversation's question, or None where the answer is free."""
+    if row["style"] != "brief":
+        return None
+    if row["task"] == "identify":
+        return identify_candidates(len(row["targets"]["categories"]))
+    if row["task"] == "rate":
+        return "Image A", "Image B"
+    if row["task"] == "score":
+        return grammar.RATINGS
+    if row["task"] == "vqa" and row["targets"]["kind"].startswith("yesno"):
+        return "Yes", "No"
+    return None
+
+
+def read(engine: Engine, images: Sequence[Row], conversations: Sequence[Row], scores: bool = True) -> Iterator[Reading]:
+    """Answers to all conversations about the given images, and, with `scores`, each image's rating under its own id.
+
+    Image rows need `image_id`, `image`, `reference`; the order of the readings is by image set and fixed.
+    """
+    from iqaflow.ops.progress import progress
+
+    by_id = {row["image_id"]: row for row in images}
+    groups: dict[tuple[tuple[str, str], ...], list[Row | None]] = {}
+    if scores:
+        groups = {(("image", image_id),): [None] for image_id in sorted(by_id)}
+    for row in conversations:
+        groups.setdefault(tuple((entry["role"], entry["image_id"]) for entry in row["image_ids"]), []).append(row)
+    # sets of one shape together: their prompts are padded to each other
+    keys = sorted(groups, key=lambda key: (len(key), key))
+    batches = [keys[start : start + SETS_AT_ONCE] for start in range(0, len(keys), SETS_AT_ONCE)]
+    for batch in progress(batches, len(batches), "asking the model"):
+        pixels = [[decode(by_id[name]["reference" if role == "reference" else "image"]) for role, name in key]
+                  for key in batch]
+        session = engine.session(pixels, [[role for role, _ in key] for key in batch])
+        asked = [(item, row) for item, key in enumerate(batch) for row in groups[key]]
+        yield from _answers(session, asked, batch)
+
+
+def _answers(session: Any, asked: list[tuple[int, Row | None]], keys: list[Any]) -> Iterator[Reading]:
+    sets: dict[tuple[str, ...], list[tuple[int, Row | None]]] = {}
+    for item, row in asked:
+        sets.setdefault(closed_set(row) or () if row else grammar.RATINGS, []).append((item, row))
+    for candidates, members in sorted(sets.items(), key=lambda pair: pair[0]):
+        if not candidates:
+            yield from _open_answers(session, members)
+            continue
+        logs = session.choose([Prompt(item, _question(row) if row else rating.asked()) for item, row in members], candidates)
+        for (item, row), log_probs in zip(members, logs, strict=True):
+            item_id, task = (row["conversation_id"], row["task"]) if row else (keys[item][0][1], "score")
+            yield Reading(item_id, task, row, candidates, log_probs)
+
+
+def _open_answers(session: Any, members: list[tuple[int, Row]]) -> Iterator[Reading]:
+    places = [(item, row) for item, row in members if row["task"] == "ground"]
+    if places:
+        found = session.spatial([Prompt(item, _question(row)) for item, row in places])
+        for (_, row), (spatial, label) in zip(places, found, strict=True):
+            yield Reading(row["conversation_id"], "ground", row, spatial=spatial, label=label)
+    lengths: dict[int, list[tuple[int, Row]]] = {}
+    for item, row in members:
+        if row["task"] != "ground":
+            detailed = f"{row['task']}_{row['style']}"
+            lengths.setdefault(WORDS.get(detailed, WORDS.get(row["task"], 96)), []).append((item, row))
+    for most, some in sorted(lengths.items()):
+        for (_, row), (text, sure) in zip(some, session.write([Prompt(item, _question(row)) for item, row in some], most),
+                                          strict=True):
+            yield Reading(row["conversation_id"], row["task"], row, text=text, sure=sure)
+
+
+def _question(row: Row) -> str:
+    return row["turns"][0]["text"]
+
+
+def read_calibration(folder: Path, images: Sequence[Row], conversations: Sequence[Row], config: Config) -> Any:
+    """What stage two is fitted to: grounding items and, per task, (log_probs, index of the true candidate)."""
+    from iqaflow.bench import items as bench_items
+    from iqaflow.calibrate.fit import Item
+    from iqaflow.data.tables import decode_mask
+
+    chosen = bench_items.select(images, config.calibrate.max_items)
+    by_id = {row["image_id"]: row for row in chosen}
+    wanted = [
+        row for row in bench_items.truth(chosen, conversations, config)[1]
+        if row["task"] == "ground" or closed_set(row)
+    ]
+    grounds: list[Item] = []
+    answers: dict[str, list[tuple[np.ndarray, int]]] = {}
+    for reading in read(Engine(folder), chosen, wanted):
+        if reading.spatial is not None:
+            row = by_id[reading.conversation["image_ids"][-1]["image_id"]]
+            regions = {region["region_id"]: region for region in row["regions"]}
+            targets = reading.conversation["targets"]
+            whole = not len(targets["region_ids"])
+            shape = row["height"], row["width"]
+            mask = np.ones(shape, bool) if whole else decode_mask(regions[targets["region_ids"][0]]["mask_rle"])
+            grounds.append(Item(decode(row["image"]), mask, reading.spatial, whole, targets["kind"]))
+        elif reading.log_probs is not None:
+            if reading.conversation is None:
+                truth = rating.word(by_id[reading.item_id]["score"])
+            else:
+                truth = reading.conversation["turns"][-1]["text"]
+            if truth in reading.candidates:
+                answers.setdefault(reading.kind, []).append((reading.log_probs, reading.candidates.index(truth)))
+    return grounds, answers

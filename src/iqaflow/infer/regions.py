@@ -1,0 +1,84 @@
+"""A region given by a person, as box, mask, point or phrase, in the words and cells the model understands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from iqaflow.data.regions import bounds, colour
+from iqaflow.ops.errors import InputError
+from iqaflow.tasks import grammar
+
+POINT_SEGMENTS = 12  # a point stands for the superpixel under it
+POINT_SIDE = 256
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A region to ask about: `box` in pixels, `mask` (H, W) bool, `points` (x, y), `cells` of the box; `confidence` that it is
+    the region meant (None if a person gave it)."""
+
+    label: str
+    box: tuple[float, float, float, float]
+    mask: np.ndarray
+    points: list[tuple[float, float]]
+    cells: tuple[int, int]
+    confidence: float | None = None
+
+    def named(self, width: int, height: int) -> str:
+        """As the questions name regions: `[dark green region](<63, 190>) at the top left`."""
+        vertical, horizontal = grammar.position(self.box, width, height)
+        return f"{grammar.Place(self.label, *self.cells)} at the {vertical} {horizontal}"
+
+
+def asked_region(pixels: np.ndarray, region: Sequence[float] | None, mask: np.ndarray | None,
+                 point: Sequence[float] | None, phrase: str | None) -> Asked | None:
+    """The one region a caller named, or None. A phrase alone stands for the whole image's part of that name: the box is the
+    image. Raises InputError for a region outside the image, an empty mask, or two regions at once."""
+    given = [name for name, value in (("region", region), ("mask", mask), ("point", point)) if value is not None]
+    if len(given) > 1:
+        raise InputError(f"Give one of --{' and --'.join(given)}, not both.")
+    height, width = pixels.shape[:2]
+    if mask is not None:
+        if mask.shape != (height, width):
+            raise InputError(f"The mask is {mask.shape[1]}x{mask.shape[0]}, the image {width}x{height}: give one of equal size.")
+        if not mask.any():
+            raise InputError("The mask selects nothing: mark the region white.")
+        return _made(pixels, mask.astype(bool), phrase)
+    if point is not None:
+        x, y = point
+        if not (0 <= x < width and 0 <= y < height):
+            raise InputError(f"The point {x:g},{y:g} lies outside the image of {width}x{height}.")
+        return _made(pixels, _around(pixels, int(x), int(y)), phrase, (float(x), float(y)))
+    if region is not None:
+        x0, y0, x1, y1 = region
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            raise InputError(f"The region {x0:g},{y0:g},{x1:g},{y1:g} is not x0,y0,x1,y1 inside the image of {width}x{height}.")
+        box = np.zeros((height, width), bool)
+        box[int(y0) : max(int(np.ceil(y1)), int(y0) + 1), int(x0) : max(int(np.ceil(x1)), int(x0) + 1)] = True
+        return _made(pixels, box, phrase)
+    if phrase:
+        return _made(pixels, np.ones((height, width), bool), phrase)
+    return None
+
+
+def _made(pixels: np.ndarray, mask: np.ndarray, phrase: str | None, point: tuple[float, float] | None = None) -> Asked:
+    height, width = mask.shape
+    box = bounds(mask)
+    centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    label = (phrase or "").replace("[", "").replace("]", "").strip()[:80] or f"{colour(pixels[mask])} region"
+    return Asked(label, tuple(map(float, box)), mask, [point or centre], grammar.box_cells(box, width, height))
+
+
+def _around(pixels: np.ndarray, x: int, y: int) -> np.ndarray:
+    import cv2
+    from skimage.segmentation import slic
+
+    height, width = pixels.shape[:2]
+    scale = min(1.0, POINT_SIDE / max(height, width))
+    small = cv2.resize(pixels, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
+    labels = slic(small, n_segments=POINT_SEGMENTS, compactness=12, sigma=1, start_label=0, channel_axis=-1)
+    labels = cv2.resize(labels.astype(np.int32), (width, height), interpolation=cv2.INTER_NEAREST)
+    return labels == labels[y, x]

@@ -1,0 +1,113 @@
+"""Tree decoding: images and their prefix are computed once, every question and candidate is a branch on the cached keys.
+
+Exactly what each branch would give alone, for the price of its own tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+Asked = tuple[int, Sequence[int]]  # row of the tree, token ids of the branch so far
+
+
+class Tree:
+    """The cached prefixes of B image sets. Rows are padded; `segments` is 0 in a prefix, -1 in padding."""
+
+    def __init__(self, model: Any, batch: dict[str, Any]) -> None:
+        from transformers import DynamicCache
+
+        self.model, self.device = model, next(model.parameters()).device
+        self.cache = DynamicCache(config=model.config.get_text_config())
+        self.segments = batch["segments"].to(self.device)
+        self.start = batch["next_position"]
+        vision = {name: batch[name].to(self.device) for name in ("pixel_values", "image_grid_thw")}
+        vision["pixel_values"] = vision["pixel_values"].to(model.dtype)
+        with torch.inference_mode():
+            model.model(
+                input_ids=batch["input_ids"].to(self.device), position_ids=batch["position_ids"].to(self.device),
+                attention_mask=batch["attention_mask"].to(self.device, model.dtype),
+                past_key_values=self.cache, use_cache=True, **vision,
+            )
+
+    def last(self, asked: Sequence[Asked]) -> np.ndarray:
+        """Log-probabilities (len(asked), vocabulary) of the token after each branch."""
+        hidden, at, _ = self._feed(asked)
+        self._forget()
+        return self._log_probs(hidden[at[:, 0], at[:, 1]])
+
+    def score(self, pairs: Sequence[tuple[int, Sequence[int], Sequence[int]]]) -> np.ndarray:
+        """Summed log-probability (len(pairs),) of an answer's tokens after a prompt, for (row, prompt, answer)."""
+        hidden, at, _ = self._feed([(row, [*prompt, *answer[:-1]]) for row, prompt, answer in pairs])
+        self._forget()
+        lengths = [len(answer) for _, _, answer in pairs]
+        rows = torch.cat([at[n, 0].expand(length) for n, length in enumerate(lengths)])
+        columns = torch.cat([torch.arange(int(at[n, 1]) - length + 1, int(at[n, 1]) + 1) for n, length in enumerate(lengths)])
+        labels = torch.tensor([token for _, _, answer in pairs for token in answer])
+        logs = self._log_probs(hidden[rows, columns])[np.arange(len(labels)), labels.numpy()]
+        return np.add.reduceat(logs, np.cumsum([0, *lengths[:-1]]))
+
+    def grow(self, asked: Sequence[Asked], max_tokens: int, ends: Callable[[int], bool]) -> list[tuple[list[int], list[float]]]:
+        """Greedy continuation of every branch until `ends(token)` (which is left out), with each token's probability."""
+        out: list[tuple[list[int], list[float]]] = [([], []) for _ in asked]
+        hidden, at, state = self._feed(asked)
+        open_ = list(range(len(asked)))
+        for step in range(max_tokens):
+            logs = self._log_probs(hidden[at[:, 0], at[:, 1]])
+            chosen = logs.argmax(1)
+            going = []
+            for number, token, log in zip(open_, chosen, logs.max(1), strict=True):
+                out[number][1].append(float(np.exp(log)))
+                if not ends(int(token)):
+                    out[number][0].append(int(token))
+                    going.append(number)
+            if not going or step == max_tokens - 1:
+                break
+            open_ = going
+            hidden, at, state = self._feed([(asked[n][0], [out[n][0][-1]]) for n in open_], [n + 1 for n in open_],
+                                           [len(asked[n][1]) + len(out[n][0]) - 1 for n in open_], state)
+        self._forget()
+        return out
+
+    def _feed(self, asked: Sequence[Asked], names: Sequence[int] | None = None, offsets: Sequence[int] | None = None,
+              past: Any = None) -> tuple[Any, Any, Any]:
+        """Run branch tokens on top of the cache. Gives hidden states (B, S, width), (row, column) of the last token of each
+        branch, and the segments (B, keys) now in the cache."""
+        past = self.segments if past is None else past
+        names = names or range(1, len(asked) + 1)
+        offsets = offsets or [0] * len(asked)
+        rows: list[list[tuple[int, int, int]]] = [[] for _ in range(len(self.segments))]  # token, segment, position
+        at = []
+        for (row, ids), name, offset in zip(asked, names, offsets, strict=True):
+            start = int(self.start[row]) + offset
+            rows[row] += [(token, name, start + place) for place, token in enumerate(ids)]
+            at.append((row, len(rows[row]) - 1))
+        width = max(map(len, rows))
+        table = torch.tensor([[*row, *[(0, -1, 0)] * (width - len(row))] for row in rows]).to(self.device)
+        new = table[..., 1]
+        keys = torch.cat([past, new], 1)
+        same = (keys[:, None] == new[:, :, None]) & (keys[:, None] > 0)
+        before = torch.ones(width, keys.shape[1], dtype=torch.bool, device=self.device).tril(past.shape[1])
+        allowed = ((keys[:, None] == 0) | same) & before
+        allowed[..., past.shape[1]:] |= torch.eye(width, dtype=torch.bool, device=self.device)
+        mask = torch.zeros(allowed.shape, device=self.device, dtype=self.model.dtype)
+        mask = mask.masked_fill(~allowed, torch.finfo(self.model.dtype).min)
+        positions = table[..., 2]
+        with torch.inference_mode():
+            hidden = self.model.model(
+                input_ids=table[..., 0], attention_mask=mask[:, None],
+                position_ids=positions.expand(3, -1, -1), past_key_values=self.cache, use_cache=True,
+            ).last_hidden_state
+        return hidden, torch.tensor(at), keys
+
+    def _forget(self) -> None:
+        grown = self.cache.get_seq_length() - self.segments.shape[1]
+        if grown:
+            self.cache.crop(-grown)
+
+    def _log_probs(self, hidden: Any) -> np.ndarray:
+        with torch.inference_mode():
+            return self.model.lm_head(hidden).float().log_softmax(-1).cpu().numpy()

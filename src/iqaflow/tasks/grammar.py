@@ -1,0 +1,117 @@
+"""The closed vocabulary of answers and its one parser: categories, severities, ratings, positions, boxes on the 20x20 grid.
+
+Boxes are `[label](<i, j>)`, points `[label](<k>)`, with cells numbered row by row from the top left, 0..399
+(Grounding-IQA, section 3.1). Plain text, so that any chat model can speak it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from iqaflow import distortions
+from iqaflow.distortions import SEVERITIES
+
+GRID = 20
+CELLS = GRID * GRID
+RATINGS = ("bad", "poor", "fair", "good", "excellent")
+VERTICAL, HORIZONTAL = ("top", "bottom"), ("left", "right")
+WHOLE = "whole image"
+CLEAN = "none"
+TAIL = "Answer with a single word or phrase."
+
+_PLACE = re.compile(r"\[([^\]]*)\]\(<(\d+)(?:, (\d+))?>\)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A grounded phrase: a point (`last` is None) or a box from cell `first` to cell `last`."""
+
+    label: str
+    first: int
+    last: int | None = None
+
+    def __str__(self) -> str:
+        return f"[{self.label}](<{self.first}>)" if self.last is None else f"[{self.label}](<{self.first}, {self.last}>)"
+
+
+def cell(u: float, v: float) -> int:
+    """Cell of a relative position, u across and v down, both clamped to [0, 1)."""
+    column, row = (min(max(int(value * GRID), 0), GRID - 1) for value in (u, v))
+    return row * GRID + column
+
+
+def box_cells(box: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int]:
+    """Cells of the top left and the bottom right pixel of a box (x0, y0, x1, y1; right and bottom exclusive)."""
+    x0, y0, x1, y1 = box
+    return cell(x0 / width, y0 / height), cell(max(x1 - 1, x0) / width, max(y1 - 1, y0) / height)
+
+
+def centre(index: int) -> tuple[float, float]:
+    """Relative (u, v) of a cell's centre (Grounding-IQA's decoding)."""
+    return (index % GRID + 0.5) / GRID, (index // GRID + 0.5) / GRID
+
+
+def cells_box(first: int, last: int, width: int, height: int) -> tuple[float, float, float, float]:
+    """Pixels (x0, y0, x1, y1) from the outer edges of the cells `first` and `last`."""
+    return (first % GRID / GRID * width, first // GRID / GRID * height,
+            (last % GRID + 1) / GRID * width, (last // GRID + 1) / GRID * height)
+
+
+def position(box: tuple[float, float, float, float], width: int, height: int) -> tuple[str, str]:
+    """Vertical and horizontal word of a box by its centre, half-open at the middle (IQA-Spider, section 3.2)."""
+    x, y = (box[0] + box[2]) / 2 / width, (box[1] + box[3]) / 2 / height
+    return VERTICAL[y >= 0.5], HORIZONTAL[x >= 0.5]
+
+
+def phrases() -> dict[str, str]:
+    """Answer phrase to category id, such as `insufficient contrast` to `contrast_weaken`."""
+    return {category.phrase: name for name, category in distortions.categories().items()}
+
+
+def identification(categories: list[str]) -> str:
+    """The brief answer: phrases in the order applied, joined by `and`, or `none`."""
+    return " and ".join(distortions.phrase(category) for category in categories) or CLEAN
+
+
+def faults(pairs: list[tuple[str, str]]) -> str:
+    """`slight blur, serious noise` from (severity, category) pairs, or `none`."""
+    return ", ".join(f"{severity} {distortions.phrase(category)}" for severity, category in pairs) or CLEAN
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a text says: category ids and (severity or None, category) in order, places, rating, choice, position words."""
+
+    categories: tuple[str, ...]
+    faults: tuple[tuple[str | None, str], ...]
+    places: tuple[Place, ...]
+    rating: str | None
+    better: str | None
+    affirmed: bool | None
+    vertical: str | None
+    horizontal: str | None
+    whole: bool
+
+
+def parse(text: str) -> Answer:
+    """Read any answer of the grammar; what is not in it is skipped, so every text parses."""
+    plain = _PLACE.sub(lambda match: match[1], text)
+    words = f" {re.sub(r'[^a-z0-9 ]+', ' ', plain.lower())} "
+    known = phrases()
+    found = [
+        (match[1], known[match[2]])
+        for match in re.finditer(rf"(?:\b({'|'.join(SEVERITIES)}) )?\b({'|'.join(map(re.escape, known))})\b", words)
+    ]
+    better = re.search(r"\bimage ([ab])\b", words)
+    return Answer(
+        categories=tuple(dict.fromkeys(category for _, category in found)),
+        faults=tuple(dict.fromkeys(found)),
+        places=tuple(Place(label, int(first), int(last) if last else None) for label, first, last in _PLACE.findall(text)),
+        rating=next((word for word in words.split() if word in RATINGS), None),
+        better=f"Image {better[1].upper()}" if better else None,
+        affirmed={"yes": True, "no": False}.get(words.split()[0]) if words.split() else None,
+        vertical=next((word for word in words.split() if word in VERTICAL), None),
+        horizontal=next((word for word in words.split() if word in HORIZONTAL), None),
+        whole=f" {WHOLE} " in words,
+    )

@@ -1,0 +1,115 @@
+"""The gate: the new model becomes champion only if it is better, on the same items, beyond noise.
+
+    iqaflow gate
+
+First model: its primary metric must beat every baseline. Later ones: the primary metric's paired 95 % interval against
+the champion lies above zero, and no guarded metric's lies below. A model that is not promoted is not an error: it stays
+registered as `challenger`, and the verdict says why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from iqaflow.config import Config
+from iqaflow.ops.errors import StageError
+from iqaflow.track import compare, package, records, registry, spool, verdict
+from iqaflow.track import run as runs
+from iqaflow.track.verdict import MODEL, Verdict
+from iqaflow.workspace import StageResult, Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Results = dict[str, Any]
+
+
+def run(config: Config, workspace: Workspace) -> StageResult:
+    """Register the model, compare it, move the aliases, write reports/benchmark.json and tell MLflow."""
+    from iqaflow.bench.publish import publish
+
+    compare.check(config)
+    measured, items = _measured(workspace)
+    with runs.stage_run("gate", config, workspace) as child:
+        _needs_store(config, workspace, child)
+        _tell_parent(config, workspace, measured["model"])
+        found, number, champion = _judge(config, workspace, child, measured, items)
+        plain = {**found.plain(), "version": number}
+        publish(workspace, champion, plain)
+        result = StageResult("gate", found.numbers(), found.markdown(), details=plain,
+                             artifacts=[workspace.relative(workspace.benchmark)])
+        child.tags({"gate": found.outcome, "gate.verdict": found.sentence, "model.version": str(number)})
+        child.table(_of_model(items), "items")
+        child.finish(result)
+    result.save(workspace)
+    return result
+
+
+def _judge(config: Config, workspace: Workspace, child: runs.StageRun, measured: Results,
+           items: pd.DataFrame) -> tuple[Verdict, int, Results | None]:
+    """The verdict, the model's version, and the champion's results on our items."""
+    champion = registry.find(config, workspace, registry.CHAMPION)
+    if champion and champion.tags.get(package.FINGERPRINT) == package.fingerprint(workspace):
+        return verdict.unchanged(champion.number), champion.number, measured["model"]
+    number = registry.register(config, workspace, os.environ.get(runs.PARENT) or child.run_id)
+    if champion is None:
+        found, results = verdict.first(config, items, number), None
+    else:
+        theirs, results = _champion_items(config, workspace, champion, measured)
+        found = verdict.against_champion(config, _of_model(items), theirs, number, champion.number)
+    if found.promoted:
+        registry.promote(config, workspace, number, champion.number if champion else None)
+    registry.note(config, workspace, number, {"gate": found.outcome, "gate.verdict": found.sentence})
+    return found, number, results
+
+
+def _measured(workspace: Workspace) -> tuple[Results, pd.DataFrame]:
+    from iqaflow.bench import items
+
+    for path in (workspace.metrics, workspace.items):
+        if not path.is_file():
+            raise StageError(f"{workspace.relative(path)} is missing: run `iqaflow benchmark` before the gate.")
+    return json.loads(workspace.metrics.read_text(encoding="utf-8")), items.read(workspace.items)
+
+
+def _champion_items(config: Config, workspace: Workspace, champion: registry.Version,
+                    measured: Results) -> tuple[pd.DataFrame, Results]:
+    """The champion's answers to our items: kept with it if the test set is the same, else it answers them now."""
+    from iqaflow.bench import items, metrics
+
+    kept = champion.folder / workspace.items.name
+    test = measured.get("items", {}).get("test_sha256")
+    if test and champion.tags.get("test_sha256") == test and kept.is_file():
+        theirs = _of_model(items.read(kept))
+    else:
+        from iqaflow.bench.stage import evaluate
+
+        spool.say(f"the champion, version {champion.number}, was measured on another test set; it is now on this one.")
+        theirs = _of_model(evaluate(champion.folder, config, workspace))
+    return theirs, metrics.table(theirs, config)
+
+
+def _of_model(items: pd.DataFrame) -> pd.DataFrame:
+    return items[items["predictor"] == MODEL]
+
+
+def _tell_parent(config: Config, workspace: Workspace, results: Results) -> None:
+    """Benchmark values on the parent run too: there MLflow compares retrainings."""
+    parent, now = os.environ.get(runs.PARENT), records.milliseconds()
+    rows = [[f"{family}.{name}", entry["value"], now, 0] for family, named in results.items()
+            for name, entry in named.items() if entry["value"] is not None]
+    if parent and rows:
+        records.apply(spool.connect(workspace, config), {"op": "metrics", "run": parent, "rows": rows})
+
+
+def _needs_store(config: Config, workspace: Workspace, child: run.StageRun) -> None:
+    """Telemetry can wait, a promotion cannot: without the registry there is no gate."""
+    try:
+        spool.connect(workspace, config)
+    except spool.StoreAwayError as error:
+        sentence = f"The model registry does not answer ({error}): start it and run `iqaflow gate` again."
+        raise StageError(sentence) from error
+    if child.run_id.startswith(records.LOCAL):
+        raise StageError("The model registry did not answer when the gate began: run `iqaflow gate` again.")

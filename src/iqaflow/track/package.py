@@ -1,0 +1,161 @@
+"""The model as MLflow keeps it: weights, calibration, results, code, signature, example and card, in one version.
+
+It loads without this checkout: the package's code is inside, its requirements are pinned (`--env-manager local` uses
+the environment at hand). Nothing is pickled: MLflow runs `track/pyfunc.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import iqaflow
+from iqaflow.config import Config
+from iqaflow.ops import files
+from iqaflow.ops.errors import StageError
+from iqaflow.track import provenance, store
+from iqaflow.workspace import Workspace
+
+FINGERPRINT = "fingerprint"
+RUNTIME = (
+    "mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas", "pyarrow", "pillow",
+    "scikit-image", "scikit-learn", "opencv-python-headless", "imagehash", "pycocotools", "pydantic", "ruamel.yaml",
+)
+
+
+
+def fingerprint(workspace: Workspace) -> str:
+    """SHA-256 over the weights' manifest and the calibration: the model's identity."""
+    if (workspace.stage1 / files.MANIFEST).is_file():
+        files.read_manifest(workspace.stage1, verify=True)  # damaged weights must not be registered
+        parts = [files.sha256(workspace.stage1 / files.MANIFEST)]
+    else:
+        parts = [f"{path.relative_to(workspace.stage1)} {files.sha256(path)}"
+                 for path in sorted(workspace.stage1.rglob("*")) if path.is_file()]
+    missing = [path for path in (workspace.stage1 / "config.json", workspace.calibration) if not path.is_file()]
+    if missing:
+        raise StageError(f"There is no model to register: {workspace.relative(missing[0])} is missing; run `make run`.")
+    return hashlib.sha256("\n".join([*parts, files.sha256(workspace.calibration)]).encode()).hexdigest()
+
+
+def store_version(config: Config, workspace: Workspace, tracking_uri: str, run_id: str, identity: str,
+                  check: bool) -> int:
+    """Log the model to the run and make a version of it; its number. With `check` it must first answer its example."""
+    from mlflow.exceptions import MlflowException
+
+    mlflow, name, code = store.client(tracking_uri), config.track.model_name, Path(iqaflow.__file__).parent
+    kept = {"stage1": workspace.stage1, "calibration": workspace.calibration, "items": workspace.items,
+            "metrics": workspace.metrics}
+    params = mlflow.get_run(run_id).data.params
+    logged = mlflow.create_logged_model(store.experiment_id(tracking_uri, config.track.experiment), name=name,
+                                        source_run_id=run_id, params=params)
+    try:
+        mlflow.create_registered_model(name, description="Explainable image quality assessment by iqaflow.")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    with _fluent(tracking_uri):
+        from mlflow.models import Model
+
+        Model.log(artifact_path=None, flavor=SimpleNamespace(save_model=_save_checked if check else _save),
+                  run_id=run_id, model_id=logged.model_id, name=name, code_paths=[str(code)],
+                  python_model=str(code / "track" / "pyfunc.py"),
+                  artifacts={key: path.as_uri() for key, path in kept.items() if path.exists()},
+                  signature=_signature(), input_example=_example(), pip_requirements=requirements(),
+                  validate_serving_input=False)
+        version = mlflow.create_model_version(name, f"models:/{logged.model_id}", run_id, _tags(workspace, identity),
+                                              description=_card(workspace), model_id=logged.model_id)
+    return int(version.version)
+
+
+def _save(path: str, **given: Any) -> None:
+    import mlflow.pyfunc
+
+    given.pop("validate_serving_input")  # MLflow only warns of a model that cannot answer; we refuse it
+    mlflow.pyfunc.save_model(path, **given)
+
+
+def _save_checked(path: str, **given: Any) -> None:
+    import mlflow.pyfunc
+
+    _save(path, **given)
+    for text in mlflow.pyfunc.load_model(path).predict(_example()):
+        found = json.loads(text)
+        if "error" in found or "score" not in found:
+            reason = found.get("error", "its answer has no score")
+            raise StageError(f"The model cannot answer its own example ({reason}), so it is not registered.")
+
+
+def requirements() -> list[str]:
+    """What answering needs, as pinned here. Given, so that MLflow does not guess (it would load the model to do so)."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    pins = []
+    for package in RUNTIME:
+        try:
+            pins.append(f"{package}=={version(package).partition('+')[0]}")
+        except PackageNotFoundError:
+            continue
+    return pins
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    text = DataType.string
+    optional = [ColSpec(text, name, required=False) for name in ("reference", "question")]
+    return ModelSignature(inputs=Schema([ColSpec(text, "image"), *optional]), outputs=Schema([ColSpec(text)]))
+
+
+def _example() -> Any:
+    """One small picture with something to say about it."""
+    import numpy as np
+    import pandas as pd
+
+    from iqaflow.data import images
+
+    x, y = np.meshgrid(np.arange(96, dtype=np.uint8), np.arange(96, dtype=np.uint8))
+    picture = np.stack([2 * x, 2 * y, np.full_like(x, 128)], axis=2)
+    picture[:48] = picture[:48] // 64 * 64  # the upper half has too few colours
+    return pd.DataFrame({"image": [base64.b64encode(images.encode_png(picture)).decode()]})
+
+
+def _tags(workspace: Workspace, identity: str) -> dict[str, str]:
+    tags = {FINGERPRINT: identity}
+    if workspace.metrics.is_file():
+        measured = json.loads(workspace.metrics.read_text(encoding="utf-8"))
+        tags["test_sha256"] = str(measured.get("items", {}).get("test_sha256", ""))
+    digest = provenance.data_digest(workspace)
+    return {**tags, "data.digest": digest} if digest else tags
+
+
+def _card(workspace: Workspace) -> str:
+    card = workspace.stage1 / "README.md"
+    return card.read_text(encoding="utf-8")[:20_000] if card.is_file() else ""
+
+
+@contextmanager
+def _fluent(tracking_uri: str) -> Iterator[None]:
+    """MLflow's global store set to ours for a while: logging a model knows no other way."""
+    import mlflow
+
+    paths, variable = list(sys.path), os.environ.get("MLFLOW_TRACKING_URI")
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+        sys.path[:] = paths
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        if variable is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = variable

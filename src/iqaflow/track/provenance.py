@@ -1,0 +1,143 @@
+"""Where a run comes from: commit, uncommitted changes, lock files, data, host. Enough to make the run again.
+
+    tags(config, workspace) -> {"git.commit": ..., "dvc.lock": ..., ...}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from iqaflow import __version__
+from iqaflow.config import Config
+from iqaflow.ops import files, process
+from iqaflow.workspace import Workspace
+
+HOST, PROCESS = "host", "process"
+MAX_DIFF_BYTES = 5_000_000
+SECRETS = re.compile(
+    r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|hf_\w{20,}|sk-[\w-]{20,}|AKIA[0-9A-Z]{16}|xox[abp]-[\w-]{10,})"
+    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # user:password@ in an address
+    r"|(?i:(?<=password=)|(?<=token=)|(?<=secret=)|(?<=api_key=))[^\s'\"&]+"
+)
+
+
+def redact(text: str) -> str:
+    """`text` without what looks like a token or a password: the store may be shared."""
+    return SECRETS.sub("***", text)
+
+
+def owner() -> dict[str, str]:
+    """Tags that say which process writes a run, so that it can be told when that process is gone."""
+    return {HOST: socket.gethostname(), PROCESS: process.identity(), "pid": str(os.getpid())}
+
+
+def tags(config: Config, workspace: Workspace) -> dict[str, str]:
+    """Tags of a run; what cannot be known (no git, no lock file yet) is left out."""
+    changes = _git(workspace, "status", "--porcelain")
+    known = {
+        "mlflow.source.name": "iqaflow", "mlflow.source.type": "LOCAL", "mlflow.user": _user(),
+        "mlflow.source.git.commit": _git(workspace, "rev-parse", "HEAD"),
+        "git.commit": _git(workspace, "rev-parse", "HEAD"),
+        "git.branch": _git(workspace, "rev-parse", "--abbrev-ref", "HEAD"),
+        "git.dirty": None if changes is None else str(bool(changes)).lower(),
+        "requirements.lock": _hash(workspace.root / "requirements.lock"),
+        "dvc.lock": _hash(workspace.root / "dvc.lock"),
+        "prefect.flow_run": _flow_run(),
+        "seed": str(config.seed), "iqaflow": __version__, "python": platform.python_version(),
+        "platform": platform.platform(), **owner(),
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def changes(workspace: Workspace) -> str | None:
+    """Uncommitted changes as a diff, with the names of new files; None if there are none or git is not there."""
+    status = _git(workspace, "status", "--porcelain")
+    if not status:
+        return None
+    diff = _git(workspace, "diff", "HEAD") or _git(workspace, "diff", "--cached") or ""
+    text = "".join(f"# {line}\n" for line in status.splitlines()) + diff
+    return redact(text.encode()[:MAX_DIFF_BYTES].decode("utf-8", "ignore")) + "\n"
+
+
+def data_digest(workspace: Workspace) -> str | None:
+    """The hash of data/annotated: DVC's if dvc.lock speaks of these very bytes, else SHA-256 of the manifest."""
+    manifest = workspace.annotated / files.MANIFEST
+    if not manifest.is_file():
+        return None
+    md5 = _locked(workspace)
+    if md5 and _listed(workspace, md5) == hashlib.md5(manifest.read_bytes(), usedforsecurity=False).hexdigest():
+        return md5
+    return files.sha256(manifest)
+
+
+def _locked(workspace: Workspace) -> str | None:
+    """DVC's hash of data/annotated in dvc.lock."""
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        lock = YAML(typ="safe", pure=True).load((workspace.root / "dvc.lock").read_text(encoding="utf-8"))
+        outs = lock["stages"]["annotate"]["outs"]
+    except (OSError, YAMLError, KeyError, TypeError):
+        return None
+    return next((out.get("md5") for out in outs if out["path"] == workspace.relative(workspace.annotated)), None)
+
+
+def _listed(workspace: Workspace, md5: str) -> str | None:
+    """MD5 of the manifest inside the directory that DVC knows as `md5`: the lock may be older than the data."""
+    listing = _cache(workspace) / "files" / "md5" / md5[:2] / md5[2:]
+    try:
+        entries = json.loads(listing.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return next((entry["md5"] for entry in entries if entry["relpath"] == files.MANIFEST), None)
+
+
+def _cache(workspace: Workspace) -> Path:
+    """DVC's cache folder: `cache.dir`, relative to .dvc, or .dvc/cache."""
+    for name in ("config.local", "config"):
+        path = workspace.root / ".dvc" / name
+        if path.is_file():
+            found = re.search(r"^\[cache\]\s*\n(?:[^\[]*\n)?\s*dir\s*=\s*(.+?)\s*$", path.read_text(), re.MULTILINE)
+            if found:
+                return path.parent / found[1]
+    return workspace.root / ".dvc" / "cache"
+
+
+def _hash(path: Path) -> str | None:
+    return files.sha256(path) if path.is_file() else None
+
+
+def _flow_run() -> str | None:
+    """The Prefect flow run around us: of a parent process by its variable, of this one by Prefect itself."""
+    given = os.environ.get("IQAFLOW_FLOW_RUN") or os.environ.get("PREFECT__FLOW_RUN_ID")
+    if given or "prefect" not in sys.modules:
+        return given
+    from prefect.runtime import flow_run
+
+    return flow_run.id
+
+
+def _git(workspace: Workspace, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=workspace.root, capture_output=True, text=True, timeout=30,
+                              errors="replace", check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _user() -> str | None:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a user entry
+        return None

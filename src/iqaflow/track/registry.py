@@ -1,0 +1,190 @@
+"""The model registry: every candidate is a version; aliases say which one counts.
+
+| alias | version |
+|---|---|
+| challenger | the latest candidate |
+| champion | what `iqaflow assess` uses; moved by the gate alone |
+| rollback | the champion before; `rollback()` swaps them |
+
+A version carries what the gate needs of it later: weights, calibration, per-item results and metrics (`package.py`).
+
+    registry.resolve("champion", workspace)         # the local folder that `iqaflow.infer.load` takes
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from iqaflow import config as configs
+from iqaflow.config import Config
+from iqaflow.ops import lease
+from iqaflow.ops.errors import StageError
+from iqaflow.track import package, store
+from iqaflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, CHALLENGER, ROLLBACK = "champion", "challenger", "rollback"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered model version and the local folder that holds `stage1/` and `calibration.json`."""
+
+    number: int
+    run_id: str
+    folder: Path
+    tags: dict[str, str]
+
+
+def register(config: Config, workspace: Workspace, run_id: str, check: bool = True) -> int:
+    """Make the workspace's model a version of `track.model_name`, with the alias challenger; its number.
+
+    The same model is not stored twice: its version is found by fingerprint. With `check` the stored model must answer
+    its own example before it becomes a version; else StageError.
+    """
+    name, tracking_uri = config.track.model_name, store.ensure(workspace, config)
+    identity, mlflow = package.fingerprint(workspace), store.client(tracking_uri)
+    number = by_fingerprint(mlflow, name, identity)
+    if number is None:
+        number = package.store_version(config, workspace, tracking_uri, run_id, identity, check)
+    mlflow.set_registered_model_alias(name, CHALLENGER, str(number))
+    return number
+
+
+def find(config: Config, workspace: Workspace, alias: str) -> Version | None:
+    """The version an alias points at; None if there is none. StageError if the store is out of reach."""
+    from mlflow.exceptions import MlflowException
+
+    tracking_uri = store.ensure(workspace, config)
+    mlflow, name = store.client(tracking_uri), config.track.model_name
+    get = mlflow.get_model_version if alias.isdigit() else mlflow.get_model_version_by_alias
+    try:
+        found = get(name, alias)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise StageError(f"The model registry {tracking_uri} does not answer ({error}): try again later.") from error
+    folder = _local(mlflow, tracking_uri, workspace, found)
+    return Version(int(found.version), found.run_id, folder, dict(found.tags))
+
+
+def promote(config: Config, workspace: Workspace, number: int, instead_of: int | None) -> None:
+    """Make a version the champion, if the champion still is `instead_of`; else StageError.
+
+    The old champion becomes `rollback` first and the new one champion second: whenever this is killed, a champion is
+    defined, and doing it again is safe.
+    """
+    mlflow, name = store.client(store.ensure(workspace, config)), config.track.model_name
+    with _alone(workspace):
+        now = champion_number(mlflow, name)
+        if now == number:
+            return
+        if now != instead_of:
+            raise StageError(f"The champion changed from version {instead_of} to {now} while the gate compared: run "
+                             "`iqaflow gate` again.")
+        if now is not None:
+            mlflow.set_registered_model_alias(name, ROLLBACK, str(now))
+        mlflow.set_registered_model_alias(name, CHAMPION, str(number))
+
+
+def rollback(config: Config, workspace: Workspace) -> int:
+    """Make the former champion champion again, and the present one `rollback`; the champion's number."""
+    previous = find(config, workspace, ROLLBACK)
+    present = find(config, workspace, CHAMPION)
+    if previous is None or present is None:
+        raise StageError("There is no former champion to go back to.")
+    promote(config, workspace, previous.number, present.number)
+    return previous.number
+
+
+def resolve(uri: str, workspace: Workspace) -> Path:
+    """The local folder of a model: a folder as it is, `champion` (or another alias or number), `models:/NAME@ALIAS`,
+    `models:/NAME/NUMBER`. StageError says what there is instead."""
+    given = Path(uri)
+    if given.is_dir():
+        inside = given / "artifacts"
+        return inside if (inside / "stage1").is_dir() else given
+    config = configs.load(workspace.params) if workspace.params.is_file() else Config()
+    name, alias = config.track.model_name, uri
+    if uri.startswith("models:/"):
+        name, _, alias = uri.removeprefix("models:/").replace("@", "/").partition("/")
+        config = config.model_copy(update={"track": config.track.model_copy(update={"model_name": name})})
+    elif "/" in uri or os.sep in uri:
+        raise StageError(f"There is no model folder {uri}: give a folder, `champion`, or models:/NAME@ALIAS.")
+    version = find(config, workspace, alias)
+    if version is None:
+        raise StageError(f"There is no model {name}@{alias} in the registry: run `make run` first, or give a folder.")
+    return version.folder
+
+
+def note(config: Config, workspace: Workspace, number: int, tags: dict[str, str]) -> None:
+    """Tags on a version."""
+    mlflow = store.client(store.ensure(workspace, config))
+    for key, value in tags.items():
+        mlflow.set_model_version_tag(config.track.model_name, str(number), key, value)
+
+
+def champion_number(mlflow: MlflowClient, name: str) -> int | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return int(mlflow.get_model_version_by_alias(name, CHAMPION).version)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def by_fingerprint(mlflow: MlflowClient, name: str, identity: str) -> int | None:
+    """The newest version of these very bytes."""
+    found = mlflow.search_model_versions(f"name = '{name}' and tags.{package.FINGERPRINT} = '{identity}'")
+    return max((int(version.version) for version in found), default=None)
+
+
+def _local(mlflow: MlflowClient, tracking_uri: str, workspace: Workspace, version: Any) -> Path:
+    """The version's `artifacts` folder: in place when the store is local, else downloaded once."""
+    place = mlflow.get_model_version_download_uri(version.name, version.version)
+    if place.startswith("models:/"):
+        place = mlflow.get_logged_model(place.removeprefix("models:/")).artifact_location
+    parts = urlsplit(place)
+    if parts.scheme in ("", "file"):
+        folder = Path(unquote(parts.path)) / "artifacts"
+    else:
+        folder = workspace.state / "models" / f"{version.name}-{version.version}" / "artifacts"
+        if not folder.is_dir():
+            _download(tracking_uri, version, folder.parent)
+    if not (folder / "stage1").is_dir():
+        raise StageError(f"The files of {version.name} version {version.version} are gone from {folder}: restore them, "
+                         "or move the alias to another version.")
+    return folder
+
+
+def _download(tracking_uri: str, version: Any, place: Path) -> None:
+    """Beside, then renamed: a killed download is not a model."""
+    from mlflow.artifacts import download_artifacts
+
+    part = place.with_name(f".{place.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    got = download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(part), tracking_uri=tracking_uri,
+                             registry_uri=tracking_uri)
+    os.replace(got, place)
+    shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _alone(workspace: Workspace) -> Iterator[None]:
+    """One promotion at a time among all who share the store."""
+    file = store.database(store.uri(workspace))
+    folder = file.parent if file else workspace.state
+    with lease.hold(folder / ".registry.lock", "promotion", wait_seconds=60):
+        yield

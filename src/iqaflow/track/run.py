@@ -1,0 +1,187 @@
+"""Runs: one parent per retraining, one child per stage, each true about how it ended.
+
+    with parent_run(config, workspace) as run_id:              # exports IQAFLOW_PARENT_RUN to child processes
+        with stage_run("train", config, workspace) as child:   # continues the child of an earlier try
+            child.log({"loss": 0.7}, step=10)                  # costs an append; sent every two seconds
+            child.finish(result)
+
+A lost store never stops the work (spool.py). A run whose process was killed is put right by `reconcile`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from iqaflow import config as configs
+from iqaflow.config import Config
+from iqaflow.ops import files, params, process
+from iqaflow.track import provenance, records, spool, store
+from iqaflow.track.child import StageRun
+from iqaflow.track.ending import true_ending
+from iqaflow.workspace import StageResult, Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PARENT = "IQAFLOW_PARENT_RUN"
+CONTEXTS = {"annotate": "output", "validate": "validation", "train": "train", "calibrate": "calibration",
+            "benchmark": "test"}  # how each stage uses data/annotated
+_current: ContextVar[StageRun | None] = ContextVar("current", default=None)
+
+
+def current() -> StageRun | None:
+    """The run of the stage around us, if there is one."""
+    return _current.get()
+
+
+@contextmanager
+def parent_run(config: Config, workspace: Workspace, name: str | None = None) -> Iterator[str]:
+    """The run of one retraining; yields its id and exports it. An exported one is continued."""
+    run, recorder = _open(config, workspace, name or "retraining", {}, None, os.environ.get(PARENT))
+    before = os.environ.get(PARENT)
+    os.environ[PARENT] = recorder.run
+    try:
+        with true_ending(recorder):
+            _introduce(run, config, workspace)
+            try:
+                yield recorder.run
+            finally:  # as the stages left it: what `reproduce` starts from
+                lock = workspace.root / "dvc.lock"
+                if lock.is_file():
+                    run.artifact(lock)
+                    run.tags({"dvc.lock": files.sha256(lock)})
+                run.data(workspace, "retraining")
+    finally:
+        os.environ.pop(PARENT)
+        if before is not None:
+            os.environ[PARENT] = before
+
+
+@contextmanager
+def stage_run(stage: str, config: Config, workspace: Workspace) -> Iterator[StageRun]:
+    """The run of a stage: a child of IQAFLOW_PARENT_RUN, the same one when the stage is tried again; alone without."""
+    parent = os.environ.get(PARENT)
+    run, recorder = _open(config, workspace, stage, {"stage": stage, "status": "ran"}, parent, None)
+    token = _current.set(run)
+    try:
+        with true_ending(recorder):
+            if parent is None:
+                _introduce(run, config, workspace)
+            if stage != "annotate" and stage in CONTEXTS:
+                run.data(workspace, CONTEXTS[stage])
+            yield run
+            if stage == "annotate":
+                run.data(workspace, CONTEXTS[stage])
+    finally:
+        _current.reset(token)
+
+
+def cached_stage(stage: str, config: Config, workspace: Workspace) -> str | None:
+    """Note a stage that had nothing to do, with the result it had; its run id. A child that did run is left alone."""
+    parent = os.environ.get(PARENT)
+    if parent and _child(config, workspace, stage, parent):
+        return None
+    result = StageResult.read(workspace, stage)
+    run, recorder = _open(config, workspace, stage, {"stage": stage, "status": "cached"}, parent, None)
+    with true_ending(recorder):
+        if stage in CONTEXTS:
+            run.data(workspace, CONTEXTS[stage])
+        if result:
+            run.finish(result)
+    return recorder.run
+
+
+def reconcile(workspace: Workspace, config: Config | None = None) -> list[str]:
+    """Mark as KILLED every run of this host that says RUNNING while its process is gone; their ids. Sends the spool
+    first. Does nothing while the store is away."""
+    try:
+        mlflow = spool.connect(workspace, config)
+    except spool.StoreAwayError:
+        return []
+    spool.replay(workspace, config)
+    name = store.experiment_name(workspace, config)
+    experiment = mlflow.get_experiment_by_name(name)
+    condition = f"attributes.status = 'RUNNING' and tags.{provenance.HOST} = '{socket.gethostname()}'"
+    dead = []
+    for run in mlflow.search_runs([experiment.experiment_id], condition, max_results=1000):
+        if not process.alive(run.data.tags.get(provenance.PROCESS, "")):
+            mlflow.set_tag(run.info.run_id, "reconciled", f"process {run.data.tags.get('pid')} was gone")
+            mlflow.set_terminated(run.info.run_id, "KILLED")
+            dead.append(run.info.run_id)
+    return dead
+
+
+def _open(config: Config, workspace: Workspace, name: str, tags: dict[str, str], parent: str | None,
+          known: str | None) -> tuple[StageRun, spool.Recorder]:
+    """Continue the run `known`, or the child of `parent` of that name, or begin one; in the spool if need be."""
+    floor: dict[str, int] = {}
+    run = known or f"{records.LOCAL}{uuid.uuid4().hex}"
+    experiment = config.track.experiment
+    begin = {"run": run, "op": "create", "experiment": experiment, "name": name, "parent": parent,
+             "tags": {**tags, **provenance.owner()}, "time": records.milliseconds()}
+    try:
+        mlflow = spool.connect(workspace, config)
+        reconcile(workspace, config)
+        earlier = known or (parent and _child(config, workspace, name, parent, mlflow))
+        if earlier:
+            run = records.real_id(mlflow, earlier)
+            floor = _floor(mlflow, run)
+            for key, value in begin["tags"].items():
+                mlflow.set_tag(run, key, value)
+            mlflow.update_run(run, status="RUNNING")
+        else:
+            records.apply(mlflow, begin)
+            run = records.real_id(mlflow, run)
+    except Exception as error:  # whatever ails the store, the work goes on
+        spool.say(f"MLflow does not answer ({' '.join(str(error).split())[:200]}); run {name!r} is kept in "
+                  f"{spool.folder(workspace)} and sent later.")
+        if run == begin["run"] != known:
+            spool.spool(workspace, [begin])
+    recorder = spool.Recorder(workspace, config, run)
+    return StageRun(name, recorder, floor), recorder
+
+
+def _child(config: Config, workspace: Workspace, stage: str, parent: str,
+           mlflow: MlflowClient | None = None) -> str | None:
+    """The id of the run of `stage` under `parent`; None if there is none, or another living process is writing it."""
+    try:
+        mlflow = mlflow or spool.connect(workspace, config)
+        experiment = mlflow.get_experiment_by_name(config.track.experiment)
+        found = records.find(mlflow, [experiment.experiment_id], stage=stage,
+                             **{records.PARENT_TAG: records.real_id(mlflow, parent)})
+    except (spool.StoreAwayError, records.PendingError):
+        return None
+    for run in found:
+        writer = run.data.tags.get(provenance.PROCESS, "")
+        if run.info.status != "RUNNING" or writer == process.identity() or not process.alive(writer):
+            return run.info.run_id
+    return None
+
+
+def _floor(mlflow: MlflowClient, run: str) -> dict[str, int]:
+    """The last step of each metric that is already told."""
+    return {name: max(metric.step for metric in mlflow.get_metric_history(run, name))
+            for name in mlflow.get_run(run).data.metrics}
+
+
+def _introduce(run: StageRun, config: Config, workspace: Workspace) -> None:
+    """Parameters and provenance of a run that stands for a retraining."""
+    run.params({name: _text(value) for name, value in configs.flatten(config.tree()).items()})
+    run.tags(provenance.tags(config, workspace))
+    run.text(params.as_yaml(config, docs=False), "params.yaml")
+    changed = provenance.changes(workspace)
+    if changed:
+        run.text(changed, "uncommitted.diff", "provenance")
+
+
+def _text(value: Any) -> str:
+    return provenance.redact("null" if value is None else str(value).lower() if isinstance(value, bool) else str(value))
+
+
+__all__ = ["PARENT", "StageRun", "cached_stage", "current", "parent_run", "reconcile", "stage_run"]

@@ -1,0 +1,84 @@
+"""The training split as packs: one per set of images, with the questions drawn for a step.
+
+The order is a function of (seed, epoch) alone, so it is the same for any number of ranks, and a resumed run continues it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from iqaflow.config import Train
+from iqaflow.data.images import decode
+from iqaflow.data.tables import decode_mask, read_rows
+from iqaflow.tasks.grammar import CELLS, GRID
+from iqaflow.train.dense import Truth
+from iqaflow.train.packing import Pack, Packer
+
+IMAGE_COLUMNS = ["image_id", "image", "reference", "distortions", "regions"]
+
+
+class Packs:
+    """All packs of a split. Encoded images stay in memory, pixels do not."""
+
+    def __init__(self, folder: Path, split: str, packer: Packer, train: Train, seed: int) -> None:
+        self.packer, self.train, self.seed = packer, train, seed
+        self.images = {row["image_id"]: row for row in read_rows(folder, "images", split, IMAGE_COLUMNS)}
+        grouped: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = {}
+        for row in read_rows(folder, "conversations", split):
+            key = tuple((image["role"], image["image_id"]) for image in row["image_ids"])
+            grouped.setdefault(key, []).append(row)
+        self.keys = sorted(grouped)
+        self.asked = [grouped[key] for key in self.keys]
+        self._cells = packer.processor.tokenizer.convert_tokens_to_ids([str(cell) for cell in range(CELLS)])
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, 17, epoch]).permutation(len(self))
+
+    def pack(self, number: int, epoch: int) -> tuple[Pack, list[Truth]]:
+        """Pack `number` with the questions of this epoch, and what is true of each of its images."""
+        rng = np.random.default_rng([self.seed, 23, epoch, int(number)])
+        roles = [role for role, _ in self.keys[number]]
+        rows = self.asked[number]
+        chosen = rng.permutation(len(rows))[: self.train.questions]
+        images, truths = [], []
+        for role, image_id in self.keys[number]:
+            row = self.images[image_id]
+            images.append(decode(row["reference"] if role == "reference" else row["image"]))
+            truths.append(Truth(()) if role == "reference" or not self.train.dense else _truth(row))
+        branches = [self._branch(roles, rows[index]) for index in sorted(chosen)]
+        return Pack(images, roles, branches), truths
+
+    def _branch(self, roles: list[str], row: dict[str, Any]) -> Any:
+        question, answer = (turn["text"] for turn in row["turns"])
+        branch = self.packer.branch(roles, question, answer)
+        if self.train.soft_cells and row["task"] == "ground" and row["targets"]["region_ids"]:
+            image = self.images[row["image_ids"][-1]["image_id"]]
+            region = next(r for r in image["regions"] if r["region_id"] == row["targets"]["region_ids"][0])
+            known = set(self._cells)
+            point = next((step for step, token in enumerate(branch.answer) if token in known), None)
+            if point is not None:
+                branch.soft[point] = np.array(self._cells), cell_shares(decode_mask(region["mask_rle"]))
+        return branch
+
+
+def cell_shares(mask: np.ndarray) -> np.ndarray:
+    """How a mask (H, W) spreads over the 20x20 cells, (400,), summing to 1."""
+    rows = np.arange(mask.shape[0]) * GRID // mask.shape[0]
+    columns = np.arange(mask.shape[1]) * GRID // mask.shape[1]
+    counts = np.zeros((GRID, GRID), np.float32)
+    np.add.at(counts, (rows[:, None], columns[None, :]), mask.astype(np.float32))
+    return counts.ravel() / counts.sum()
+
+
+def _truth(row: dict[str, Any]) -> Truth:
+    masks = {region["region_id"]: region["mask_rle"] for region in row["regions"]}
+    return Truth(tuple(
+        (flaw["category"], flaw["level"], None if flaw["region_id"] is None else decode_mask(masks[flaw["region_id"]]))
+        for flaw in row["distortions"]
+    ))

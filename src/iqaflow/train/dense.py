@@ -1,0 +1,83 @@
+"""Dense read-out of visual tokens, used while a base is made: each token of the image, through the tied language head,
+says which distortion it lies in, how severe, and where it is. It teaches the vision part long before answers could, and
+lays positions of the image and cell words of the text into one space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from iqaflow import distortions
+from iqaflow.distortions import SEVERITIES
+from iqaflow.tasks import grammar
+
+SEVERITY_WEIGHT, PLACE_WEIGHT = 0.3, 0.3
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is wrong where: (category, level, mask (H, W) or None for the whole image) per distortion."""
+
+    flaws: tuple[tuple[str, float, np.ndarray | None], ...]
+
+
+def targets(truths: list[Truth], grids: np.ndarray, merge: int) -> dict[str, np.ndarray]:
+    """Distributions per visual token, in the order of the tokens of all images: `category` (N, 13), `severity` (N, 5; rows
+    sum to the share of the token that is distorted) and `place` (N, 400)."""
+    import cv2
+
+    categories = sorted(distortions.categories())
+    out: dict[str, list[np.ndarray]] = {"category": [], "severity": [], "place": []}
+    for truth, (_, rows, columns) in zip(truths, grids, strict=True):
+        size = int(rows) // merge, int(columns) // merge
+        category = np.zeros((*size, len(categories) + 1), np.float32)
+        severity = np.zeros((*size, len(SEVERITIES)), np.float32)
+        for name, level, mask in truth.flaws:
+            share = np.ones(size, np.float32) if mask is None else cv2.resize(
+                mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+            category[..., categories.index(name) + 1] += share
+            severity[..., int(np.clip(round(level), 1, 5)) - 1] += share
+        category[..., 0] = np.clip(1.0 - category.sum(-1), 0, 1)
+        category /= category.sum(-1, keepdims=True)
+        severity /= np.maximum(severity.sum(-1, keepdims=True), 1.0)
+        place = np.einsum("ir,jc->ijrc", _overlap(size[0]), _overlap(size[1])).reshape(*size, grammar.CELLS)
+        for key, value in (("category", category), ("severity", severity), ("place", place)):
+            out[key].append(value.reshape(-1, value.shape[-1]))
+    return {key: np.concatenate(values) for key, values in out.items()}
+
+
+def _overlap(tokens: int) -> np.ndarray:
+    """(tokens, 20): how each token's extent along one axis spreads over the grid's cells."""
+    edges = np.linspace(0, grammar.GRID, tokens + 1)
+    cells = np.arange(grammar.GRID)
+    share = np.clip(np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells), 0, None)
+    return (share / share.sum(1, keepdims=True)).astype(np.float32)
+
+
+class DenseHead:
+    """Closed-set read-out through the model's own word embeddings; it has no weights of its own."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        import torch
+
+        def ids(words: list[str]) -> Any:
+            found = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+            split = [word for word, tokens in zip(words, found, strict=True) if len(tokens) != 1]
+            if split:
+                raise ValueError(f"train.dense needs single-token answer words, but the base splits {split[:3]}: set it to 0.")
+            return torch.tensor([tokens[0] for tokens in found])
+
+        phrases = [distortions.phrase(category) for category in sorted(distortions.categories())]
+        self.ids = {"category": ids([grammar.CLEAN, *phrases]), "severity": ids(list(SEVERITIES)),
+                    "place": ids([str(cell) for cell in range(grammar.CELLS)])}
+
+    def loss(self, visual: Any, embedding: Any, wanted: dict[str, Any]) -> Any:
+        """Cross-entropy of visual tokens (N, width) against the `targets` distributions."""
+        total = 0.0
+        for key, weight in (("category", 1.0), ("severity", SEVERITY_WEIGHT), ("place", PLACE_WEIGHT)):
+            log_probs = (visual @ embedding[self.ids[key]].T).log_softmax(-1)
+            total = total - weight * (wanted[key] * log_probs).sum() / len(visual)
+        return total

@@ -1,0 +1,161 @@
+"""Runs the suites in Great Expectations, names the failing rows, and builds its Data Docs.
+
+Data Docs are an artifact for people who know Great Expectations; what everybody reads is report.py's page.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iqaflow.validate.frames import IDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from great_expectations.expectations import Expectation
+
+# Data Docs put values into their pages unescaped, and answers are untrusted text
+HARMLESS = str.maketrans({"<": "‹", ">": "›", "&": "＆", '"': "”", "'": "’", "`": "‘"})
+# the pages' logo comes from a server that counts who looks at them
+COUNTER = re.compile(r"https://[^\"']*/logo-long\.png[^\"']*")
+SELECTORS = ("task", "extent", "category")  # columns that row conditions read
+LONGEST = 200  # characters of a value that are kept
+
+
+@dataclass
+class Check:
+    """One expectation and what came of it. `rows` are the first offenders: their ids, then their values."""
+
+    table: str
+    expectation: str
+    column: str
+    says: str
+    success: bool
+    unexpected_count: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+def judge(
+    frames: dict[str, pd.DataFrame], suites: dict[str, list[Expectation]], named: int, docs: Path, scratch: Path
+) -> list[Check]:
+    """Validate each frame against its suite; checks in the order of the suites. Replaces the Data Docs in `docs`."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    shutil.rmtree(scratch, ignore_errors=True)
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    for site in list(context.variables.data_docs_sites or {}):
+        context.delete_data_docs_site(site)
+    context.add_data_docs_site(
+        "annotated",
+        {
+            "class_name": "SiteBuilder",
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(scratch.resolve())},
+        },
+    )
+    source = context.data_sources.add_pandas("annotated")
+    checks: list[Check] = []
+    for table, expectations in suites.items():
+        for number, expectation in enumerate(expectations):
+            expectation.meta = {**(expectation.meta or {}), "number": number}  # results come back in another order
+        frame = frames[table].reset_index(drop=True)
+        used = {*IDS[table], *SELECTORS, *(name for one in expectations for name in _columns(one.configuration.kwargs))}
+        batch = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("all")
+        suite = context.suites.add(gx.ExpectationSuite(table, expectations=expectations))
+        definition = gx.ValidationDefinition(name=table, data=batch, suite=suite)
+        outcome = context.validation_definitions.add(definition).run(
+            batch_parameters={"dataframe": _harmless(frame, used)},
+            result_format={
+                "result_format": "COMPLETE",
+                "unexpected_index_column_names": ["row", *IDS[table]],
+                "partial_unexpected_count": named,
+            },
+        )
+        found = {result.expectation_config.meta["number"]: result for result in outcome.results}
+        checks += [
+            _check(table, expectation, found[number], frame, named) for number, expectation in enumerate(expectations)
+        ]
+    context.build_data_docs()
+    _publish(scratch, docs)
+    return checks
+
+
+def _harmless(frame: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
+    """A copy of these columns with the row number as one more, and no markup in any text."""
+    frame = frame[[column for column in frame.columns if column in columns]].copy()
+    for column in frame.columns:
+        if frame[column].dtype.kind not in "biuf":
+            unsafe = {
+                value: value.translate(HARMLESS) for value in frame[column].unique().tolist() if isinstance(value, str)
+            }
+            unsafe = {value: safe for value, safe in unsafe.items() if value != safe}
+            if unsafe:
+                frame[column] = [unsafe.get(value, value) for value in frame[column].tolist()]
+    frame["row"] = range(len(frame))
+    return frame
+
+
+def _columns(kwargs: dict[str, Any]) -> list[str]:
+    """The columns that an expectation looks at."""
+    return [kwargs[key] for key in ("column", "column_A", "column_B") if kwargs.get(key)] + (
+        kwargs.get("column_list") or []
+    )
+
+
+def _check(table: str, expectation: Expectation, result: Any, frame: pd.DataFrame, named: int) -> Check:
+    kwargs = result.expectation_config.kwargs
+    columns = _columns(kwargs)
+    check = Check(
+        table, result.expectation_config.type, ", ".join(columns), expectation.description or "", bool(result.success)
+    )
+    if check.success:
+        return check
+    offenders = [entry["row"] for entry in result.result.get("unexpected_index_list") or ()]
+    check.unexpected_count = len(offenders) or int(result.result.get("unexpected_count") or 0)
+    shown = [*IDS[table], *columns, *filter(None, [(expectation.meta or {}).get("show")])]
+    check.rows = [
+        {column: plain(frame[column].iloc[row]) for column in dict.fromkeys(shown)} for row in offenders[:named]
+    ]
+    if not offenders:  # a statement about the whole table, or one that could not be computed
+        check.unexpected_count = 1
+        raised = [entry.get("exception_message") for entry in _exceptions(result.exception_info)]
+        check.rows = [{"observed": plain(next(filter(None, raised), result.result.get("observed_value")))}]
+    return check
+
+
+def _exceptions(info: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Great Expectations keeps one exception flat and several by metric."""
+    info = info or {}
+    return [info] if "raised_exception" in info else list(info.values())
+
+
+def plain(value: Any) -> Any:
+    """A value as strict JSON holds it: no NaN, no numpy, short texts, six digits."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return str(value)
+        return int(value) if value.is_integer() and abs(value) < 2**53 else float(f"{value:.6g}")
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _publish(scratch: Path, docs: Path) -> None:
+    """Put the new pages in the place of the old ones, so that runs do not pile up."""
+    for page in scratch.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(COUNTER.sub("data:,", text), encoding="utf-8")
+    docs.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(docs, ignore_errors=True)
+    shutil.move(scratch, docs)

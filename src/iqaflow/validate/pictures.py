@@ -1,0 +1,132 @@
+"""Pictures for the page: images as data addresses, masks as outlines, and a fixed choice of examples."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iqaflow.data.tables import TASKS, parts
+from iqaflow.validate import pixels
+from iqaflow.validate.text import escape
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+SIDE, THUMB = 320, 96  # longest side in pixels of an example and of a thumbnail
+LIMIT = 30_000_000  # pixels of an image that is still drawn
+
+
+def rows(folder: Path, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Rows of the `images` table by id, bytes included; the first of equal ids."""
+    import pyarrow.parquet as pq
+
+    found: dict[str, dict[str, Any]] = {}
+    for path in parts(folder, "images") if ids else ():
+        for row in pq.read_table(path, filters=[("image_id", "in", sorted(ids))]).to_pylist():
+            found.setdefault(row["image_id"], row)
+    return found
+
+
+def thumbnail(row: dict[str, Any] | None) -> str:
+    """A small picture of an image row, or an empty frame if it cannot be decoded."""
+    image = None if row is None else pixels.decode(row["image"], LIMIT)[0]
+    if image is None:
+        return '<span class="nothumb" title="this image cannot be shown">?</span>'
+    return f'<img class="thumb" alt="" src="{_address(image, THUMB, "JPEG")}">'
+
+
+def drawn(row: dict[str, Any] | None, caption: str, asked: Collection[int]) -> str:
+    """An image with its distorted regions outlined, and dashed those that a question is about."""
+    image = None if row is None else pixels.decode(row["image"], LIMIT)[0]
+    if row is None or image is None:
+        return (
+            f'<figure class="picture"><span class="nothumb">?</span><figcaption>{escape(caption)}</figcaption></figure>'
+        )
+    height, width = image.shape[:2]
+    shapes = []
+    for region, mask in _outlined(row, asked):
+        path = outline(mask)
+        style = "spoilt" if region["region_id"] in _spoilt(row) else "asked"
+        shapes.append(f'<path class="casing" d="{path}"/><path class="{style}" d="{path}"/>')
+    return (
+        f'<figure class="picture"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(caption)}">'
+        f'<image href="{_address(image, SIDE, "PNG")}" width="{width}" height="{height}"/>{"".join(shapes)}</svg>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def flaws(row: dict[str, Any] | None) -> str:
+    """What was done to an image, in words: `serious blur in the dark green region`."""
+    if row is None:
+        return ""
+    labels = {region["region_id"]: region["label"] for region in row["regions"] or () if region}
+    said = []
+    for flaw in row["distortions"] or ():
+        where = "" if flaw["region_id"] is None else f" in the {labels.get(flaw['region_id'], 'unknown region')}"
+        said.append(f"{flaw['severity']} {str(flaw['category']).replace('_', ' ')}{where}")
+    return "; ".join(said) or "clean"
+
+
+def outline(mask: np.ndarray) -> str:
+    """The border of a bool mask (H, W) as an SVG path in pixels."""
+    import cv2
+    import numpy as np
+
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_L1)
+    return "".join(
+        f"M{'L'.join(f'{x + 0.5:g} {y + 0.5:g}' for x, y in contour.reshape(-1, 2))}Z"
+        for contour in found
+        if len(contour) > 2
+    )
+
+
+def choose(conversations: pd.DataFrame, links: pd.DataFrame, count: int) -> list[str]:
+    """Ids of conversations to show: the tasks in turn, each image at most once, the same for the same data."""
+    image_of = links.drop_duplicates("conversation_id").set_index("conversation_id")["image_id"].to_dict()
+    queues = []
+    for task in TASKS:
+        ids = [str(name) for name in conversations.loc[conversations["task"] == task, "conversation_id"]]
+        queues.append(sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest()))
+    chosen: list[str] = []
+    used: set[str] = set()
+    while len(chosen) < count and any(queues):
+        for queue in queues:
+            name = next((name for name in queue if image_of.get(name) not in used), None)
+            queue[:] = queue[queue.index(name) + 1 :] if name is not None else []
+            if name is not None and len(chosen) < count:
+                chosen.append(name)
+                used.add(image_of.get(name, ""))
+    return chosen
+
+
+def _spoilt(row: dict[str, Any]) -> set[int]:
+    return {flaw["region_id"] for flaw in row["distortions"] or () if flaw and flaw["region_id"] is not None}
+
+
+def _outlined(row: dict[str, Any], asked: Collection[int]) -> list[tuple[dict[str, Any], np.ndarray]]:
+    wanted = _spoilt(row) | set(asked)
+    found = []
+    for region in row["regions"] or ():
+        if region and region["region_id"] in wanted:
+            mask, _ = pixels.decode_mask(region["mask_rle"], row["height"], row["width"], LIMIT)
+            if mask is not None:
+                found.append((region, mask))
+    return found
+
+
+def _address(image: np.ndarray, side: int, kind: str) -> str:
+    """An image (H, W, 3) as a `data:` address, reduced to `side` if it is larger."""
+    from PIL import Image
+
+    picture, buffer = Image.fromarray(image), io.BytesIO()
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    if kind == "PNG":
+        picture.save(buffer, format="PNG", optimize=True)
+    else:
+        picture.save(buffer, format="JPEG", quality=85)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -1,0 +1,158 @@
+"""Stage validate: may this data be trained on? Any failed expectation stops the pipeline and names the rows.
+
+    iqaflow validate
+
+Reads `data/annotated`; writes `data/validation.json`, `reports/validation.html` and Great Expectations' Data Docs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from iqaflow.config import Config
+from iqaflow.data.tables import SPLITS, TASKS, parts
+from iqaflow.ops.errors import StageError
+from iqaflow.ops.files import DamagedError, read_manifest, write_json, write_text
+from iqaflow.validate.gate import Check, judge
+from iqaflow.workspace import StageResult, Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_PIXELS = 178_956_970  # no stored image may claim more: Pillow's own limit
+REMEDY = "fix the source or run `iqaflow annotate` again"
+
+
+def run(config: Config, workspace: Workspace) -> StageResult:
+    """Check `data/annotated` against every suite.
+
+    Raises DamagedError if its files are not those of its manifest, and StageError (after writing the report) with the
+    first failed expectation and its rows.
+    """
+    from iqaflow.validate import dialogues, frames, leakage, pixels, report, suites
+
+    workspace.validation.unlink(missing_ok=True)  # an old verdict must not outlive new data
+    _verify(workspace)
+    options, folder = config.validate_, workspace.annotated
+    docs = workspace.reports / "data_docs"
+
+    columns = frames.columns(folder)
+    data: dict[str, pd.DataFrame] = {"columns": columns, "tables": frames.tables(folder)}
+    rules = suites.layout()
+    if (columns["found"] == columns["expected"]).all() and data["tables"]["rows"].all():  # else there is nothing to read
+        images, distortions, regions = frames.images(folder)
+        seen, seen_regions = pixels.measure(parts(folder, "images"), MAX_PIXELS, options.pixel_rows)
+        images, regions = images.join(seen), regions.join(seen_regions)
+        data |= {"images": images, "distortions": distortions, "regions": regions}
+        data |= dialogues.conversations(folder, images, distortions, regions)
+        data["photographs"] = leakage.photographs(images)
+        data["splits"] = frames.splits(images, data["conversations"])
+        data["categories"] = frames.categories(images, distortions)
+        rules |= suites.content(len(images), options.phash_distance)
+    found = judge(data, rules, options.max_rows_named, docs, workspace.scratch("validate") / "data_docs")
+
+    failed = [check for check in found if not check.success]
+    write_json(workspace.validation, verdict(found, data))
+    page = workspace.reports / "validation.html"
+    write_text(page, report.page(found, data, folder))
+    result = StageResult(
+        "validate",
+        metrics={
+            "success": float(not failed),
+            "checks": float(len(found)),
+            "failed": float(len(failed)),
+            "images": float(len(data.get("images", ()))),
+            "conversations": float(len(data.get("conversations", ()))),
+        },
+        markdown=_markdown(found, data),
+        artifacts=[workspace.relative(path) for path in (page, workspace.validation, docs / "index.html")],
+        details={"failed": [check.says for check in failed]},
+    )
+    result.save(workspace)
+    if failed:
+        raise StageError(_sentence(failed, len(found), data, workspace))
+    return result
+
+
+def verdict(checks: list[Check], data: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """`data/validation.json`: the same data give the same bytes."""
+    return {
+        "schema": "iqaflow.validation/1",
+        "success": all(check.success for check in checks),
+        "tables": {name: len(frame) for name, frame in sorted(data.items())},
+        "counts": _counts(data),
+        "expectations": [
+            {
+                "table": check.table,
+                "expectation": check.expectation,
+                "column": check.column,
+                "says": check.says,
+                "success": check.success,
+                "unexpected_count": check.unexpected_count,
+                "rows": check.rows,
+            }
+            for check in checks
+        ],
+    }
+
+
+def _verify(workspace: Workspace) -> None:
+    """The files are the manifest's, all of them and no others."""
+    folder = workspace.annotated
+    listed = read_manifest(folder, verify=True)["files"]
+    for table in ("images", "conversations"):
+        found = parts(folder, table)
+        if not found:
+            raise StageError(f"{folder} holds no {table} table: run `iqaflow annotate` first.")
+        for path in found:
+            if path.relative_to(folder).as_posix() not in listed:
+                raise DamagedError(f"{path} is not in the manifest: remove it or run `iqaflow annotate` again.")
+
+
+def _counts(data: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    if "splits" not in data:
+        return {}
+    tasks = Counter(data["conversations"]["task"].fillna("missing"))
+    return {
+        "split": {row.pop("split"): row for row in data["splits"].to_dict("records")},
+        "task": {task: tasks[task] for task in sorted({*TASKS, *tasks})},
+        "category": {
+            row["category"]: {split: row[split] for split in SPLITS} for row in data["categories"].to_dict("records")
+        },
+        "decoded": int(data["images"]["decoded"].sum()),
+    }
+
+
+def _sentence(failed: list[Check], total: int, data: dict[str, pd.DataFrame], workspace: Workspace) -> str:
+    first = failed[0]
+    rows = "; ".join(" ".join(f"{key}={_word(value)}" for key, value in row.items()) for row in first.rows[:3])
+    more = f" and {first.unexpected_count - 3} more" if first.unexpected_count > 3 else ""
+    return (
+        f"{workspace.relative(workspace.annotated)} fails {len(failed)} of {total} checks, first: "
+        f'"{first.says}" does not hold for {first.unexpected_count} of {len(data[first.table])} rows of {first.table} '
+        f"({rows}{more}); see {workspace.relative(workspace.reports / 'validation.html')}, then {REMEDY}."
+    )
+
+
+def _word(value: Any) -> str:
+    """A value inside a sentence: one line, and visible even if it is empty."""
+    text = " ".join(str(value).split())
+    return (text if len(text) <= 80 else f"{text[:79]}…") or "''"
+
+
+def _markdown(checks: list[Check], data: dict[str, pd.DataFrame]) -> str:
+    failed = [check for check in checks if not check.success]
+    lines = [
+        f"## validate\n\n{'Passed' if not failed else 'FAILED'}: {len(checks) - len(failed)} of {len(checks)} checks hold.\n"
+    ]
+    if "splits" in data:
+        lines += ["| split | photographs | images | conversations |", "|---|---|---|---|"]
+        lines += [
+            f"| {row.split} | {row.photographs} | {row.images} | {row.conversations} |"
+            for row in data["splits"].itertuples()
+        ]
+    for check in failed:
+        ids = ", ".join("/".join(str(row[key]) for key in list(row)[:2]) for row in check.rows[:5])
+        lines.append(f"\n- {check.table}: {check.says} ({check.unexpected_count} rows: `{ids.replace('`', '')}`)")
+    return "\n".join(lines) + "\n"

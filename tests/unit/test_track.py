@@ -1,0 +1,272 @@
+"""Runs, their provenance and the store, against a real MLflow on SQLite."""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from iqaflow.config import Config
+from iqaflow.ops.errors import StageError
+from iqaflow.ops.files import write_json
+from iqaflow.track import cached_stage, current, parent_run, provenance, pyfunc, registry, stage_run, store
+from iqaflow.track.run import PARENT
+from iqaflow.workspace import StageResult, Workspace
+
+CONFIG = Config()
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    for name in ("IQAFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI", PARENT):
+        monkeypatch.delenv(name, raising=False)
+    return Workspace(tmp_path / "check out é%41")
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    """An empty store, made once; a copy is right after `ensure`."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    made = Workspace(tmp_path_factory.mktemp("template"))
+    store.ensure(made, CONFIG)
+    return made.mlruns
+
+
+@pytest.fixture
+def mlflow(workspace, template):
+    shutil.copytree(template, workspace.mlruns)
+    return store.client(store.ensure(workspace, CONFIG))
+
+
+def git(workspace, *arguments):
+    subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e@x", *arguments], cwd=workspace.root, check=True,
+                   capture_output=True)
+
+
+def children(mlflow, parent):
+    return {run.info.run_name: run for run in mlflow.search_runs(["1"], f"tags.`mlflow.parentRunId` = '{parent}'")}
+
+
+def test_the_store_is_made_once_and_takes_readers_beside_a_writer(workspace, mlflow):
+    file = workspace.mlruns / "mlflow.db"
+    before = file.stat().st_ino
+    assert store.ensure(workspace, CONFIG) == f"sqlite:///{file}"
+    assert file.stat().st_ino == before
+    assert sqlite3.connect(file).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    places = {each.name: each.artifact_location for each in mlflow.search_experiments()}
+    artifacts = (workspace.mlruns / "artifacts").as_uri()
+    assert places == {"iqaflow": artifacts, "Default": f"{artifacts}/0"}
+    assert store.unreachable(store.uri(workspace)) is None
+
+
+def test_a_deleted_experiment_comes_back(workspace, mlflow):
+    mlflow.delete_experiment("1")
+    store.ensure(workspace, CONFIG)
+    assert mlflow.get_experiment("1").lifecycle_stage == "active"
+
+
+def test_a_store_named_by_the_user_is_used(workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv("IQAFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared/mlflow.db")
+    with stage_run("train", CONFIG, workspace) as child:
+        child.text("hello", "note.txt")
+    assert not workspace.mlruns.exists()
+    assert (tmp_path / "shared" / "artifacts" / child.run_id / "artifacts" / "note.txt").read_text() == "hello"
+
+
+def test_a_run_says_everything_about_itself(workspace, mlflow):
+    import pandas as pd
+
+    workspace.annotated.mkdir(parents=True)
+    write_json(workspace.annotated / "manifest.json", {"files": {}})
+    (workspace.root / "requirements.lock").write_text("a==1\n")
+    git(workspace, "init", "-b", "main")
+    git(workspace, "add", "requirements.lock")
+    git(workspace, "commit", "-m", "first")
+    (workspace.root / "requirements.lock").write_text("a==2 token=verysecret\n")
+    (workspace.root / "picture.png").write_bytes(pyfunc_picture())
+    with parent_run(CONFIG, workspace) as parent:
+        assert os.environ[PARENT] == parent
+        with stage_run("train", CONFIG, workspace) as child:
+            assert current() is child
+            for step in range(30):
+                child.log({"loss@x": 1.0 / (step + 1), "lr": 0.1}, step=step)
+            child.image(np.zeros((8, 8), bool), "probe/0", step=3)
+            child.image(workspace.root / "picture.png", "probe/0", step=4)
+            child.table(pd.DataFrame({"item": ["a", "b"], "value": [0.5, np.nan]}), "items")
+            child.finish(StageResult("train", {"minutes": 2.0}, "# Trained", images=["picture.png"],
+                                     artifacts=["requirements.lock"]))
+        (workspace.root / "dvc.lock").write_text("schema: '2.0'\n")
+    assert PARENT not in os.environ and current() is None
+    run = mlflow.get_run(parent)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.lr"] == "0.0003" and run.data.params["benchmark.primary"] == CONFIG.benchmark.primary
+    tags = run.data.tags
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=workspace.root, text=True).strip()
+    assert tags["git.commit"] == tags["mlflow.source.git.commit"] == commit and tags["git.dirty"] == "true"
+    assert tags["requirements.lock"] == hashlib.sha256(b"a==2 token=verysecret\n").hexdigest()
+    assert tags["dvc.lock"] == hashlib.sha256(b"schema: '2.0'\n").hexdigest() and tags["seed"] == "0"
+    names = {item.path for item in mlflow.list_artifacts(parent)}
+    assert {"params.yaml", "dvc.lock", "provenance"} <= names
+    diff = open(mlflow.download_artifacts(parent, "provenance/uncommitted.diff")).read()
+    assert "+a==2" in diff and "verysecret" not in diff and "# ?? picture.png" in diff
+
+    child = children(mlflow, parent)["train"]
+    assert child.info.status == "FINISHED" and child.data.tags["stage"] == "train" and child.data.tags["status"] == "ran"
+    assert child.data.metrics["minutes"] == 2.0 and child.data.metrics["lr"] == 0.1
+    assert [each.step for each in mlflow.get_metric_history(child.info.run_id, "loss_x")] == list(range(30))
+    [data] = child.inputs.dataset_inputs
+    assert data.tags[0].value == "train" and child.data.tags["data.digest"].startswith(data.dataset.digest)
+    assert {item.path for item in mlflow.list_artifacts(child.info.run_id)} == {"images", "items.json", "train.md",
+                                                                               "pictures", "files"}
+    assert len(mlflow.list_artifacts(child.info.run_id, "images")) == 4  # two pictures, each with a small one
+    assert child.data.tags["mlflow.loggedArtifacts"] == '[{"path": "items.json", "type": "table"}]'
+    table = json.load(open(mlflow.download_artifacts(child.info.run_id, "items.json")))
+    assert table == {"columns": ["item", "value"], "data": [["a", 0.5], ["b", None]]}
+    assert not list((workspace.state / "spool").glob("*.files"))
+
+
+def test_a_stage_tried_again_continues_its_run_with_steps_in_order(workspace, mlflow):
+    with parent_run(CONFIG, workspace) as parent:
+        with pytest.raises(ValueError, match="boom"), stage_run("train", CONFIG, workspace) as first:
+            for step in range(8):
+                first.log({"loss": 1.0 - step / 10}, step=step)
+            raise ValueError("boom: password=hunter2")
+        assert children(mlflow, parent)["train"].info.status == "FAILED"
+        assert children(mlflow, parent)["train"].data.tags["error"].startswith("ValueError: boom: password=***")
+        with stage_run("train", CONFIG, workspace) as second:  # from the checkpoint at step 5
+            for step in range(5, 12):
+                second.log({"loss": 1.0 - step / 10, "lr": 0.1}, step=step)
+    assert second.run_id == first.run_id
+    assert [each.step for each in mlflow.get_metric_history(first.run_id, "loss")] == list(range(12))
+    assert [each.step for each in mlflow.get_metric_history(first.run_id, "lr")] == list(range(5, 12))
+    assert children(mlflow, parent)["train"].info.status == "FINISHED"
+
+
+def test_a_stage_with_nothing_to_do_is_noted_with_its_result(workspace, mlflow):
+    StageResult("validate", {"failed": 0.0}, "# Fine").save(workspace)
+    with parent_run(CONFIG, workspace) as parent:
+        assert cached_stage("validate", CONFIG, workspace)
+        assert cached_stage("validate", CONFIG, workspace) is None  # a retried flow
+        with stage_run("train", CONFIG, workspace):
+            pass
+        assert cached_stage("train", CONFIG, workspace) is None  # what ran is not overwritten
+    found = children(mlflow, parent)
+    assert found["validate"].data.tags["status"] == "cached" and found["validate"].data.metrics == {"failed": 0.0}
+    assert found["train"].data.tags["status"] == "ran" and len(found) == 2
+
+
+@pytest.mark.parametrize(("error", "status"), [
+    (KeyboardInterrupt(), "KILLED"), (SystemExit(143), "KILLED"), (SystemExit(0), "FINISHED"), (SystemExit(2), "FAILED"),
+])
+def test_a_run_ends_as_its_work_ended(workspace, mlflow, error, status):
+    with pytest.raises(type(error)), stage_run("calibrate", CONFIG, workspace) as child:
+        raise error
+    assert mlflow.get_run(child.run_id).info.status == status
+
+
+def test_sigterm_is_kept_as_killed_and_the_handler_put_back(workspace, mlflow):
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit), stage_run("train", CONFIG, workspace) as child:
+        timer.start()
+        time.sleep(10)
+    assert mlflow.get_run(child.run_id).info.status == "KILLED"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_an_exported_parent_is_continued(workspace, mlflow, monkeypatch):
+    with parent_run(CONFIG, workspace) as first:
+        pass
+    monkeypatch.setenv(PARENT, first)
+    with parent_run(CONFIG, workspace) as second:
+        assert mlflow.get_run(second).info.status == "RUNNING"
+    assert second == first and os.environ[PARENT] == first
+
+
+def test_a_moved_checkout_keeps_its_artifacts_and_models(workspace, mlflow, tmp_path):
+    make_model(workspace, "1")
+    with parent_run(CONFIG, workspace) as parent:
+        registry.register(CONFIG, workspace, parent, check=False)
+    moved = Workspace(tmp_path / "moved")
+    workspace.root.rename(moved.root)
+    again = store.client(store.ensure(moved, CONFIG))
+    assert "lr: 0.0003" in open(again.download_artifacts(parent, "params.yaml")).read()
+    assert again.get_experiment("0").artifact_location == (moved.mlruns / "artifacts").as_uri() + "/0"
+    folder = registry.resolve("challenger", moved)
+    assert moved.root in folder.parents and (folder / "stage1" / "config.json").is_file()
+    with stage_run("train", CONFIG, moved) as child:
+        child.text("x", "new.txt")
+    assert (moved.mlruns / "artifacts" / child.run_id / "artifacts" / "new.txt").is_file()
+
+
+def test_the_digest_of_the_data_is_dvcs_only_while_dvc_speaks_of_these_bytes(workspace):
+    workspace.annotated.mkdir(parents=True)
+    manifest = workspace.annotated / "manifest.json"
+    manifest.write_text('{"files": {}}')
+    assert provenance.data_digest(workspace) == hashlib.sha256(manifest.read_bytes()).hexdigest()
+    digest = "0123456789abcdef0123456789abcdef.dir"
+    (workspace.root / "dvc.lock").write_text(
+        f"stages:\n  annotate:\n    outs:\n    - path: data/annotated\n      md5: {digest}\n")
+    (workspace.root / ".dvc").mkdir()
+    (workspace.root / ".dvc" / "config").write_text("[core]\n    autostage = true\n[cache]\n    dir = ../elsewhere\n")
+    listing = workspace.root / "elsewhere" / "files" / "md5" / digest[:2] / digest[2:]
+    listing.parent.mkdir(parents=True)
+    md5 = hashlib.md5(manifest.read_bytes(), usedforsecurity=False).hexdigest()
+    listing.write_text(json.dumps([{"md5": md5, "relpath": "manifest.json"}]))
+    assert provenance.data_digest(workspace) == digest
+    manifest.write_text('{"files": {"a": 1}}')  # made again by hand, dvc.lock is old
+    assert provenance.data_digest(workspace) == hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+
+def test_what_looks_secret_is_not_told():
+    text = "hf_abcdefghijklmnopqrstuv https://me:pa55@host/x password=hunter2 AKIAABCDEFGHIJKLMNOP lr=0.1"
+    assert provenance.redact(text) == "*** https://***@host/x password=*** *** lr=0.1"
+
+
+def test_a_model_without_files_or_name_gets_one_sentence(workspace, mlflow):
+    with pytest.raises(StageError, match="no model iqaflow@champion in the registry: run `make run`"):
+        registry.resolve("champion", workspace)
+    with pytest.raises(StageError, match="no model folder some/where"):
+        registry.resolve("some/where", workspace)
+    with pytest.raises(StageError, match="config.json is missing"):
+        registry.register(CONFIG, workspace, "none")
+    assert registry.resolve(str(workspace.root), workspace) == workspace.root
+
+
+def test_a_row_is_base64_or_a_path_and_its_faults_stay_its_own(tmp_path, monkeypatch):
+    from iqaflow.data.images import ImageError
+
+    data = pyfunc_picture()
+    (tmp_path / "a.png").write_bytes(data)
+    for text in (base64.b64encode(data).decode(), "data:image/png;base64," + base64.b64encode(data).decode(),
+                 str(tmp_path / "a.png")):
+        assert pyfunc.pixels(text).shape == (5, 7, 3)
+    for text in ("no/such/file.png", "x" * 10_000, base64.b64encode(b"not an image").decode()):
+        with pytest.raises(ImageError):
+            pyfunc.pixels(text)
+    assert json.loads(pyfunc.answer(None, {"image": float("nan")})) == {
+        "schema": "iqaflow.assessment/1", "error": "The column `image` is empty"}
+    monkeypatch.setenv("IQAFLOW_IMAGE_PATHS", "0")
+    with pytest.raises(ImageError):
+        pyfunc.pixels(str(tmp_path / "a.png"))
+
+
+def pyfunc_picture():
+    from iqaflow.data.images import encode_png
+
+    return encode_png(np.full((5, 7, 3), 120, np.uint8))
+
+
+def make_model(workspace, mark):
+    """The files of a model, without weights: enough for the registry when it does not ask the model."""
+    workspace.stage1.mkdir(parents=True, exist_ok=True)
+    (workspace.stage1 / "config.json").write_text(json.dumps({"mark": mark}))
+    (workspace.stage1 / "README.md").write_text("# Card\n")
+    workspace.calibration.write_text("{}")
