@@ -119,7 +119,8 @@ def test_a_run_says_everything_about_itself(workspace, mlflow):
     assert "+a==2" in diff and "verysecret" not in diff and "# ?? picture.png" in diff
 
     child = children(mlflow, parent)["train"]
-    assert child.info.status == "FINISHED" and child.data.tags["stage"] == "train" and child.data.tags["status"] == "ran"
+    assert child.info.status == "FINISHED"
+    assert child.data.tags["stage"] == "train" and child.data.tags["status"] == "ran"
     assert child.data.metrics["minutes"] == 2.0 and child.data.metrics["lr"] == 0.1
     assert [each.step for each in mlflow.get_metric_history(child.info.run_id, "loss_x")] == list(range(30))
     [data] = child.inputs.dataset_inputs
@@ -164,7 +165,8 @@ def test_a_stage_with_nothing_to_do_is_noted_with_its_result(workspace, mlflow):
 
 
 @pytest.mark.parametrize(("error", "status"), [
-    (KeyboardInterrupt(), "KILLED"), (SystemExit(143), "KILLED"), (SystemExit(0), "FINISHED"), (SystemExit(2), "FAILED"),
+    (KeyboardInterrupt(), "KILLED"), (SystemExit(143), "KILLED"), (SystemExit(0), "FINISHED"),
+    (SystemExit(2), "FAILED"),
 ])
 def test_a_run_ends_as_its_work_ended(workspace, mlflow, error, status):
     with pytest.raises(type(error)), stage_run("calibrate", CONFIG, workspace) as child:
@@ -235,7 +237,7 @@ def test_a_model_without_files_or_name_gets_one_sentence(workspace, mlflow):
         registry.resolve("champion", workspace)
     with pytest.raises(StageError, match="no model folder some/where"):
         registry.resolve("some/where", workspace)
-    with pytest.raises(StageError, match="config.json is missing"):
+    with pytest.raises(StageError, match=r"config.json is missing"):
         registry.register(CONFIG, workspace, "none")
     assert registry.resolve(str(workspace.root), workspace) == workspace.root
 

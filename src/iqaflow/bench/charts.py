@@ -57,7 +57,7 @@ def svg(width: int, height: int, parts: Sequence[str], label: str) -> str:
             f'role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>')
 
 
-def strip(marks: Sequence[Mark], maximum: float, label: str, width: int = 300) -> str:
+def strip(marks: Sequence[Mark], maximum: float, label: str, width: int = 240) -> str:
     """Values with their intervals on one line from 0 to `maximum`: a disc for the model, a diamond for the baseline it
     is compared with, small open marks for the others."""
     def x(value: float) -> float:

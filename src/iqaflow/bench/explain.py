@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 OTHERS = {"argmax_words": "the same model's likeliest position words: that quarter of the image, and its middle"}
 READING = """<section><h2>How to read this</h2><ul>
 <li><b>Intervals</b> are 95 % percentile intervals of {resamples:,} bootstrap resamples of the items. The full table
-also has intervals over photographs. Items of one photograph resemble each other, so these are the ones to trust for other
-photographs, but they need many photographs to be reliable themselves.</li>
+also has intervals over photographs. Items of one photograph resemble each other, so these are the ones to trust for
+other photographs, but they need many photographs to be reliable themselves.</li>
 <li><b>Better or worse</b> is said only if the paired difference on the same items, resampled together, keeps its sign
 over its whole 95 % interval. Some fifteen comparisons are made: expect a chance finding now and then.</li>
 <li><b>Naming two distortions</b> earns full credit for both and nothing else, otherwise hits divided by the longer
@@ -99,6 +99,6 @@ def limits(results: dict[str, Any]) -> str:
     few = ""
     if photographs < 30:
         lie = "photograph lies" if photographs == 1 else "photographs lie"
-        few = (f"<li>Only <b>{photographs}</b> {lie} behind all items: how the model does on other content is known only "
-               "roughly.</li>")
+        few = (f"<li>Only <b>{photographs}</b> {lie} behind all items: how the model does on other content is known "
+               "only roughly.</li>")
     return LIMITS.format(few=few)

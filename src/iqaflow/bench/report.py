@@ -127,7 +127,7 @@ def table(comparisons: list[Comparison]) -> str:
         lines.append(
             f'<tr><td>{escape(one.metric.title)}{lower}<br><code class="quiet">{one.key}</code></td>'
             f'<td class="n big">{compare.shown(one.model["value"], top)}</td><td class="n quiet">{interval}</td>'
-            f"<td>{charts.strip(_marks(one), top, one.key)}</td><td>{rival}</td>"
+            f'<td>{charts.strip(_marks(one), top, one.key)}</td><td class="rival">{rival}</td>'
             f'<td class="{css}">{arrow} {one.verdict or ""}</td><td class="n quiet">{one.model["n"]:,}</td></tr>'
         )
     legend = charts.legend(

@@ -50,11 +50,13 @@ def asymmetric_fit(x: np.ndarray) -> tuple[float, float, float, float]:
     """Shape, mean, left and right variance of an asymmetric generalised Gaussian fitted to `x`."""
     from scipy.special import gamma
 
-    left, right = x[x < 0], x[x > 0]
-    left_variance = float(np.mean(left * left)) if left.size else 0.0
-    right_variance = float(np.mean(right * right)) if right.size else 0.0
+    square, negative, positive = x * x, x < 0, x > 0
+    total = float(square.sum())
+    left_total = float(square[negative].sum())
+    left_variance = left_total / max(np.count_nonzero(negative), 1)
+    right_variance = (total - left_total) / max(np.count_nonzero(positive), 1)
     ratio = np.sqrt(left_variance) / max(np.sqrt(right_variance), 1e-6)
-    r = float(np.mean(np.abs(x))) ** 2 / max(float(np.mean(x * x)), 1e-12)
+    r = float(np.mean(np.abs(x))) ** 2 / max(total / x.size, 1e-12)
     shape = shape_of(r * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2)
     scale = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
     mean = (np.sqrt(right_variance) - np.sqrt(left_variance)) * scale * gamma(2 / shape) / gamma(1 / shape)
@@ -86,17 +88,17 @@ def colour_features(image: np.ndarray, grey: np.ndarray) -> np.ndarray:
     of the gradient and of the Laplacian)."""
     import cv2
 
-    rgb = image.astype(np.float32)
-    highest, lowest = rgb.max(2), rgb.min(2)
+    red, green, blue = cv2.split(image.astype(np.float32))
+    highest, lowest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
     saturation = (highest - lowest) / np.maximum(highest, 1)
     across, down = np.abs(np.diff(grey, axis=1)), np.abs(np.diff(grey, axis=0))
-    dark, light = np.percentile(grey, (1, 99))
+    levels = np.bincount(np.rint(grey).astype(np.int64).ravel(), minlength=256)
+    dark, light = np.searchsorted(np.cumsum(levels), (0.01 * grey.size, 0.99 * grey.size))
     return np.array([
         grey.mean(), grey.std(), dark, light, (lowest <= 1).mean(), (highest >= 254).mean(),
         saturation.mean(), saturation.std(),
-        np.log1p((rgb[..., 0] - rgb[..., 1]).std()), np.log1p(((rgb[..., 0] + rgb[..., 1]) / 2 - rgb[..., 2]).std()),
-        ((across == 0).mean() + (down == 0).mean()) / 2,
-        np.log1p(np.count_nonzero(np.bincount(np.rint(grey).astype(np.int64).ravel(), minlength=256))),
+        np.log1p((red - green).std()), np.log1p(((red + green) / 2 - blue).std()),
+        ((across == 0).mean() + (down == 0).mean()) / 2, np.log1p(np.count_nonzero(levels)),
         np.log1p((across.mean() + down.mean()) / 2), np.log1p(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean()),
     ])
 

@@ -28,8 +28,8 @@ def identify(material: Material) -> str:
     tick = f" The diamond is {escape(rival)}." if rival else ""
     return section(
         "What it calls each distortion",
-        "One distortion or none in the whole image, no reference: 12 categories and \u201cnone\u201d. Levels run from 1 "
-        f"(slight) to 5 (catastrophic).{tick}",
+        "One distortion or none in the whole image, no reference: 12 categories and \u201cnone\u201d. Levels run from "
+        f"1 (slight) to 5 (catastrophic).{tick}",
         '<div class="columns">',
         f'<div><h3>Right answers by distortion</h3>{charts.bars(by_kind, "by distortion")}</div>',
         f'<div><h3>Right answers by strength</h3>{charts.bars(by_level, "by strength")}</div></div>',
@@ -121,7 +121,7 @@ def _bar(name: str, rows: pd.DataFrame, other: pd.DataFrame, rival: str | None,
 
 
 def _confused(labels: list[str], columns: list[str], counts: list[list[int]], most: int = 8) -> str:
-    pairs = [(-count, truth, said, sum(row)) for truth, row in zip(labels, counts, strict=True)
+    pairs = [(-count / sum(row), truth, said, count, sum(row)) for truth, row in zip(labels, counts, strict=True)
              for said, count in zip(columns, row, strict=True) if said != truth and count]
-    return "".join(f"<li>{escape(truth)} called <b>{escape(said)}</b>: {-count} of {total}</li>"
-                   for count, truth, said, total in sorted(pairs)[:most]) or "<li>none</li>"
+    return "".join(f"<li>{escape(truth)} called <b>{escape(said)}</b>: {count} of {total}</li>"
+                   for _, truth, said, count, total in sorted(pairs)[:most]) or "<li>no confusion</li>"

@@ -23,7 +23,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:12px;p
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(158px,1fr));gap:12px;margin:0 0 4px}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:14px 16px}
 .tile .value{font-size:30px;font-weight:700;letter-spacing:-.02em;line-height:1.15;font-variant-numeric:tabular-nums}
-.tile .name{font-size:13px;font-weight:600}
+.tile .name{font-size:13px;font-weight:600;line-height:1.35;min-height:2.7em}
 .tile .note{font-size:12.5px;color:var(--quiet);line-height:1.4}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
@@ -32,7 +32,8 @@ th,td{padding:5px 10px 5px 0;border-bottom:1px solid var(--line);vertical-align:
 tr:last-child td{border-bottom:0}
 td.n,th.n{text-align:right;white-space:nowrap}
 td.big{font-weight:700;font-size:15px}
-td svg{display:block}
+td svg{display:block;max-width:none}
+td.rival{white-space:nowrap}
 .better{color:var(--good);font-weight:600}.worse{color:var(--bad);font-weight:600}.level{color:var(--quiet)}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(400px,1fr));gap:26px;align-items:start}
 .columns>div{min-width:0}

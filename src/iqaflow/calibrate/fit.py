@@ -75,27 +75,33 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
     used = _some(local, MAX_LOCAL, rng)
     found = {name: fit_read_out(name, used, config.calibrate.temperatures) for name in READ_OUTS if name != "product"}
     found["product"] = fit_product(found, used)
-    variants = {name: (fit_point(settings, used), cut) for name, (settings, cut, _) in found.items()}
-    best = max(READ_OUTS, key=lambda name: found[name][2])  # the earlier, simpler one if equal
-    settings, cut = variants[best]
-    chosen, options, settings, table = fit_segmenter(settings, cut, used, config, rng)
-    methods = _methods(variants, settings, chosen, options, gate["threshold"])
+    variants = {name: fit_point(settings, used) for name, (settings, _) in found.items()}
+    best = max(READ_OUTS, key=lambda name: found[name][1])  # the earlier, simpler one if equal
+    chosen, options, settings, table = fit_segmenter(variants[best], used, config, rng)
+    methods: dict[str, Method] = {"whole image": lambda item: (whole(item)[0], None), "centre": centre,
+                                  "argmax words": argmax_words, "argmax box": argmax_box}
+    methods |= {f"{name} + map": with_segmenter(variant, "map", {}) for name, variant in variants.items()}
     if chosen != "map":  # the published point deserves options of its own
-        methods |= {f"2x2 + {_short(chosen)}": fitted_method(variants["2x2"][0], chosen, _some(used, MAX_SLOW, rng))}
-    ablation, scores = [], {}
-    for name, method in methods.items():
-        scores[name] = [_score(method, item) for item in used]
-        ablation.append({"method": name, **summary(scores[name], config.benchmark.bootstrap, seed)})
+        few = _some(used, MAX_SLOW, rng)
+        methods[f"2x2 + {_short(chosen)}"] = with_segmenter(variants["2x2"], chosen,
+                                                            _best_options(variants["2x2"], chosen, few))
     final = f"{best} + {_short(chosen)}"
-    sure, hits = [], []
-    for item, (_, hit) in zip(used, scores[final], strict=True):
-        mask, _ = methods[final](item)
-        sure.append(concentration(read_map(item.spatial, settings), mask))
-        hits.append(bool(hit))
+    methods[final] = with_segmenter(settings, chosen, options)
+    predictions = {name: [method(item) for item in used] for name, method in methods.items()}
+    called = [is_whole(item.spatial, gate["threshold"]) for item in used]
+    predictions[f"{final} + gate"] = [whole(item) if says else prediction for item, says, prediction
+                                      in zip(used, called, predictions[final], strict=True)]
+    ablation = [{"method": name, **summary(used, row, config.benchmark.bootstrap, seed)}
+                for name, row in predictions.items()]
     for family in ("HyD", "SiD"):
-        part = [score for item, score in zip(used, scores[final], strict=True) if _family(item.kind) == family]
+        part = [at for at, item in enumerate(used) if _family(item.kind) == family]
         if part:
-            ablation.append({"method": f"{final}, {family}", **summary(part, config.benchmark.bootstrap, seed)})
+            row = summary([used[at] for at in part], [predictions[final][at] for at in part],
+                          config.benchmark.bootstrap, seed)
+            ablation.append({"method": f"{final}, {family} only", **row})
+    sure = [concentration(read_map(item.spatial, settings), mask)
+            for item, (mask, _) in zip(used, predictions[final], strict=True)]
+    hits = [contains(item.true_mask, point) for item, (_, point) in zip(used, predictions[final], strict=True)]
     return {
         "text_to_point": settings.tree(),
         "segmenter": {"name": chosen, "options": options},
@@ -107,15 +113,15 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
     }
 
 
-def fit_read_out(name: str, items: Sequence[Item], taus: Sequence[float]) -> tuple[Settings, float, float]:
-    """The temperature and smoothing (2x2: anchors) of a read-out by mIoU; returns settings, best cut and its mIoU."""
+def fit_read_out(name: str, items: Sequence[Item], taus: Sequence[float]) -> tuple[Settings, float]:
+    """The temperature and smoothing (2x2: anchors) of a read-out by mIoU; returns settings with the cut, and the mIoU."""
     key = {"2x2": "tau_words", "cells": "tau_cells", "soft_box": "tau_box"}[name]
     other, values = ("inset", INSETS) if name == "2x2" else ("smoothing", SMOOTHINGS)
     tried = [Settings(name, **{key: tau, other: value}) for value, tau in product(values, sorted(taus, key=_far))]
     return _best(tried, items)
 
 
-def fit_product(found: dict[str, tuple[Settings, float, float]], items: Sequence[Item]) -> tuple[Settings, float, float]:
+def fit_product(found: dict[str, tuple[Settings, float]], items: Sequence[Item]) -> tuple[Settings, float]:
     """The share of cells and soft box in their product, each as fitted alone."""
     cells, box, words = (found[name][0] for name in ("cells", "soft_box", "2x2"))
     base = Settings("product", words.tau_words, cells.tau_cells, box.tau_box, words.inset)
@@ -135,7 +141,7 @@ def fit_point(settings: Settings, items: Sequence[Item]) -> Settings:
     return replace(settings, floor=max(FLOORS, key=hit_rate))
 
 
-def fit_segmenter(settings: Settings, cut: float, items: Sequence[Item], config: Config,
+def fit_segmenter(settings: Settings, items: Sequence[Item], config: Config,
                   rng: np.random.Generator) -> tuple[str, dict[str, Any], Settings, list[dict[str, Any]]]:
     """The segmenter, its options and its points by mIoU. A later name of `calibrate.segmenters` replaces an earlier one
     only if it gains more than one standard error on the same items. Returns also the table of all."""
@@ -145,32 +151,27 @@ def fit_segmenter(settings: Settings, cut: float, items: Sequence[Item], config:
     for name in config.calibrate.segmenters:
         module, _ = segmenters.find(name)
         sample = few if module.SLOW else items
-        tried = segmenters.candidates(name)
-        if name == "map":
-            tried = [{**options, "threshold": round(cut, 4)} for options in tried[:: len(tried) - 1]] + tried
-        prepared = [_prompt(item, settings) for item in sample]
-        options = max(tried, key=lambda options: _ious(name, sample, prepared, options).mean())
-        points = settings
+        options, points = _best_options(settings, name, sample), settings
         if module.SLOW:  # those that look at the image also look at points
             choices = [replace(settings, points=count, negatives=low)
                        for low in NEGATIVES for count in sorted(config.calibrate.points)]
-            points = max(choices, key=lambda choice: _ious(name, sample, [_prompt(item, choice) for item in sample],
-                                                           options).mean())
-        values = _ious(name, items, [_prompt(item, points) for item in items], options)
+            points = max(choices, key=lambda choice: _ious(choice, name, options, sample).mean())
+        values = _ious(points, name, options, items)
         table.append({"name": name, "options": options, "points": points.points, "negatives": points.negatives,
                       "miou": float(values.mean()), "n": len(values)})
         gain = values - best[0] if best else np.ones(1)
         if best is None or gain.mean() > gain.std() / np.sqrt(len(gain)):
             best = values, name, options, points
     if best is None:
-        return "map", {"threshold": round(cut, 4), "components": "all"}, settings, table
+        return "map", {}, settings, table
     return *best[1:], table
 
 
-def summary(scores: Sequence[tuple[float, bool | None]], resamples: int, seed: int) -> dict[str, Any]:
-    """`miou` and `hit_rate` as {value, ci95, n}; the hit rate is None for a method without a point."""
-    hits = [hit for _, hit in scores if hit is not None]
-    return {"miou": interval(np.array([value for value, _ in scores]), resamples, seed),
+def summary(items: Sequence[Item], predictions: Sequence[Prediction], resamples: int, seed: int) -> dict[str, Any]:
+    """`miou` and `hit_rate` as {value, ci95, n}; the hit rate is None for a method without points."""
+    values = [iou(mask, item.true_mask) for item, (mask, _) in zip(items, predictions, strict=True)]
+    hits = [contains(item.true_mask, point) for item, (_, point) in zip(items, predictions, strict=True) if point]
+    return {"miou": interval(np.array(values), resamples, seed),
             "hit_rate": interval(np.array(hits, dtype=np.float64), resamples, seed) if hits else None}
 
 
@@ -190,15 +191,15 @@ def cut_curve(map_: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return right / np.maximum(inside + np.count_nonzero(truth) - right, 1)
 
 
-def _best(tried: Sequence[Settings], items: Sequence[Item]) -> tuple[Settings, float, float]:
+def _best(tried: Sequence[Settings], items: Sequence[Item]) -> tuple[Settings, float]:
     truths = [_reduced(item.true_mask) for item in items]
-    best: tuple[Settings, float, float] | None = None
+    best: tuple[Settings, float] | None = None
     for settings in tried:
         curve = np.mean([cut_curve(read_map(item.spatial, settings), truth)
                          for item, truth in zip(items, truths, strict=True)], axis=0)
         at = int(curve.argmax())
-        if best is None or curve[at] > best[2] + 1e-9:
-            best = settings, at / STEPS, float(curve[at])
+        if best is None or curve[at] > best[1] + 1e-9:
+            best = replace(settings, cut=at / STEPS), float(curve[at])
     assert best is not None
     return best
 
@@ -210,50 +211,27 @@ def _reduced(mask: np.ndarray, longest: int = 128) -> np.ndarray:
     return thin if thin.any() else mask
 
 
-def _prompt(item: Item, settings: Settings) -> tuple[np.ndarray, list[Point], list[Point], Any]:
-    map_ = read_map(item.spatial, settings)
-    points, negatives = read_points(item.spatial, map_, item.size, settings)
-    cells = box_cells(item.spatial)
-    return dense_map(map_, item.size, settings.cut), points, negatives, cells_box(*cells, *item.size[::-1]) if cells else None
+def _ious(settings: Settings, name: str, options: dict[str, Any], items: Sequence[Item]) -> np.ndarray:
+    method = with_segmenter(settings, name, options)
+    return np.array([iou(method(item)[0], item.true_mask) for item in items])
 
 
-def _ious(name: str, items: Sequence[Item], prompts: Sequence[Any], options: dict[str, Any]) -> np.ndarray:
-    return np.array([iou(segmenters.segment(name, item.image, *prompt, options), item.true_mask)
-                     for item, prompt in zip(items, prompts, strict=True)])
-
-
-def _methods(variants: dict[str, tuple[Settings, float]], settings: Settings, chosen: str, options: dict[str, Any],
-             threshold: float) -> dict[str, Method]:
-    """Every method of the ablation table by name, trivial ones first, everything together last."""
-
-    def gated(item: Item) -> Prediction:
-        return whole(item) if is_whole(item.spatial, threshold) else everything(item)
-
-    methods: dict[str, Method] = {"whole image": lambda item: (whole(item)[0], None), "centre": centre,
-                                  "argmax words": argmax_words, "argmax box": argmax_box}
-    for name, (variant, cut) in variants.items():
-        methods[f"{name} + map"] = with_segmenter(variant, "map", {"threshold": cut, "components": "all"})
-    everything = with_segmenter(settings, chosen, options)
-    methods[f"{settings.read_out} + {_short(chosen)}"] = everything
-    methods[f"{settings.read_out} + {_short(chosen)} + gate"] = gated
-    return methods
+def _best_options(settings: Settings, name: str, sample: Sequence[Item]) -> dict[str, Any]:
+    return max(segmenters.candidates(name), key=lambda options: _ious(settings, name, options, sample).mean())
 
 
 def with_segmenter(settings: Settings, name: str, options: dict[str, Any]) -> Method:
-    """A read-out and a segmenter as one method."""
+    """A read-out and a segmenter as one method; its point is the read-out's first."""
 
     def method(item: Item) -> Prediction:
-        map_, points, negatives, box = _prompt(item, settings)
-        return segmenters.segment(name, item.image, map_, points, negatives, box, options), points[0]
+        map_ = read_map(item.spatial, settings)
+        points, negatives = read_points(item.spatial, map_, item.size, settings)
+        cells = box_cells(item.spatial)
+        box = cells_box(*cells, *item.size[::-1]) if cells else None
+        dense = dense_map(map_, item.size, settings.cut)
+        return segmenters.segment(name, item.image, dense, points, negatives, box, options), points[0]
 
     return method
-
-
-def fitted_method(settings: Settings, name: str, sample: Sequence[Item]) -> Method:
-    """A read-out with a segmenter whose options are the best for it on `sample`."""
-    prompts = [_prompt(item, settings) for item in sample]
-    tried = segmenters.candidates(name)
-    return with_segmenter(settings, name, max(tried, key=lambda options: _ious(name, sample, prompts, options).mean()))
 
 
 def whole(item: Item) -> Prediction:
@@ -283,11 +261,6 @@ def argmax_box(item: Item) -> Prediction:
         return argmax_words(item)
     box = cells_box(*cells, *item.size[::-1])
     return rectangle(item.size, box), ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-
-
-def _score(method: Method, item: Item) -> tuple[float, bool | None]:
-    mask, point = method(item)
-    return iou(mask, item.true_mask), None if point is None else contains(item.true_mask, point)
 
 
 def _some(items: Sequence[Item], most: int, rng: np.random.Generator) -> list[Item]:

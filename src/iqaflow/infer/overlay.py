@@ -164,9 +164,10 @@ def _tags(pen: ImageDraw.ImageDraw, regions: Sequence[dict[str, Any]], masks: Se
     """A tag per region where there is room: number and faults, else the number alone."""
     width, height = pen.im.size
     pad = max(3, font.size // 4)
-    tall = font.size + 2 * pad
+    tall, gap = font.size + 2 * pad, font.size // 2 + 2 + pad
+    reach = font.size // 2 + 2  # of a marker
     taken: list[Box] = [
-        (x * factor - pad, y * factor - pad, x * factor + pad, y * factor + pad)
+        (x * factor - reach, y * factor - reach, x * factor + reach, y * factor + reach)
         for region in regions for x, y in region.get("points") or []
     ]
     for at, region in enumerate(regions):
@@ -175,8 +176,12 @@ def _tags(pen: ImageDraw.ImageDraw, regions: Sequence[dict[str, Any]], masks: Se
         said = (faults(found) or _plain(region.get("label")), faults(found, False), faults(found[:1], False), "")
         for text in (f"{at + 1} {words}".strip() for words in said):
             wide = font.getlength(text) + 2 * pad + tall // 3
+            # beside the region's point, which lies on it; else around its box
+            places = [(px * factor + side * (gap + wide / 2) - wide / 2, py * factor + rise * (gap + tall / 2) - tall / 2)
+                      for px, py in (region.get("points") or [])[:1] if masks[at] is not None
+                      for side, rise in ((1, 0), (-1, 0), (0, 1), (0, -1))]
             spots = [(x, y, x + wide, y + tall) for x, y in
-                     ((x0, y0 - tall), (x0, y1), (x0, y0), (x1 - wide, y0 - tall), (x1 - wide, y1), (x1 - wide, y0),
+                     (*places, (x0, y0 - tall), (x0, y1), (x0, y0), (x1 - wide, y0 - tall), (x1 - wide, y1), (x1 - wide, y0),
                       (x1, y0), (x0 - wide, y0), (x0, y1 - tall), (x1 - wide, y1 - tall))]
             if text == str(at + 1):  # the number must find a place: anywhere near
                 spots += sorted(((x, y, x + wide, y + tall) for x in range(0, width, tall) for y in range(0, height, tall)),

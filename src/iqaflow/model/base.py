@@ -59,3 +59,5 @@ def save(model: Any, processor: Any, folder: Path) -> None:
     model.save_pretrained(folder, safe_serialization=True)
     processor.tokenizer.save_pretrained(folder)
     processor.image_processor.save_pretrained(folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)  # safetensors are written for their owner alone

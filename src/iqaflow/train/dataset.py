@@ -32,13 +32,17 @@ class Packs:
             grouped.setdefault(key, []).append(row)
         self.keys = sorted(grouped)
         self.asked = [grouped[key] for key in self.keys]
+        self._order = -1, np.empty(0, int)
         self._cells = packer.processor.tokenizer.convert_tokens_to_ids([str(cell) for cell in range(CELLS)])
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 17, epoch]).permutation(len(self))
+        """Pack numbers in the order of an epoch."""
+        if self._order[0] != epoch:
+            self._order = epoch, np.random.default_rng([self.seed, 17, epoch]).permutation(len(self))
+        return self._order[1]
 
     def pack(self, number: int, epoch: int) -> tuple[Pack, list[Truth]]:
         """Pack `number` with the questions of this epoch, and what is true of each of its images."""

@@ -163,6 +163,7 @@ class Run:
         config, data_seconds, tokens = self.train_config, 0.0, 0
         sums = torch.zeros(4, dtype=torch.float64)  # loss, answer part, dense part, non-finite micro-batches
         vision_only = step * self.per_step < config.vision_images
+        norm = None
         for micro in range(self.rank, config.micro_batches, self.world):
             fetched = time.perf_counter()
             batch = self._batch(step, micro)
@@ -176,6 +177,8 @@ class Run:
                 sums[3] += 1
                 loss = sum((p * 0).sum() for p in self.engine.parameters() if p.requires_grad)
             self.engine.backward(loss)
+            if config.zero_stage == 0 and self.engine.is_gradient_accumulation_boundary():
+                norm = self._gradient_norm()  # stage 0 clips without saying what it clipped
             self.engine.step()
         if config.soft_cells and config.base == "scratch":
             from iqaflow.model.tiny import share_cells
@@ -187,7 +190,7 @@ class Run:
             sums = total.cpu()
         seconds = time.perf_counter() - begun
         if self.log is not None:
-            norm = self.engine.get_global_grad_norm()
+            norm = norm if norm is not None else self.engine.get_global_grad_norm()
             self.log.add({
                 "step": step + 1, "steps": self.steps, "loss": float(sums[0]) / config.micro_batches,
                 "loss_answer": float(sums[1]) / config.micro_batches, "loss_dense": float(sums[2]) / config.micro_batches,
@@ -196,6 +199,11 @@ class Run:
                 "data_wait_share": data_seconds / seconds, "memory_gib": _memory_gib(),
             })
         return bool(sums[3])
+
+    def _gradient_norm(self) -> float:
+        import torch
+
+        return float(torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None]))
 
     def _batch(self, step: int, micro: int) -> dict[str, Any]:
         import numpy as np

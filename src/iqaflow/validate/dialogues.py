@@ -64,7 +64,8 @@ def conversations(
             targets.get("kind"), answers.fault(task, style, answer, spans, targets),
         ))
     flat = table.drop_columns(list(NESTED)).to_pandas().join(frame(derived, DERIVED))
-    return {"conversations": flat, **{name: frame(nested[name], COLUMNS[name], NUMBERS.get(name, ())) for name in COLUMNS}}
+    flat_nested = {name: frame(nested[name], COLUMNS[name], NUMBERS.get(name, ())) for name in COLUMNS}
+    return {"conversations": flat, **flat_nested}
 
 
 def _link(name: str, split: str, link: dict[str, Any], known: _Images) -> tuple[Any, ...]:
@@ -84,7 +85,8 @@ def _targets(nested: dict[str, list], name: str, links: list[dict], targets: dic
     """A target is compared with the one image asked about; a comparison of two has none."""
     about = next((link.get("image_id") for link in links if link.get("role") == "image"), None)
     for category in targets.get("categories") or ():
-        nested["target_categories"].append((name, category, about is None or category in known.categories.get(about, ())))
+        applied = about is None or category in known.categories.get(about, ())
+        nested["target_categories"].append((name, category, applied))
     for item, level in enumerate(targets.get("levels") or ()):
         nested["target_levels"].append((name, item, level))
     for region in targets.get("region_ids") or ():

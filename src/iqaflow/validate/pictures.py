@@ -1,24 +1,23 @@
-"""Pictures for the page: images as data addresses, masks as outlines, and a fixed choice of examples."""
+"""Pictures for the page: images as data addresses, masks as outlines."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.data.tables import TASKS, parts
+from iqaflow.data.tables import parts
 from iqaflow.validate import pixels
 from iqaflow.validate.text import escape
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
 SIDE, THUMB = 320, 96  # longest side in pixels of an example and of a thumbnail
 LIMIT = 30_000_000  # pixels of an image that is still drawn
+NOTHING = '<span class="nothumb" title="this image cannot be shown">?</span>'
 
 
 def rows(folder: Path, ids: Collection[str]) -> dict[str, dict[str, Any]]:
@@ -36,7 +35,7 @@ def thumbnail(row: dict[str, Any] | None) -> str:
     """A small picture of an image row, or an empty frame if it cannot be decoded."""
     image = None if row is None else pixels.decode(row["image"], LIMIT)[0]
     if image is None:
-        return '<span class="nothumb" title="this image cannot be shown">?</span>'
+        return NOTHING
     return f'<img class="thumb" alt="" src="{_address(image, THUMB, "JPEG")}">'
 
 
@@ -61,14 +60,18 @@ def drawn(row: dict[str, Any] | None, caption: str, asked: Collection[int]) -> s
 
 
 def flaws(row: dict[str, Any] | None) -> str:
-    """What was done to an image, in words: `serious blur in the dark green region`."""
+    """What was done to an image, in the words of answers: `serious blur in the dark green region`."""
+    from iqaflow import distortions
+
     if row is None:
         return ""
+    known = distortions.categories()
     labels = {region["region_id"]: region["label"] for region in row["regions"] or () if region}
     said = []
-    for flaw in row["distortions"] or ():
+    for flaw in filter(None, row["distortions"] or ()):
+        category = flaw["category"]
         where = "" if flaw["region_id"] is None else f" in the {labels.get(flaw['region_id'], 'unknown region')}"
-        said.append(f"{flaw['severity']} {str(flaw['category']).replace('_', ' ')}{where}")
+        said.append(f"{flaw['severity']} {known[category].phrase if category in known else category}{where}")
     return "; ".join(said) or "clean"
 
 
@@ -83,25 +86,6 @@ def outline(mask: np.ndarray) -> str:
         for contour in found
         if len(contour) > 2
     )
-
-
-def choose(conversations: pd.DataFrame, links: pd.DataFrame, count: int) -> list[str]:
-    """Ids of conversations to show: the tasks in turn, each image at most once, the same for the same data."""
-    image_of = links.drop_duplicates("conversation_id").set_index("conversation_id")["image_id"].to_dict()
-    queues = []
-    for task in TASKS:
-        ids = [str(name) for name in conversations.loc[conversations["task"] == task, "conversation_id"]]
-        queues.append(sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest()))
-    chosen: list[str] = []
-    used: set[str] = set()
-    while len(chosen) < count and any(queues):
-        for queue in queues:
-            name = next((name for name in queue if image_of.get(name) not in used), None)
-            queue[:] = queue[queue.index(name) + 1 :] if name is not None else []
-            if name is not None and len(chosen) < count:
-                chosen.append(name)
-                used.add(image_of.get(name, ""))
-    return chosen
 
 
 def _spoilt(row: dict[str, Any]) -> set[int]:

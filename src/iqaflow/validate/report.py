@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from iqaflow.data.tables import SPLITS, TASKS
-from iqaflow.validate import charts, pictures
+from iqaflow.validate import charts, examples, pictures
 from iqaflow.validate.gate import Check
 from iqaflow.validate.style import CSS
 from iqaflow.validate.text import escape, number, plural
@@ -19,7 +19,8 @@ from iqaflow.validate.text import escape, number, plural
 if TYPE_CHECKING:
     import pandas as pd
 
-EXAMPLES = 12
+# nothing is loaded and nothing runs, whatever an answer contains
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 TABLES = {  # frame: title, and why it is looked at
     "columns": ("Columns", "A missing or mistyped column would stop training halfway, or worse, be ignored."),
     "tables": ("Tables", "An empty table would pass every other check."),
@@ -53,7 +54,7 @@ def page(checks: list[Check], data: dict[str, pd.DataFrame], folder: Path) -> st
         body += [_splits(data), _balance(data)]
     body.append(_checks(checks, data))
     if "conversations" in data:
-        body.append(_examples(data, folder))
+        body.append(examples.section(data, folder))
     body.append(
         "<footer>The same verdict for programs: <code>data/validation.json</code>. Great Expectations' own pages: "
         '<a href="data_docs/index.html">Data Docs</a> (their styling needs a network).</footer>'
@@ -61,8 +62,7 @@ def page(checks: list[Check], data: dict[str, pd.DataFrame], folder: Path) -> st
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # nothing is loaded and nothing runs, whatever an answer contains
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>iqaflow: data validation, {'failed' if failed else 'passed'}</title><style>{CSS}</style></head>"
         f"<body><main>\n{chr(10).join(body)}\n</main></body></html>\n"
@@ -73,10 +73,8 @@ def _verdict(checks: list[Check], failed: list[Check], data: dict[str, pd.DataFr
     held = f"{len(checks) - len(failed)} of {len(checks)}"
     if failed:
         mark, title = "✕", "This data must not be trained on"
-        says = (
-            f"{plural(len(failed), 'check')} of {len(checks)} failed. Fix the source or run <code>iqaflow annotate</code> "
-            "again; the rows are named below."
-        )
+        says = (f"{plural(len(failed), 'check')} of {len(checks)} failed. Fix the source or run "
+                "<code>iqaflow annotate</code> again; the rows are named below.")
     else:
         mark, title = "✓", "This data may be trained on"
         says = f"All {len(checks)} checks hold for every row."
@@ -92,7 +90,8 @@ def _verdict(checks: list[Check], failed: list[Check], data: dict[str, pd.DataFr
     shown = "".join(f"<li><b>{value}</b><span>{name}</span></li>" for name, value in tiles)
     return (
         f'<header class="{"bad" if failed else "good"}"><span class="mark" aria-hidden="true">{mark}</span>'
-        f'<div><p class="kicker">Data validation</p><h1>{title}</h1><p>{says}</p></div></header><ul class="tiles">{shown}</ul>'
+        f'<div><p class="kicker">Data validation</p><h1>{title}</h1><p>{says}</p></div></header>'
+        f'<ul class="tiles">{shown}</ul>'
     )
 
 
@@ -118,7 +117,8 @@ def _failures(failed: list[Check], data: dict[str, pd.DataFrame], folder: Path) 
         cards.append(
             f'<article class="failure"><h3>{escape(check.says)}</h3><p class="quiet">Not so for {count} '
             f"(<code>{escape(check.column)}</code>, {escape(check.expectation)}).</p>"
-            f'<div class="wide"><table><thead><tr><th></th>{head}<th></th></tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+            f'<div class="wide"><table><thead><tr><th></th>{head}<th></th></tr></thead>'
+            f"<tbody>{''.join(lines)}</tbody></table></div>"
             f"{rest}</article>"
         )
     return f"<section><h2>What failed</h2>{''.join(cards)}</section>"
@@ -162,10 +162,11 @@ def _splits(data: dict[str, pd.DataFrame]) -> str:
             f"<td>{number(row.images)}</td><td>{number(row.conversations)}</td><td>{close}</td></tr>"
         )
     return (
-        "<section><h2>Splits</h2><p>Splits share no photograph. The last column is how far the most similar photograph of "
-        "another split is, by perceptual hash (64 bits; unrelated pictures differ in about 32).</p>"
+        "<section><h2>Splits</h2><p>Splits may share no photograph. The last column is how far the most similar "
+        "photograph of another split is, by perceptual hash (64 bits; unrelated pictures differ in about 32).</p>"
         '<div class="wide"><table class="numbers"><thead><tr><th>split</th><th>photographs</th><th>images</th>'
-        f"<th>conversations</th><th>closest look-alike elsewhere</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div></section>"
+        "<th>conversations</th><th>closest look-alike elsewhere</th></tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div></section>"
     )
 
 
@@ -213,57 +214,15 @@ def _checks(checks: list[Check], data: dict[str, pd.DataFrame]) -> str:
             continue
         bad = sum(not check.success for check in mine)
         lines = "".join(
-            f'<tr class="{"hold" if check.success else "broken"}"><td>{"✓" if check.success else "✕"}</td><td>{escape(check.says)}</td>'
-            f"<td><code>{escape(check.column)}</code></td>"
+            f'<tr class="{"hold" if check.success else "broken"}"><td>{"✓" if check.success else "✕"}</td>'
+            f"<td>{escape(check.says)}</td><td><code>{escape(check.column)}</code></td>"
             f"<td>{'' if check.success else plural(check.unexpected_count, 'row')}</td></tr>"
             for check in mine
         )
-        state = f'<b class="broken">{bad} of {len(mine)} failed</b>' if bad else f"{plural(len(mine), 'check')} hold"
+        state = f'<b class="broken">{bad} of {len(mine)} failed</b>' if bad else f"{plural(len(mine), 'check')} hold{'s' if len(mine) == 1 else ''}"
         groups.append(
             f"<details{' open' if bad else ''}><summary><b>{title}</b><span>{escape(why)}</span>"
             f"<em>{state} on {plural(len(data[table]), 'row')}</em></summary>"
             f'<table class="checks"><tbody>{lines}</tbody></table></details>'
         )
     return f"<section><h2>Every check</h2>{''.join(groups)}</section>"
-
-
-def _examples(data: dict[str, pd.DataFrame], folder: Path) -> str:
-    chosen = pictures.choose(data["conversations"], data["conversation_images"], EXAMPLES)
-    links, turns, regions = (
-        dict(iter(frame[frame["conversation_id"].isin(chosen)].groupby("conversation_id")))
-        for frame in (data["conversation_images"], data["turns"], data["target_regions"])
-    )
-    meta = data["conversations"].drop_duplicates("conversation_id").set_index("conversation_id")
-    wanted = {image for part in links.values() for image in part["image_id"] if isinstance(image, str)}
-    rows = pictures.rows(folder, wanted)
-    cards = []
-    for name in chosen:
-        asked = {int(region) for region in regions[name]["region_id"].dropna()} if name in regions else set()
-        shown = (
-            [(link.role, link.image_id) for link in links[name].itertuples() if link.role != "reference"]
-            if name in links
-            else []
-        )
-        images = "".join(
-            pictures.drawn(
-                rows.get(image),
-                f"{'' if role == 'image' else f'Image {role}: '}{pictures.flaws(rows.get(image))}",
-                asked,
-            )
-            for role, image in shown
-        )
-        words = "".join(
-            f'<p class="{"a" if turn.role == "assistant" else "q"}">{escape(turn.text)}</p>'
-            for turn in (turns[name].itertuples() if name in turns else ())
-        )
-        mode = "with the reference" if meta.loc[name, "reference_mode"] == "fr" else "no reference"
-        cards.append(
-            f'<article class="example{" pair" if len(shown) > 1 else ""}"><h3>{escape(meta.loc[name, "task"])} <span>'
-            f"{escape(meta.loc[name, 'style'])}, {mode}, {escape(meta.loc[name, 'split'])}</span></h3>"
-            f'<div class="pictures">{images}</div>{words}<p class="id">{escape(name)}</p></article>'
-        )
-    return (
-        f"<section><h2>Examples</h2><p>{len(cards)} conversations, the tasks in turn. Under each picture what was done to it; "
-        '<i class="line spoilt"></i> outlines a distorted region, <i class="line asked"></i> a clear one that is asked about.'
-        f'</p><div class="examples">{"".join(cards)}</div></section>'
-    )

@@ -14,7 +14,9 @@ from iqaflow.config import Config
 from iqaflow.data.tables import SPLITS, TASKS, parts
 from iqaflow.ops.errors import StageError
 from iqaflow.ops.files import DamagedError, read_manifest, write_json, write_text
+from iqaflow.validate.frames import IDS
 from iqaflow.validate.gate import Check, judge
+from iqaflow.validate.text import plural
 from iqaflow.workspace import StageResult, Workspace
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     columns = frames.columns(folder)
     data: dict[str, pd.DataFrame] = {"columns": columns, "tables": frames.tables(folder)}
     rules = suites.layout()
-    if (columns["found"] == columns["expected"]).all() and data["tables"]["rows"].all():  # else there is nothing to read
+    readable = (columns["found"] == columns["expected"]).all() and data["tables"]["rows"].all()
+    if readable:
         images, distortions, regions = frames.images(folder)
         seen, seen_regions = pixels.measure(parts(folder, "images"), MAX_PIXELS, options.pixel_rows)
         images, regions = images.join(seen), regions.join(seen_regions)
@@ -143,16 +146,14 @@ def _word(value: Any) -> str:
 
 def _markdown(checks: list[Check], data: dict[str, pd.DataFrame]) -> str:
     failed = [check for check in checks if not check.success]
-    lines = [
-        f"## validate\n\n{'Passed' if not failed else 'FAILED'}: {len(checks) - len(failed)} of {len(checks)} checks hold.\n"
-    ]
+    lines = [f"## validate: {'failed' if failed else 'passed'}\n",
+             f"{len(checks) - len(failed)} of {len(checks)} checks hold.\n"]
     if "splits" in data:
         lines += ["| split | photographs | images | conversations |", "|---|---|---|---|"]
-        lines += [
-            f"| {row.split} | {row.photographs} | {row.images} | {row.conversations} |"
-            for row in data["splits"].itertuples()
-        ]
+        lines += [f"| {row.split} | {row.photographs} | {row.images} | {row.conversations} |"
+                  for row in data["splits"].itertuples()]
     for check in failed:
-        ids = ", ".join("/".join(str(row[key]) for key in list(row)[:2]) for row in check.rows[:5])
-        lines.append(f"\n- {check.table}: {check.says} ({check.unexpected_count} rows: `{ids.replace('`', '')}`)")
+        ids = ", ".join("/".join(_word(row[key]) for key in IDS[check.table] if key in row) for row in check.rows[:5])
+        lines.append(f"\n- {check.table}: {check.says} Not so for {plural(check.unexpected_count, 'row')}: "
+                     f"`{ids.replace('`', '')}`")
     return "\n".join(lines) + "\n"

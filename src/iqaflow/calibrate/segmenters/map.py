@@ -11,7 +11,7 @@ SLOW = False
 OPTIONS = [
     {"threshold": threshold, "components": components}
     for components in ("largest", "all")
-    for threshold in (0.3, 0.1, 0.15, 0.2, 0.25, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7)
+    for threshold in (0.5, 0.3, 0.4, 0.6, 0.7)
 ]
 
 
