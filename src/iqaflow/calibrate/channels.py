@@ -31,7 +31,8 @@ def colour_channels(image: np.ndarray, longest_px: int) -> np.ndarray:
     import cv2
 
     small = np.dstack([resize(image[:, :, at], _reduced(image.shape[:2], longest_px)) for at in range(3)])
-    return (cv2.cvtColor(small / 255, cv2.COLOR_RGB2LAB) + np.array([0, 128, 128], np.float32)) / np.array([100, 255, 255], np.float32)
+    lab = cv2.cvtColor(small / 255, cv2.COLOR_RGB2LAB)  # 0..100, -128..127, -128..127
+    return (lab + np.array([0, 128, 128], np.float32)) / np.array([100, 255, 255], np.float32)
 
 
 def quality_channels(image: np.ndarray, longest_px: int | None = None) -> np.ndarray:

@@ -37,7 +37,8 @@ STEPS = 64  # shares of the maximum at which a map is cut while read-outs are co
 SMOOTHINGS, INSETS, WEIGHTS = (0.0, 0.8, 1.6), (0.0, 0.15, 0.25), (0.5, 0.25, 0.75)
 FLOORS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 NEGATIVES = (0, 3)
-MAX_LOCAL, MAX_SLOW = 400, 48  # items used for read-outs, and for each option of a slow segmenter
+MAX_LOCAL, MAX_SLOW = 300, 48  # items used in all, and for each option of a slow segmenter
+RESAMPLES = 1000  # bootstrap resamples behind the intervals of the ablation table
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
     counts = {"ground": len(items), "local": len(local), "global": sum(item.whole_truth for item in items)}
     if not local:
         return {"text_to_point": Settings().tree(), "segmenter": {"name": "map", "options": {}}, "gate": gate,
-                "region": fit_logistic([], []), "ablation": [], "segmenters": [], "items": counts}
+                "region": fit_logistic([], [], config.calibrate.bins), "ablation": [], "segmenters": [], "items": counts}
     rng = np.random.default_rng(seed)
     used = _some(local, MAX_LOCAL, rng)
     found = {name: fit_read_out(name, used, config.calibrate.temperatures) for name in READ_OUTS if name != "product"}
@@ -81,23 +82,20 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
     methods: dict[str, Method] = {"whole image": lambda item: (whole(item)[0], None), "centre": centre,
                                   "argmax words": argmax_words, "argmax box": argmax_box}
     methods |= {f"{name} + map": with_segmenter(variant, "map", {}) for name, variant in variants.items()}
-    if chosen != "map":  # the published point deserves options of its own
-        few = _some(used, MAX_SLOW, rng)
-        methods[f"2x2 + {_short(chosen)}"] = with_segmenter(variants["2x2"], chosen,
-                                                            _best_options(variants["2x2"], chosen, few))
+    if chosen != "map":  # the published point with the same segmenter
+        methods[f"2x2 + {_short(chosen)}"] = with_segmenter(variants["2x2"], chosen, options)
     final = f"{best} + {_short(chosen)}"
     methods[final] = with_segmenter(settings, chosen, options)
     predictions = {name: [method(item) for item in used] for name, method in methods.items()}
     called = [is_whole(item.spatial, gate["threshold"]) for item in used]
     predictions[f"{final} + gate"] = [whole(item) if says else prediction for item, says, prediction
                                       in zip(used, called, predictions[final], strict=True)]
-    ablation = [{"method": name, **summary(used, row, config.benchmark.bootstrap, seed)}
+    ablation = [{"method": name, **summary(used, row, seed)}
                 for name, row in predictions.items()]
     for family in ("HyD", "SiD"):
         part = [at for at, item in enumerate(used) if _family(item.kind) == family]
         if part:
-            row = summary([used[at] for at in part], [predictions[final][at] for at in part],
-                          config.benchmark.bootstrap, seed)
+            row = summary([used[at] for at in part], [predictions[final][at] for at in part], seed)
             ablation.append({"method": f"{final}, {family} only", **row})
     sure = [concentration(read_map(item.spatial, settings), mask)
             for item, (mask, _) in zip(used, predictions[final], strict=True)]
@@ -106,7 +104,7 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
         "text_to_point": settings.tree(),
         "segmenter": {"name": chosen, "options": options},
         "gate": gate,
-        "region": fit_logistic(sure, hits),
+        "region": fit_logistic(sure, hits, config.calibrate.bins),
         "ablation": ablation,
         "segmenters": table,
         "items": counts | {"fitted": len(used)},
@@ -114,7 +112,7 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
 
 
 def fit_read_out(name: str, items: Sequence[Item], taus: Sequence[float]) -> tuple[Settings, float]:
-    """The temperature and smoothing (2x2: anchors) of a read-out by mIoU; returns settings with the cut, and the mIoU."""
+    """The temperature and smoothing (2x2: anchors) of a read-out, and the cut, by mIoU. Returns settings and mIoU."""
     key = {"2x2": "tau_words", "cells": "tau_cells", "soft_box": "tau_box"}[name]
     other, values = ("inset", INSETS) if name == "2x2" else ("smoothing", SMOOTHINGS)
     tried = [Settings(name, **{key: tau, other: value}) for value, tau in product(values, sorted(taus, key=_far))]
@@ -143,41 +141,44 @@ def fit_point(settings: Settings, items: Sequence[Item]) -> Settings:
 
 def fit_segmenter(settings: Settings, items: Sequence[Item], config: Config,
                   rng: np.random.Generator) -> tuple[str, dict[str, Any], Settings, list[dict[str, Any]]]:
-    """The segmenter, its options and its points by mIoU. A later name of `calibrate.segmenters` replaces an earlier one
-    only if it gains more than one standard error on the same items. Returns also the table of all."""
+    """The segmenter, its options and its points by mIoU. A later name of `calibrate.segmenters`, more points or negative
+    points replace what is there only if they gain more than one standard error. Returns also the table of all."""
     few = _some(items, MAX_SLOW, rng)
-    best: tuple[np.ndarray, str, dict[str, Any], Settings] | None = None
+    best: tuple[np.ndarray, str, dict[str, Any]] | None = None
     table = []
     for name in config.calibrate.segmenters:
         module, _ = segmenters.find(name)
         sample = few if module.SLOW else items
-        options, points = _best_options(settings, name, sample), settings
-        if module.SLOW:  # those that look at the image also look at points
-            choices = [replace(settings, points=count, negatives=low)
-                       for low in NEGATIVES for count in sorted(config.calibrate.points)]
-            points = max(choices, key=lambda choice: _ious(choice, name, options, sample).mean())
-        values = _ious(points, name, options, items)
-        table.append({"name": name, "options": options, "points": points.points, "negatives": points.negatives,
-                      "miou": float(values.mean()), "n": len(values)})
-        gain = values - best[0] if best else np.ones(1)
-        if best is None or gain.mean() > gain.std() / np.sqrt(len(gain)):
-            best = values, name, options, points
+        options = max(segmenters.candidates(name),
+                      key=lambda options: _ious(settings, name, options, sample).mean())
+        values = _ious(settings, name, options, items)
+        table.append({"name": name, "options": options, "miou": float(values.mean()), "n": len(values)})
+        if best is None or _gains(values, best[0]):
+            best = values, name, options
     if best is None:
         return "map", {}, settings, table
-    return *best[1:], table
+    _, name, options = best
+    if segmenters.find(name)[0].SLOW:  # those that look at the image also look at points
+        kept = _ious(settings, name, options, few)
+        for low, count in product(NEGATIVES, sorted(config.calibrate.points)):
+            tried = replace(settings, points=count, negatives=low)
+            values = _ious(tried, name, options, few)
+            if _gains(values, kept):
+                settings, kept = tried, values
+    return name, options, settings, table
 
 
-def summary(items: Sequence[Item], predictions: Sequence[Prediction], resamples: int, seed: int) -> dict[str, Any]:
+def summary(items: Sequence[Item], predictions: Sequence[Prediction], seed: int) -> dict[str, Any]:
     """`miou` and `hit_rate` as {value, ci95, n}; the hit rate is None for a method without points."""
     values = [iou(mask, item.true_mask) for item, (mask, _) in zip(items, predictions, strict=True)]
     hits = [contains(item.true_mask, point) for item, (_, point) in zip(items, predictions, strict=True) if point]
-    return {"miou": interval(np.array(values), resamples, seed),
-            "hit_rate": interval(np.array(hits, dtype=np.float64), resamples, seed) if hits else None}
+    return {"miou": interval(np.array(values), seed),
+            "hit_rate": interval(np.array(hits, dtype=np.float64), seed) if hits else None}
 
 
-def interval(values: np.ndarray, resamples: int, seed: int) -> dict[str, Any]:
+def interval(values: np.ndarray, seed: int) -> dict[str, Any]:
     """Mean with its 95 % percentile-bootstrap interval over items."""
-    picks = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
+    picks = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
     low, high = np.percentile(values[picks].mean(1), (2.5, 97.5))
     return {"value": float(values.mean()), "ci95": [float(low), float(high)], "n": len(values)}
 
@@ -216,8 +217,10 @@ def _ious(settings: Settings, name: str, options: dict[str, Any], items: Sequenc
     return np.array([iou(method(item)[0], item.true_mask) for item in items])
 
 
-def _best_options(settings: Settings, name: str, sample: Sequence[Item]) -> dict[str, Any]:
-    return max(segmenters.candidates(name), key=lambda options: _ious(settings, name, options, sample).mean())
+def _gains(values: np.ndarray, over: np.ndarray) -> bool:
+    """Whether the mean paired gain is above its standard error: a smaller one is noise, and the simpler way stays."""
+    gain = values - over
+    return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
 
 
 def with_segmenter(settings: Settings, name: str, options: dict[str, Any]) -> Method:

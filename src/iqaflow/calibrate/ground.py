@@ -53,8 +53,9 @@ def ground(image: np.ndarray, spatial: Spatial, record: dict[str, Any]) -> Groun
     points, negatives = read_points(spatial, map_, (height, width), settings)
     cells = box_cells(spatial)
     box = cells_box(*cells, width, height) if cells else None
-    mask = segmenters.segment(record["segmenter"]["name"], image, dense_map(map_, (height, width), settings.cut), points,
-                              negatives, box, record["segmenter"]["options"])
+    dense = dense_map(map_, (height, width), settings.cut)
+    mask = segmenters.segment(record["segmenter"]["name"], image, dense, points, negatives, box,
+                              record["segmenter"]["options"])
     if cells is None:
         box = mask_box(mask)
         cells = cell(box[0] / width, box[1] / height), cell((box[2] - 1) / width, (box[3] - 1) / height)

@@ -240,7 +240,8 @@ def box_cells(spatial: Spatial) -> tuple[int, int] | None:
     """The likeliest first and last cell, made a box whatever their order; None if the model gives no box."""
     if spatial.first is None or spatial.last is None:
         return None
-    rows, columns = zip(*(divmod(int(np.argmax(logits)), GRID) for logits in (spatial.first, spatial.last)), strict=True)
+    corners = (divmod(int(np.argmax(logits)), GRID) for logits in (spatial.first, spatial.last))
+    rows, columns = zip(*corners, strict=True)
     return min(rows) * GRID + min(columns), max(rows) * GRID + max(columns)
 
 

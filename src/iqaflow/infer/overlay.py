@@ -184,14 +184,15 @@ def _tags(pen: ImageDraw.ImageDraw, regions: Sequence[dict[str, Any]], masks: Se
                      (*places, (x0, y0 - tall), (x0, y1), (x0, y0), (x1 - wide, y0 - tall), (x1 - wide, y1), (x1 - wide, y0),
                       (x1, y0), (x0 - wide, y0), (x0, y1 - tall), (x1 - wide, y1 - tall))]
             if text == str(at + 1):  # the number must find a place: anywhere near
-                spots += sorted(((x, y, x + wide, y + tall) for x in range(0, width, tall) for y in range(0, height, tall)),
-                                key=lambda spot: abs(spot[0] - x0) + abs(spot[1] - y0))
+                anywhere = ((x, y, x + wide, y + tall) for x in range(0, width, tall) for y in range(0, height, tall))
+                spots += sorted(anywhere, key=lambda spot: abs(spot[0] - x0) + abs(spot[1] - y0))
             spot = next((spot for spot in spots if _free(spot, taken, width, height)), None)
             if spot:
                 taken.append(spot)
                 pen.rectangle(spot, fill=INK)
                 pen.rectangle((spot[0], spot[1], spot[0] + tall // 3, spot[3]), fill=_colour(at))
-                pen.text((spot[0] + tall // 3 + pad, spot[1] + tall / 2), text, fill=(255, 255, 255), font=font, anchor="lm")
+                at_text = spot[0] + tall // 3 + pad, spot[1] + tall / 2
+                pen.text(at_text, text, fill=(255, 255, 255), font=font, anchor="lm")
                 break
 
 
@@ -218,7 +219,9 @@ def _panel(assessment: dict[str, Any], regions: Sequence[dict[str, Any]], width:
     for at, region in enumerate(regions):
         said = faults(region.get("distortions") or [])
         parts = [part for part in (_plain(region.get("label")), said) if part]
-        value = f"; quality {region['score']:.2f}" if region.get("score") is not None else ""
+        score = region.get("score")
+        score = score.get("value") if isinstance(score, dict) else score
+        value = f"; quality {score:.2f}" if score is not None else ""
         text = f"{': '.join(parts) or 'region'}{value}{_sure(region.get('confidence'), 'place ')}"
         rows.append((_colour(at), text, plain, str(at + 1)))
     if not rows:

@@ -99,10 +99,10 @@ def prefect_server(workspace: Workspace, say: Callable[[str], None]) -> Iterator
     entry = _start_server("prefect", workspace, temporary=True)
     try:
         say(f"Prefect: {entry['address']} for the time of this run")
-        import prefect  # noqa: F401  (takes seconds: meanwhile the server starts)
-
-        _wait("prefect", entry, workspace)
         with _api(entry["address"]) as url:
+            import prefect  # noqa: F401  (takes seconds, meanwhile the server starts; reads the address, once, here)
+
+            _wait("prefect", entry, workspace)
             yield url
         time.sleep(1)  # records of the last states are written after the fact
     finally:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 2.0
 PATIENCE_SECONDS = (2.0, 60.0)  # first and longest wait before the store is tried again
+REJECTED = "rejected"  # records that MLflow will never take, with its reason
 LIMIT_BYTES = 256 * 2**20  # what a lost store may cost in disk; later records are dropped and counted
 Record = dict[str, Any]
 
@@ -122,14 +123,17 @@ def connect(workspace: Workspace, config: Config | None = None, create: bool = T
 
 def replay(workspace: Workspace, config: Config | None = None) -> int:
     """Send what earlier runs left in the spool; how many runs are sent in full. Quiet when the store is away."""
-    waiting = sorted(folder(workspace).glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns)
+    waiting = {file.stem for file in folder(workspace).glob("*.jsonl")} - {REJECTED}
     if not waiting:
         return 0
     try:
         mlflow = connect(workspace, config)
     except StoreAwayError:
         return 0
-    return sum(replay_one(workspace, file.stem, mlflow) for file in waiting)
+    sent: set[str] = set()
+    while now := {run for run in waiting - sent if replay_one(workspace, run, mlflow)}:
+        sent |= now  # a child can only be sent after its parent
+    return len(sent)
 
 
 def replay_one(workspace: Workspace, run: str, mlflow: MlflowClient) -> bool:
@@ -156,9 +160,9 @@ def apply_all(workspace: Workspace, mlflow: MlflowClient, taken: list[Record]) -
             records.apply(mlflow, record)
         except records.RejectedError as error:
             say(f"MLflow refused a record of run {record['run']}: {error}")
-            _append(folder(workspace) / "rejected.jsonl", [{**record, "reason": str(error)}])
+            _append(path(workspace, REJECTED), [{**record, "reason": str(error)}])
         except Exception as error:  # anything else may pass: a lock, a lost server, a full disk
-            if number == 0:
+            if not isinstance(error, records.PendingError):
                 say(f"MLflow did not take a record ({' '.join(str(error).split())[:200]}); it is kept.")
             return taken[number:]
     return []

@@ -61,7 +61,7 @@ class Packer:
 
         `input_ids` (B, S), `position_ids` (3, B, S) or (B, S), `attention_mask` (B, 1, S, S) additive, `pixel_values`,
         `image_grid_thw`; `at` (N, 2) the row and column whose output predicts each answer token, `labels` (N,),
-        `weights` (N,) that give every answer the same weight per square root of its length; `soft_rows`, `soft_ids`,
+        `weights` (N,) that give every answer the same weight, long or short; `soft_rows`, `soft_ids`,
         `soft_probs` for soft answer tokens; `ends` (rows, last prompt column) of every branch in order; `segments` (B, S): 0
         prefix, n branch, -1 padding; `next_position` (B,) of a branch's first token.
         """
@@ -126,7 +126,7 @@ class Packer:
             whole = [*branch.prompt, *branch.answer]
             last = len(ids) + len(branch.prompt) - 1
             ends.append(last)
-            weight = len(branch.answer) ** -0.5 if branch.answer else 0.0
+            weight = 1.0 / len(branch.answer) if branch.answer else 0.0
             answers += [(last + step, label, weight, branch.soft.get(step)) for step, label in enumerate(branch.answer)]
             chunks.append(torch.arange(start, start + len(whole)).expand(3, -1))
             ids = [*ids, *whole]

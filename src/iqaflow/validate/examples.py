@@ -66,5 +66,6 @@ def section(data: dict[str, pd.DataFrame], folder: Path) -> str:
     return (
         f"<section><h2>Examples</h2><p>{len(cards)} conversations, the tasks in turn. Under each picture is what was "
         'done to it; <i class="line spoilt"></i> outlines a region with a distortion of its own, '
-        f'<i class="line asked"></i> any other that is asked about.</p><div class="examples">{"".join(cards)}</div></section>'
+        '<i class="line asked"></i> any other that is asked about.</p>'
+        f'<div class="examples">{"".join(cards)}</div></section>'
     )

@@ -137,7 +137,7 @@ def read(folder: Path, table: str, names: list[str]) -> pa.Table:
 
 
 def rows(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    """Columns of a table row by row; a nested list of structs has empty dicts for nulls: a missing value is a finding."""
+    """Columns of a table row by row. Nulls among nested rows become empty dicts: a missing value is a finding."""
     import pyarrow as pa
 
     columns = []

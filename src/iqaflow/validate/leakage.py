@@ -6,6 +6,7 @@ near-duplicate by perceptual hash (DCT hash of 64 bits, compared by Hamming dist
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -92,9 +93,4 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _bits(text: object) -> int | None:
     """A hash of 16 hex digits as a number; None if it is not one (another check names it)."""
-    if not isinstance(text, str) or len(text) != 16:
-        return None
-    try:
-        return int(text, 16)
-    except ValueError:
-        return None
+    return int(text, 16) if isinstance(text, str) and re.fullmatch("[0-9a-f]{16}", text) else None

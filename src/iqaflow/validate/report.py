@@ -219,7 +219,8 @@ def _checks(checks: list[Check], data: dict[str, pd.DataFrame]) -> str:
             f"<td>{'' if check.success else plural(check.unexpected_count, 'row')}</td></tr>"
             for check in mine
         )
-        state = f'<b class="broken">{bad} of {len(mine)} failed</b>' if bad else f"{plural(len(mine), 'check')} hold{'s' if len(mine) == 1 else ''}"
+        held = "1 check holds" if len(mine) == 1 else f"{len(mine)} checks hold"
+        state = f'<b class="broken">{bad} of {len(mine)} failed</b>' if bad else held
         groups.append(
             f"<details{' open' if bad else ''}><summary><b>{title}</b><span>{escape(why)}</span>"
             f"<em>{state} on {plural(len(data[table]), 'row')}</em></summary>"

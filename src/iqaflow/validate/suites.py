@@ -137,7 +137,7 @@ def _pixels() -> list[Expectation]:
             "changed_outside",
             0,
             0,
-            "No pixel differs from the reference outside the masks of local distortions; a clean image differs nowhere.",
+            "Outside the masks of local distortions no pixel differs from the reference; in a clean image none does.",
         ),
     ]
 

@@ -7,6 +7,7 @@ on everything; to it a distortion of a part is a class of its own, folded into i
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,7 +63,9 @@ def _identify(questions: Questions, train: list[Row], model: BaseEstimator) -> A
     kinds = [_kind(row) for row in train]
     if len(train) < MIN_FIT or len(set(kinds)) < 2:
         return
-    model.fit(np.stack([questions.features(row) for row in train]), kinds)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a tiny train split has nearly as many classes as images
+        model.fit(np.stack([questions.features(row) for row in train]), kinds)
     names = sorted({kind.removesuffix(PART) for kind in model.classes_})
     fold = np.array([[kind.removesuffix(PART) == name for name in names] for kind in model.classes_], dtype=float)
     asked = list(questions.of("identify"))

@@ -32,7 +32,8 @@ def find(name: str) -> tuple[ModuleType, dict[str, Any]]:
 
     kind, _, model = name.partition(":")
     if kind not in available():
-        raise ConfigError(f"calibrate.segmenters: unknown segmenter {kind!r}, expected one of {', '.join(available())}.")
+        known = ", ".join(available())
+        raise ConfigError(f"calibrate.segmenters: unknown segmenter {kind!r}, expected one of {known}.")
     module = importlib.import_module(f"{__name__}.{kind}")
     if module.WEIGHTS and not model:
         raise ConfigError(f"calibrate.segmenters: {kind!r} needs weights, written {kind}:FOLDER or "

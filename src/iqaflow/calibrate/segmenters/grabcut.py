@@ -45,7 +45,7 @@ def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
 
 
 def three_axes(channels: np.ndarray) -> np.ndarray:
-    """Uint8 (h, w, 3) from any channels (h, w, c): their first three principal axes on one scale; three channels stay."""
+    """Uint8 (h, w, 3) from any channels (h, w, c): their first three principal axes on one scale; three stay."""
     height, width, count = channels.shape
     flat = channels.reshape(-1, count).astype(np.float64)
     if count > 3:

@@ -40,7 +40,8 @@ def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
     sizes = inputs.pop("original_sizes"), inputs.pop("reshaped_input_sizes")
     with torch.inference_mode():
         output = model(**inputs, multimask_output=True)
-    masks = processor.post_process_masks(output.pred_masks, *(size.tolist() for size in sizes))[0][0].numpy().astype(bool)
+    sizes = (size.tolist() for size in sizes)
+    masks = processor.post_process_masks(output.pred_masks, *sizes)[0][0].numpy().astype(bool)
     if options["choose"] == "score":
         order = np.argsort(-output.iou_scores[0, 0].numpy(), kind="stable")
     else:
@@ -56,8 +57,8 @@ def _load(name: str) -> tuple[Any, Any]:
 
     place, _, revision = name.partition("@")
     if not Path(place).is_dir() and not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise ConfigError(f"calibrate.segmenters: {place!r} is not a folder here; a model of the hub needs its revision, "
-                          "written sam:OWNER/NAME@ and 40 hex digits.")
+        raise ConfigError(f"calibrate.segmenters: {place!r} is not a folder here; a model of the hub needs its "
+                          "revision, written sam:OWNER/NAME@ and 40 hex digits.")
     options = {} if Path(place).is_dir() else {"revision": revision}
     try:
         model = SamModel.from_pretrained(place, use_safetensors=True, **options).eval()

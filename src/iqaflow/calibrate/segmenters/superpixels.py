@@ -33,7 +33,8 @@ def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
     means = np.bincount(labels.ravel(), weights=small.ravel()) / np.maximum(counts, 1)
     chosen = above(means, options["threshold"])
     scale = np.array(labels.shape) / np.array(map_.shape)
-    hit, missed = ({int(labels[_index(point, scale, labels.shape)]) for point in group} for group in (points, negatives))
+    hit, missed = ({int(labels[_index(point, scale, labels.shape)]) for point in group}
+                   for group in (points, negatives))
     for label in missed - hit:
         chosen[label] = False
     for label in hit:
