@@ -131,8 +131,8 @@ class Train(Section):
     """AdamW moments."""
     clip: float = Field(default=1.0, gt=0)
     """Gradient norm limit."""
-    dense: float = Field(default=0.0, ge=0)
-    """Weight of the dense read-out of visual tokens (used to make a base; 0 turns it off)."""
+    dense: float = Field(default=0.5, ge=0)
+    """Weight of the dense read-out of visual tokens; 0 for bases that split the category phrases into several tokens."""
     vision_images: int = Field(default=0, ge=0)
     """Images of a vision-only start on the dense read-out (used to make a base)."""
     soft_cells: bool = False

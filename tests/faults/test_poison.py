@@ -566,6 +566,14 @@ def test_poison_is_named(name, poisoned):
     assert guilty[name] in named(outcome, table, column)
 
 
+def test_what_is_missing_is_told_from_what_is_not_a_number(poisoned):
+    _, outcome, guilty = poisoned
+    values = {row["conversation_id"]: row for check in outcome["expectations"] for row in check["rows"]
+              if "conversation_id" in row and ("better" in row or "level" in row)}
+    assert values[guilty["comparison without a better image"]]["better"] is None
+    assert values[guilty["NaN target level"]]["level"] == "nan"
+
+
 def test_text_from_the_data_is_never_markup(poisoned):
     workspace, _, _ = poisoned
     page = (workspace.reports / "validation.html").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from iqaflow.bench.baselines.position import centre_box, iou
 from iqaflow.bench.items import schema
 from iqaflow.bench.metrics.confidence import bin_of
 from iqaflow.bench.metrics.correlation import pearson, spearman
-from iqaflow.bench.plots import wilson
+from iqaflow.bench.plots import mean_interval, wilson
 from iqaflow.config import load
 
 
@@ -144,6 +144,8 @@ def test_table_is_seeded_fast_and_bounded():
 def test_wilson_matches_a_published_case():
     assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)  # Newcombe 1998, method 3
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert mean_interval(np.array([1.0] * 81 + [0.0] * 182)) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert mean_interval(np.array([0.4, 0.6])) == pytest.approx((0.304, 0.696), abs=1e-3)
 
 
 @pytest.mark.parametrize(("law", "shape"), [("normal", 2.0), ("laplace", 1.0)])

@@ -91,7 +91,7 @@ def test_a_run_says_everything_about_itself(workspace, mlflow):
     git(workspace, "add", "requirements.lock")
     git(workspace, "commit", "-m", "first")
     (workspace.root / "requirements.lock").write_text("a==2 token=verysecret\n")
-    (workspace.root / "picture.png").write_bytes(pyfunc_picture())
+    (workspace.root / "picture.png").write_bytes(picture())
     with parent_run(CONFIG, workspace) as parent:
         assert os.environ[PARENT] == parent
         with stage_run("train", CONFIG, workspace) as child:
@@ -243,24 +243,22 @@ def test_a_model_without_files_or_name_gets_one_sentence(workspace, mlflow):
 
 
 def test_a_row_is_base64_or_a_path_and_its_faults_stay_its_own(tmp_path, monkeypatch):
-    from iqaflow.data.images import ImageError
-
-    data = pyfunc_picture()
-    (tmp_path / "a.png").write_bytes(data)
-    for text in (base64.b64encode(data).decode(), "data:image/png;base64," + base64.b64encode(data).decode(),
-                 str(tmp_path / "a.png")):
-        assert pyfunc.pixels(text).shape == (5, 7, 3)
-    for text in ("no/such/file.png", "x" * 10_000, base64.b64encode(b"not an image").decode()):
-        with pytest.raises(ImageError):
-            pyfunc.pixels(text)
+    path, data = tmp_path / "a.png", picture()
+    path.write_bytes(data)
+    text = base64.b64encode(data).decode()
+    assert pyfunc.source(text) == pyfunc.source(f"data:image/png;base64,{text}") == data
+    assert pyfunc.source(str(path)) == str(path)
+    for wrong in ("no/such/file.png", "\0", "x" * 10_001):
+        with pytest.raises(ValueError, match="neither the path"):
+            pyfunc.source(wrong)
     assert json.loads(pyfunc.answer(None, {"image": float("nan")})) == {
-        "schema": "iqaflow.assessment/1", "error": "The column `image` is empty"}
+        "schema": "iqaflow.assessment/1", "error": "The column `image` is empty."}
     monkeypatch.setenv("IQAFLOW_IMAGE_PATHS", "0")
-    with pytest.raises(ImageError):
-        pyfunc.pixels(str(tmp_path / "a.png"))
+    with pytest.raises(ValueError, match="neither the path"):
+        pyfunc.source(str(path))
 
 
-def pyfunc_picture():
+def picture():
     from iqaflow.data.images import encode_png
 
     return encode_png(np.full((5, 7, 3), 120, np.uint8))

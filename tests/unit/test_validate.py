@@ -121,8 +121,8 @@ def test_look_alikes_in_many_photographs():
     rng = np.random.default_rng(0)
     hashes = [f"{int(value):016x}" for value in rng.integers(0, 2**63, 3000)]
     hashes[2990] = f"{int(hashes[7], 16) ^ 0b101:016x}"
-    rows = [(f"p{number}", str(number), text, "train" if number < 2000 else "test") for number, text in enumerate(hashes)]
-    found = photographs(*rows)
+    split = ["train"] * 2000 + ["test"] * 1000
+    found = photographs(*((f"p{number}", str(number), hashes[number], split[number]) for number in range(3000)))
     assert found.loc["p7", "nearest_distance"] == 2 and found.loc["p7", "nearest_photograph"] == "p2990"
     assert (found["nearest_distance"] <= 2).sum() == 2
 

@@ -69,6 +69,14 @@ def wilson(hits: float, count: int) -> tuple[float, float]:
     return max(0.0, float(middle - spread)), min(1.0, float(middle + spread))
 
 
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % interval of a mean of values 0..1: Wilson for right and wrong, the normal one for shades between."""
+    if np.isin(values, (0.0, 1.0)).all() or len(values) < 2:
+        return wilson(float(values.sum()), len(values))
+    middle, spread = float(values.mean()), 1.959964 * float(values.std(ddof=1)) / len(values) ** 0.5
+    return max(0.0, middle - spread), min(1.0, middle + spread)
+
+
 def confusion(rows: pd.DataFrame) -> tuple[list[str], list[str], list[list[int]]]:
     """Truth labels, answer labels (the truths, and `other` for anything else said) and counts."""
     labels = sorted(set(rows["target"]), key=lambda name: (name == "none", name))

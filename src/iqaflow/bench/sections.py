@@ -115,7 +115,7 @@ def _by_level(rows: pd.DataFrame, other: pd.DataFrame, rival: str | None,
 def _bar(name: str, rows: pd.DataFrame, other: pd.DataFrame, rival: str | None,
          column: str = "value") -> tuple[str, int, Mark, Mark | None]:
     values = rows[column].dropna()
-    low, high = plots.wilson(float(values.sum()), len(values)) if len(values) else (0.0, 1.0)
+    low, high = plots.mean_interval(values.to_numpy()) if len(values) else (0.0, 1.0)
     tick = Mark(rival, float(other[column].mean())) if rival and other[column].notna().any() else None
     return name, len(values), Mark("model", float(values.mean()) if len(values) else 0.0, low, high, "model"), tick
 

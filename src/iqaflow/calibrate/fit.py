@@ -6,8 +6,8 @@ the best read-out gets its point; each segmenter gets its options; the best one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -17,48 +17,27 @@ from iqaflow.calibrate import segmenters
 from iqaflow.calibrate.confidence import fit_logistic
 from iqaflow.calibrate.gate import fit_whole
 from iqaflow.calibrate.ground import concentration
-from iqaflow.calibrate.masks import contains, iou, rectangle
-from iqaflow.calibrate.text_to_point import (
-    READ_OUTS,
-    Point,
-    Settings,
-    Spatial,
-    box_cells,
-    dense_map,
-    is_whole,
-    read_map,
-    read_points,
-    upsample,
+from iqaflow.calibrate.masks import contains, iou
+from iqaflow.calibrate.methods import (
+    Item,
+    Method,
+    argmax_box,
+    argmax_words,
+    centre,
+    summary,
+    whole,
+    with_segmenter,
 )
+from iqaflow.calibrate.text_to_point import READ_OUTS, Settings, is_whole, read_map, read_out, read_points, upsample
 from iqaflow.config import Config
-from iqaflow.tasks.grammar import cells_box
+
+__all__ = ["Item", "fit"]
 
 STEPS = 64  # shares of the maximum at which a map is cut while read-outs are compared
 SMOOTHINGS, INSETS, WEIGHTS = (0.0, 0.8, 1.6), (0.0, 0.15, 0.25), (0.5, 0.25, 0.75)
 FLOORS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 NEGATIVES = (0, 3)
 MAX_LOCAL, MAX_SLOW = 300, 48  # items used in all, and for each option of a slow segmenter
-RESAMPLES = 1000  # bootstrap resamples behind the intervals of the ablation table
-
-
-@dataclass(frozen=True)
-class Item:
-    """One grounding question: uint8 RGB image (H, W, 3), true mask (H, W) bool, the model's logits, whether the flaw
-    is global, and the sub-task (`worst`, `best`, `worst_blur`, ...)."""
-
-    image: np.ndarray
-    true_mask: np.ndarray
-    spatial: Spatial
-    whole_truth: bool
-    kind: str
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.true_mask.shape
-
-
-Prediction = tuple[np.ndarray, Point | None]  # mask (H, W) and the point, if the method has one
-Method = Callable[[Item], Prediction]
 
 
 def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
@@ -71,13 +50,19 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
     counts = {"ground": len(items), "local": len(local), "global": sum(item.whole_truth for item in items)}
     if not local:
         return {"text_to_point": Settings().tree(), "segmenter": {"name": "map", "options": {}}, "gate": gate,
-                "region": fit_logistic([], [], config.calibrate.bins), "ablation": [], "segmenters": [], "items": counts}
+                "region": fit_logistic([], [], config.calibrate.bins), "ablation": [], "segmenters": [],
+                "items": counts | {"fitted": 0}}
     rng = np.random.default_rng(seed)
     used = _some(local, MAX_LOCAL, rng)
-    found = {name: fit_read_out(name, used, config.calibrate.temperatures) for name in READ_OUTS if name != "product"}
-    found["product"] = fit_product(found, used)
+    possible = [name for name in READ_OUTS if any(read_out(item.spatial, Settings(name)) == name for item in used)]
+    found = {name: fit_read_out(name, used, config.calibrate.temperatures) for name in possible
+             if name not in ("product", "all")}
+    if "product" in possible:
+        found["product"] = fit_product(found, used)
+    if "all" in possible:
+        found["all"] = fit_all(found, used)
     variants = {name: fit_point(settings, used) for name, (settings, _) in found.items()}
-    best = max(READ_OUTS, key=lambda name: found[name][1])  # the earlier, simpler one if equal
+    best = max(found, key=lambda name: found[name][1])  # the earlier, simpler one if equal
     chosen, options, settings, table = fit_segmenter(variants[best], used, config, rng)
     methods: dict[str, Method] = {"whole image": lambda item: (whole(item)[0], None), "centre": centre,
                                   "argmax words": argmax_words, "argmax box": argmax_box}
@@ -90,8 +75,7 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
     called = [is_whole(item.spatial, gate["threshold"]) for item in used]
     predictions[f"{final} + gate"] = [whole(item) if says else prediction for item, says, prediction
                                       in zip(used, called, predictions[final], strict=True)]
-    ablation = [{"method": name, **summary(used, row, seed)}
-                for name, row in predictions.items()]
+    ablation = [{"method": name, **summary(used, row, seed)} for name, row in predictions.items()]
     for family in ("HyD", "SiD"):
         part = [at for at, item in enumerate(used) if _family(item.kind) == family]
         if part:
@@ -113,8 +97,8 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
 
 def fit_read_out(name: str, items: Sequence[Item], taus: Sequence[float]) -> tuple[Settings, float]:
     """The temperature and smoothing (2x2: anchors) of a read-out, and the cut, by mIoU. Returns settings and mIoU."""
-    key = {"2x2": "tau_words", "cells": "tau_cells", "soft_box": "tau_box"}[name]
-    other, values = ("inset", INSETS) if name == "2x2" else ("smoothing", SMOOTHINGS)
+    key = {"2x2": "tau_words", "cells": "tau_cells", "soft_box": "tau_box", "visual": "tau_visual"}[name]
+    other, values = {"2x2": ("inset", INSETS), "visual": ("smoothing", (0.0,))}.get(name, ("smoothing", SMOOTHINGS))
     tried = [Settings(name, **{key: tau, other: value}) for value, tau in product(values, sorted(taus, key=_far))]
     return _best(tried, items)
 
@@ -125,6 +109,12 @@ def fit_product(found: dict[str, tuple[Settings, float]], items: Sequence[Item])
     base = Settings("product", words.tau_words, cells.tau_cells, box.tau_box, words.inset)
     return _best([replace(base, weight=weight, smoothing=smoothing)
                   for smoothing in sorted({cells.smoothing, box.smoothing}) for weight in WEIGHTS], items)
+
+
+def fit_all(found: dict[str, tuple[Settings, float]], items: Sequence[Item]) -> tuple[Settings, float]:
+    """The share of the visual tokens beside the product, each as fitted alone."""
+    base = replace(found["product"][0], read_out="all", tau_visual=found["visual"][0].tau_visual)
+    return _best([replace(base, weight_visual=weight) for weight in WEIGHTS], items)
 
 
 def fit_point(settings: Settings, items: Sequence[Item]) -> Settings:
@@ -141,8 +131,8 @@ def fit_point(settings: Settings, items: Sequence[Item]) -> Settings:
 
 def fit_segmenter(settings: Settings, items: Sequence[Item], config: Config,
                   rng: np.random.Generator) -> tuple[str, dict[str, Any], Settings, list[dict[str, Any]]]:
-    """The segmenter, its options and its points by mIoU. A later name of `calibrate.segmenters`, more points or negative
-    points replace what is there only if they gain more than one standard error. Returns also the table of all."""
+    """The segmenter, its options and its points by mIoU. A later name of `calibrate.segmenters`, more points or
+    negative points replace what is there only if they gain more than one standard error. The table has them all."""
     few = _some(items, MAX_SLOW, rng)
     best: tuple[np.ndarray, str, dict[str, Any]] | None = None
     table = []
@@ -166,21 +156,6 @@ def fit_segmenter(settings: Settings, items: Sequence[Item], config: Config,
             if _gains(values, kept):
                 settings, kept = tried, values
     return name, options, settings, table
-
-
-def summary(items: Sequence[Item], predictions: Sequence[Prediction], seed: int) -> dict[str, Any]:
-    """`miou` and `hit_rate` as {value, ci95, n}; the hit rate is None for a method without points."""
-    values = [iou(mask, item.true_mask) for item, (mask, _) in zip(items, predictions, strict=True)]
-    hits = [contains(item.true_mask, point) for item, (_, point) in zip(items, predictions, strict=True) if point]
-    return {"miou": interval(np.array(values), seed),
-            "hit_rate": interval(np.array(hits, dtype=np.float64), seed) if hits else None}
-
-
-def interval(values: np.ndarray, seed: int) -> dict[str, Any]:
-    """Mean with its 95 % percentile-bootstrap interval over items."""
-    picks = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.percentile(values[picks].mean(1), (2.5, 97.5))
-    return {"value": float(values.mean()), "ci95": [float(low), float(high)], "n": len(values)}
 
 
 def cut_curve(map_: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -221,49 +196,6 @@ def _gains(values: np.ndarray, over: np.ndarray) -> bool:
     """Whether the mean paired gain is above its standard error: a smaller one is noise, and the simpler way stays."""
     gain = values - over
     return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
-
-
-def with_segmenter(settings: Settings, name: str, options: dict[str, Any]) -> Method:
-    """A read-out and a segmenter as one method; its point is the read-out's first."""
-
-    def method(item: Item) -> Prediction:
-        map_ = read_map(item.spatial, settings)
-        points, negatives = read_points(item.spatial, map_, item.size, settings)
-        cells = box_cells(item.spatial)
-        box = cells_box(*cells, *item.size[::-1]) if cells else None
-        dense = dense_map(map_, item.size, settings.cut)
-        return segmenters.segment(name, item.image, dense, points, negatives, box, options), points[0]
-
-    return method
-
-
-def whole(item: Item) -> Prediction:
-    height, width = item.size
-    return np.ones(item.size, dtype=bool), (width / 2, height / 2)
-
-
-def centre(item: Item) -> Prediction:
-    """The middle box of half the sides."""
-    height, width = item.size
-    return rectangle(item.size, (width / 4, height / 4, 3 * width / 4, 3 * height / 4)), (width / 2, height / 2)
-
-
-def argmax_words(item: Item) -> Prediction:
-    """The quadrant that the likeliest two words name."""
-    height, width = item.size
-    rows, columns = len(item.spatial.vertical), len(item.spatial.horizontal)
-    row, column = int(np.argmax(item.spatial.vertical)), int(np.argmax(item.spatial.horizontal))
-    box = column * width / columns, row * height / rows, (column + 1) * width / columns, (row + 1) * height / rows
-    return rectangle(item.size, box), ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-
-
-def argmax_box(item: Item) -> Prediction:
-    """The likeliest box as it is written; the quadrant if the model writes none."""
-    cells = box_cells(item.spatial)
-    if cells is None:
-        return argmax_words(item)
-    box = cells_box(*cells, *item.size[::-1])
-    return rectangle(item.size, box), ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
 
 
 def _some(items: Sequence[Item], most: int, rng: np.random.Generator) -> list[Item]:

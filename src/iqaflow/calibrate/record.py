@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, Any]:
             raise ValueError(f"no {', '.join(missing)}")
         Settings.read(record["text_to_point"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{path} is no calibration this version can use ({error}): run `iqaflow calibrate`.") from None
+        raise DamagedError(f"{path} is no calibration for this version ({error}): run `iqaflow calibrate`.") from None
     return record
 
 

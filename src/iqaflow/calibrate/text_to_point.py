@@ -2,7 +2,8 @@
 
 Published form (IQA-Spider, section 3.3 of the paper; `point_2x2`): one softmax over top/bottom, one over left/right,
 one point. Beyond it: the distribution over the point's cell as a map, the distributions over the box's two corner
-cells as a soft box, and their product. `iqaflow calibrate` chooses among them.
+cells as a soft box, their product, what the visual tokens themselves say through the language head (`infer.lens`),
+and all of it together. `iqaflow calibrate` chooses among them.
 
 Maps are (20, 20) arrays over the grid of `tasks.grammar`, row 0 at the top. Sizes are (height, width) in pixels,
 points (x, y) in pixels of the image, origin top left.
@@ -17,7 +18,7 @@ import numpy as np
 
 from iqaflow.tasks.grammar import CELLS, GRID
 
-READ_OUTS = ("2x2", "cells", "soft_box", "product")
+READ_OUTS = ("2x2", "cells", "soft_box", "product", "visual", "all")
 TINY = 1e-6
 Point = tuple[float, float]
 
@@ -28,7 +29,8 @@ class Spatial:
 
     `vertical` (n,) logits of the vertical words from top to bottom, `horizontal` (n,) from left to right (published:
     n = 2); `whole` log-odds of `whole image` against a place; `cells` (400,) logits of the point's cell, `first` and
-    `last` (400,) of the box's corner cells, row by row, each None where the model does not give them.
+    `last` (400,) of the box's corner cells, row by row; `visual` (20, 20) how much each cell suffers from what is
+    asked, 0..1, by its visual tokens. The last four are None where the model does not give them.
     """
 
     vertical: np.ndarray
@@ -37,6 +39,7 @@ class Spatial:
     cells: np.ndarray | None = None
     first: np.ndarray | None = None
     last: np.ndarray | None = None
+    visual: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,12 @@ class Settings:
     """Temperature of the box's corner cells."""
     inset: float = 0.0
     """The first and the last word's anchor, as a share of the side away from the edge (published: 0)."""
+    tau_visual: float = 1.0
+    """Temperature of the visual tokens' map: values to the power 1 / tau."""
     weight: float = 0.5
     """Share of the cells in the product; the rest is the soft box's."""
+    weight_visual: float = 0.5
+    """Share of the visual tokens in `all`; the rest is the product's."""
     smoothing: float = 0.0
     """Gaussian smoothing of the map, in cells."""
     cut: float = 0.5
@@ -161,10 +168,13 @@ def scaled(map_: np.ndarray) -> np.ndarray:
 def read_out(spatial: Spatial, settings: Settings) -> str:
     """The chosen read-out, or the best one that the model's logits allow."""
     cells, box = spatial.cells is not None, spatial.first is not None and spatial.last is not None
-    possible = {"2x2": True, "cells": cells, "soft_box": box, "product": cells and box}
-    if possible[settings.read_out]:
-        return settings.read_out
-    return "cells" if cells else "soft_box" if box else "2x2"
+    visual = spatial.visual is not None
+    possible = {"2x2": True, "cells": cells, "soft_box": box, "product": cells and box, "visual": visual,
+                "all": cells and box and visual}
+    for name in (settings.read_out, "product", "cells", "soft_box"):
+        if possible[name]:
+            return name
+    return "2x2"
 
 
 def read_map(spatial: Spatial, settings: Settings) -> np.ndarray:
@@ -172,11 +182,25 @@ def read_map(spatial: Spatial, settings: Settings) -> np.ndarray:
     chosen = read_out(spatial, settings)
     if chosen == "2x2":
         return scaled(map_2x2(spatial, settings.tau_words, settings.inset))
+    if chosen == "visual":
+        return map_visual(spatial, settings)
     cell_map = scaled(smooth(map_cells(spatial, settings.tau_cells), settings.smoothing))
     if chosen == "cells":
         return cell_map
     box_map = scaled(smooth(soft_box(spatial, settings.tau_box), settings.smoothing))
-    return box_map if chosen == "soft_box" else combine([cell_map, box_map], [settings.weight, 1 - settings.weight])
+    if chosen == "soft_box":
+        return box_map
+    product = combine([cell_map, box_map], [settings.weight, 1 - settings.weight])
+    if chosen == "product":
+        return product
+    return combine([product, map_visual(spatial, settings)], [1 - settings.weight_visual, settings.weight_visual])
+
+
+def map_visual(spatial: Spatial, settings: Settings) -> np.ndarray:
+    """Map (20, 20), maximum 1, of the visual tokens; ones if the model gives none."""
+    if spatial.visual is None:
+        return np.ones((GRID, GRID))
+    return scaled(np.clip(spatial.visual, 0, None).astype(np.float64)) ** (1.0 / settings.tau_visual)
 
 
 def read_points(spatial: Spatial, map_: np.ndarray, size: tuple[int, int],

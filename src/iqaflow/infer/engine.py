@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from iqaflow.calibrate.text_to_point import Spatial
+from iqaflow.infer.lens import Lens
 from iqaflow.infer.tree import Tree
 from iqaflow.tasks import grammar
 from iqaflow.train.packing import Pack, packer_for
@@ -39,6 +42,7 @@ class Engine:
         self.model, self.processor = base.load(folder)
         self.model.eval()
         self.packer = packer_for(self.model, self.processor)
+        self.lens_ids = _lens_ids(self.processor.tokenizer, folder)
 
     def session(self, images: Sequence[Sequence[np.ndarray]], roles: Sequence[Sequence[str]]) -> Session:
         """Encode image sets (uint8 RGB (H, W, 3) each) once; ask them any number of questions."""
@@ -56,6 +60,8 @@ class Session:
         packs = [Pack(list(some), tuple(names), ()) for some, names in zip(images, roles, strict=True)]
         self.roles = [pack.roles for pack in packs]
         self.tree = Tree(engine.model, engine.packer.collate(packs))
+        last = np.cumsum([len(some) for some in images]) - 1  # the image in question comes last in every set
+        self.lens = Lens.of(engine, [self.tree.visual[n] for n in last], [self.tree.grids[n] for n in last])
 
     def choose(self, prompts: Sequence[Prompt], candidates: Sequence[str], ended: bool = True) -> np.ndarray:
         """Log-probabilities (len(prompts), len(candidates)) of each candidate continuing each prompt, normalised over
@@ -65,8 +71,8 @@ class Session:
             logs = self.tree.last([(prompt.item, self._asked(prompt)) for prompt in prompts])
             return _normalised(logs[:, [one[0] for one in ids]])
         end = self.engine.ids(self.engine.processor.tokenizer.eos_token) if ended else []
-        pairs = [(prompt.item, self._asked(prompt), [*one, *end]) for prompt in prompts for one in ids]
-        return _normalised(self.tree.score(pairs).reshape(len(prompts), len(candidates)))
+        asked = [(prompt.item, self._asked(prompt)) for prompt in prompts]
+        return _normalised(self.tree.score(asked, [[*one, *end] for one in ids]))
 
     def spatial(self, prompts: Sequence[Prompt]) -> list[tuple[Spatial, str]]:
         """Spatial logits of grounding questions, each read at the step that emits its word (IQA-Spider, section 3.4), and
@@ -84,8 +90,11 @@ class Session:
         box_first = self.choose(prompts, CELL_WORDS, ended=False)
         self._say(prompts, [f"{cell}, " for cell in box_first.argmax(1)])
         box_last = self.choose(prompts, CELL_WORDS, ended=False)
-        return [(Spatial(vertical[row], horizontal[row], float(whole[row]), cells[row], box_first[row], box_last[row]), name)
-                for row, name in enumerate(names)]
+        return [
+            (Spatial(vertical[row], horizontal[row], float(whole[row]), cells[row], box_first[row], box_last[row],
+                     self.lens.map(prompt.item, prompt.question) if self.lens else None), names[row])
+            for row, prompt in enumerate(prompts)
+        ]
 
     def write(self, prompts: Sequence[Prompt], max_tokens: int = 96) -> list[tuple[str, float]]:
         """Free greedy answers, with the mean probability of their tokens."""
@@ -112,6 +121,18 @@ class Session:
 
     def _asked(self, prompt: Prompt) -> list[int]:
         return [*self.engine.packer.branch(self.roles[prompt.item], prompt.question).prompt, *prompt.said]
+
+
+def _lens_ids(tokenizer: Any, folder: Path) -> dict[str, Any] | None:
+    """Word ids of the lens, for models that were made with the dense read-out."""
+    import json
+
+    from iqaflow.train.dense import DenseHead
+
+    path = folder / "config.json"
+    if not json.loads(path.read_text(encoding="utf-8")).get("iqaflow_dense"):
+        return None
+    return DenseHead(tokenizer).ids
 
 
 def _normalised(logs: np.ndarray) -> np.ndarray:

@@ -111,7 +111,8 @@ def marker(canvas: np.ndarray, point: tuple[float, float], colour: Colour, radiu
     import cv2
 
     x, y = (int(np.clip(round(value), 0, side - 1)) for value, side in zip(point, canvas.shape[1::-1], strict=True))
-    for ink, radius in ((INK, radius_px + 2), ((255, 255, 255), radius_px), (colour, radius_px - max(2, radius_px // 4))):
+    inner = radius_px - max(2, radius_px // 4)
+    for ink, radius in ((INK, radius_px + 2), ((255, 255, 255), radius_px), (colour, inner)):
         cv2.circle(canvas, (x, y), radius, ink, -1, lineType=cv2.LINE_AA)
 
 
@@ -176,13 +177,14 @@ def _tags(pen: ImageDraw.ImageDraw, regions: Sequence[dict[str, Any]], masks: Se
         said = (faults(found) or _plain(region.get("label")), faults(found, False), faults(found[:1], False), "")
         for text in (f"{at + 1} {words}".strip() for words in said):
             wide = font.getlength(text) + 2 * pad + tall // 3
-            # beside the region's point, which lies on it; else around its box
-            places = [(px * factor + side * (gap + wide / 2) - wide / 2, py * factor + rise * (gap + tall / 2) - tall / 2)
-                      for px, py in (region.get("points") or [])[:1] if masks[at] is not None
-                      for side, rise in ((1, 0), (-1, 0), (0, 1), (0, -1))]
-            spots = [(x, y, x + wide, y + tall) for x, y in
-                     (*places, (x0, y0 - tall), (x0, y1), (x0, y0), (x1 - wide, y0 - tall), (x1 - wide, y1), (x1 - wide, y0),
-                      (x1, y0), (x0 - wide, y0), (x0, y1 - tall), (x1 - wide, y1 - tall))]
+            corners = [(x0, y0 - tall), (x0, y1), (x0, y0), (x1 - wide, y0 - tall), (x1 - wide, y1), (x1 - wide, y0),
+                       (x1, y0), (x0 - wide, y0), (x0, y1 - tall), (x1 - wide, y1 - tall)]
+            if masks[at] is not None:  # a mask's point lies on it, a box may hold much else
+                corners = [(px * factor + side * (gap + wide / 2) - wide / 2,
+                            py * factor + rise * (gap + tall / 2) - tall / 2)
+                           for px, py in (region.get("points") or [])[:1]
+                           for side, rise in ((1, 0), (-1, 0), (0, 1), (0, -1))] + corners
+            spots = [(x, y, x + wide, y + tall) for x, y in corners]
             if text == str(at + 1):  # the number must find a place: anywhere near
                 anywhere = ((x, y, x + wide, y + tall) for x in range(0, width, tall) for y in range(0, height, tall))
                 spots += sorted(anywhere, key=lambda spot: abs(spot[0] - x0) + abs(spot[1] - y0))

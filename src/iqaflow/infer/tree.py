@@ -15,7 +15,8 @@ Asked = tuple[int, Sequence[int]]  # row of the tree, token ids of the branch so
 
 
 class Tree:
-    """The cached prefixes of B image sets. Rows are padded; `segments` is 0 in a prefix, -1 in padding."""
+    """The cached prefixes of B image sets. Rows are padded; `segments` is 0 in a prefix, -1 in padding. `visual` holds the
+    visual tokens (N, width) of every image in order, `grids` their patch grids (images, 3)."""
 
     def __init__(self, model: Any, batch: dict[str, Any]) -> None:
         from transformers import DynamicCache
@@ -24,13 +25,15 @@ class Tree:
         self.cache = DynamicCache(config=model.config.get_text_config())
         self.segments = batch["segments"].to(self.device)
         self.start = batch["next_position"]
-        vision = {name: batch[name].to(self.device) for name in ("pixel_values", "image_grid_thw")}
-        vision["pixel_values"] = vision["pixel_values"].to(model.dtype)
+        self.grids = batch["image_grid_thw"]
+        grids = self.grids.to(self.device)
         with torch.inference_mode():
+            features = model.get_image_features(batch["pixel_values"].to(self.device, model.dtype), grids, return_dict=True)
+            self.visual = features.pooler_output
             model.model(
                 input_ids=batch["input_ids"].to(self.device), position_ids=batch["position_ids"].to(self.device),
                 attention_mask=batch["attention_mask"].to(self.device, model.dtype),
-                past_key_values=self.cache, use_cache=True, **vision,
+                past_key_values=self.cache, use_cache=True, image_grid_thw=grids, mm_encoder_outputs={"image": features},
             )
 
     def last(self, asked: Sequence[Asked]) -> np.ndarray:
@@ -39,16 +42,27 @@ class Tree:
         self._forget()
         return self._log_probs(hidden[at[:, 0], at[:, 1]])
 
-    def score(self, pairs: Sequence[tuple[int, Sequence[int], Sequence[int]]]) -> np.ndarray:
-        """Summed log-probability (len(pairs),) of an answer's tokens after a prompt, for (row, prompt, answer)."""
-        hidden, at, _ = self._feed([(row, [*prompt, *answer[:-1]]) for row, prompt, answer in pairs])
+    def score(self, asked: Sequence[Asked], answers: Sequence[Sequence[int]]) -> np.ndarray:
+        """Summed log-probability (len(asked), len(answers)) of every answer's tokens after every branch."""
+        hidden, at, keys = self._feed(asked)
+        first = self._log_probs(hidden[at[:, 0], at[:, 1]])
+        sums = first[:, [answer[0] for answer in answers]].astype(np.float64)
+        longer = [(n, m) for n in range(len(asked)) for m, answer in enumerate(answers) if len(answer) > 1]
+        if longer:
+            # answers branch from their question: its tokens are not computed again for each of them
+            hidden, at, _ = self._feed(
+                [(asked[n][0], answers[m][:-1]) for n, m in longer], range(len(asked) + 1, len(asked) + 1 + len(longer)),
+                [len(asked[n][1]) for n, _ in longer], keys, [n + 1 for n, _ in longer])
+            lengths = [len(answers[m]) - 1 for _, m in longer]
+            rows = torch.cat([at[k, 0].expand(length) for k, length in enumerate(lengths)])
+            columns = torch.cat([torch.arange(int(at[k, 1]) - length + 1, int(at[k, 1]) + 1)
+                                 for k, length in enumerate(lengths)])
+            labels = np.array([token for _, m in longer for token in answers[m][1:]])
+            logs = self._log_probs(hidden[rows, columns])[np.arange(len(labels)), labels]
+            for (n, m), extra in zip(longer, np.add.reduceat(logs, np.cumsum([0, *lengths[:-1]])), strict=True):
+                sums[n, m] += extra
         self._forget()
-        lengths = [len(answer) for _, _, answer in pairs]
-        rows = torch.cat([at[n, 0].expand(length) for n, length in enumerate(lengths)])
-        columns = torch.cat([torch.arange(int(at[n, 1]) - length + 1, int(at[n, 1]) + 1) for n, length in enumerate(lengths)])
-        labels = torch.tensor([token for _, _, answer in pairs for token in answer])
-        logs = self._log_probs(hidden[rows, columns])[np.arange(len(labels)), labels.numpy()]
-        return np.add.reduceat(logs, np.cumsum([0, *lengths[:-1]]))
+        return sums
 
     def grow(self, asked: Sequence[Asked], max_tokens: int, ends: Callable[[int], bool]) -> list[tuple[list[int], list[float]]]:
         """Greedy continuation of every branch until `ends(token)` (which is left out), with each token's probability."""
@@ -73,23 +87,24 @@ class Tree:
         return out
 
     def _feed(self, asked: Sequence[Asked], names: Sequence[int] | None = None, offsets: Sequence[int] | None = None,
-              past: Any = None) -> tuple[Any, Any, Any]:
-        """Run branch tokens on top of the cache. Gives hidden states (B, S, width), (row, column) of the last token of each
-        branch, and the segments (B, keys) now in the cache."""
+              past: Any = None, parents: Sequence[int] | None = None) -> tuple[Any, Any, Any]:
+        """Run branch tokens on top of the cache; a branch sees the prefix, its parent and itself. Gives hidden states
+        (B, S, width), (row, column) of the last token of each branch, and the segments (B, keys) now in the cache."""
         past = self.segments if past is None else past
         names = names or range(1, len(asked) + 1)
         offsets = offsets or [0] * len(asked)
-        rows: list[list[tuple[int, int, int]]] = [[] for _ in range(len(self.segments))]  # token, segment, position
+        parents = parents or names
+        rows: list[list[tuple[int, int, int, int]]] = [[] for _ in range(len(self.segments))]  # token, name, position, parent
         at = []
-        for (row, ids), name, offset in zip(asked, names, offsets, strict=True):
+        for (row, ids), name, offset, parent in zip(asked, names, offsets, parents, strict=True):
             start = int(self.start[row]) + offset
-            rows[row] += [(token, name, start + place) for place, token in enumerate(ids)]
+            rows[row] += [(token, name, start + place, parent) for place, token in enumerate(ids)]
             at.append((row, len(rows[row]) - 1))
         width = max(map(len, rows))
-        table = torch.tensor([[*row, *[(0, -1, 0)] * (width - len(row))] for row in rows]).to(self.device)
+        table = torch.tensor([[*row, *[(0, -1, 0, -1)] * (width - len(row))] for row in rows]).to(self.device)
         new = table[..., 1]
         keys = torch.cat([past, new], 1)
-        same = (keys[:, None] == new[:, :, None]) & (keys[:, None] > 0)
+        same = ((keys[:, None] == new[:, :, None]) | (keys[:, None] == table[..., 3][:, :, None])) & (keys[:, None] > 0)
         before = torch.ones(width, keys.shape[1], dtype=torch.bool, device=self.device).tril(past.shape[1])
         allowed = ((keys[:, None] == 0) | same) & before
         allowed[..., past.shape[1]:] |= torch.eye(width, dtype=torch.bool, device=self.device)

@@ -104,7 +104,7 @@ def prefect_server(workspace: Workspace, say: Callable[[str], None]) -> Iterator
 
             _wait("prefect", entry, workspace)
             yield url
-        time.sleep(1)  # records of the last states are written after the fact
+            _say_all()
     finally:
         _stop(entry["who"])
 
@@ -213,6 +213,16 @@ def _log(workspace: Workspace, name: str) -> Path:
 def _tail(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.is_file() else []
     return f"{lines[-1] if lines else 'no output'} (log: {log})"
+
+
+def _say_all() -> None:
+    """Prefect sends logs and events after the fact: let it finish before its server goes."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for service in (APILogWorker, EventsWorker):
+        service.drain_all(timeout=10)
+    time.sleep(1)  # the server writes its own records after the fact, too
 
 
 @contextmanager

@@ -79,9 +79,14 @@ def against(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, s
 
 
 def hardest_baseline(items: pd.DataFrame, model: str, metric: str, resamples: int, seed: int) -> Comparison | None:
-    """The model against the baseline closest to it, or furthest above it; None if no baseline has the metric."""
+    """The model against the baseline closest to it, or furthest above it; None if no baseline has the metric.
+
+    Baselines that see the undistorted image while the model does not are no rivals.
+    """
+    from iqaflow.bench.compare import yardsticks
+
     mine = items[items["predictor"] == model]
-    rivals = sorted(set(items.loc[items["family"] == split(metric)[0], "predictor"]) - {model})
+    rivals = sorted(set(items.loc[items["family"] == split(metric)[0], "predictor"]) - {model} - yardsticks())
     found = [against(mine, items[items["predictor"] == rival], metric, resamples, seed, rival) for rival in rivals]
     measured = [each for each in found if each.difference is not None]
     return min(measured, key=lambda each: each.difference, default=None)

@@ -87,11 +87,13 @@ def _save_checked(path: str, **given: Any) -> None:
     import mlflow.pyfunc
 
     _save(path, **given)
-    for text in mlflow.pyfunc.load_model(path).predict(_example()):
-        found = json.loads(text)
-        if "error" in found or "score" not in found:
-            reason = found.get("error", "its answer has no score")
-            raise StageError(f"The model cannot answer its own example ({reason}), so it is not registered.")
+    try:
+        [found] = [json.loads(text) for text in mlflow.pyfunc.load_model(path).predict(_example())]
+        reason = found.get("error") or (None if "score" in found else "there is no score in its answer")
+    except Exception as error:  # whatever it is, this model serves nobody
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    if reason:
+        raise StageError(f"The model cannot answer its own example ({reason}), so it is not registered.")
 
 
 def requirements() -> list[str]:

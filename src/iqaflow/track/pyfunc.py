@@ -9,68 +9,54 @@ one JSON text per row in the schema `iqaflow.assessment/1`, or `{"schema": ..., 
 cannot be used. A server that strangers reach sets IQAFLOW_IMAGE_PATHS=0: then only base64 is read.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json
 import os
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import numpy as np
+from typing import Any
 
 SCHEMA = "iqaflow.assessment/1"
 MAX_PATH = 4096
 
 
-def pixels(text: str) -> np.ndarray:
-    """The image in a cell: base64 (a data URL too) or a path; uint8 RGB (H, W, 3). ImageError if it is neither."""
-    from iqaflow.data import images
-
+def source(text: str) -> bytes | str:
+    """What a cell holds, as `assess` takes it: the bytes of its base64 (a data URL too), or its path."""
     if os.environ.get("IQAFLOW_IMAGE_PATHS") != "0" and len(text) < MAX_PATH and _is_file(text):
-        return images.decode(Path(text))
-    data = text.partition(";base64,")[2] if text.startswith("data:") else text
+        return text
     try:
-        return images.decode(base64.b64decode(data, validate=True))
-    except (binascii.Error, ValueError) as error:
-        if isinstance(error, images.ImageError):
-            raise
-        raise images.ImageError("The column `image` holds neither an image file's path nor its base64 text") from None
+        return base64.b64decode(text.partition(";base64,")[2] if text.startswith("data:") else text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("The cell holds neither the path of an image file nor its base64 text.") from None
 
 
 def answer(model: Any, row: dict[str, Any]) -> str:
     """One row's assessment as JSON."""
-    from iqaflow.data.images import ImageError
-
     given = {name: value for name, value in row.items() if isinstance(value, str) and value}
     try:
         if "image" not in given:
-            raise ImageError("The column `image` is empty")
-        more: dict[str, Any] = {"reference": pixels(given["reference"])} if "reference" in given else {}
+            raise ValueError("The column `image` is empty.")
+        more: dict[str, Any] = {"reference": source(given["reference"])} if "reference" in given else {}
         more.update({"question": given["question"]} if "question" in given else {})
-        return json.dumps(model.assess(pixels(given["image"]), **more))
+        return json.dumps(model.assess(source(given["image"]), **more))
     except ValueError as error:  # the row's fault; the other rows are still answered
         return json.dumps({"schema": SCHEMA, "error": str(error)})
 
 
 def build() -> Any:
     """The object that MLflow calls."""
-    import warnings
-
+    import pandas
     from mlflow.pyfunc import PythonModel
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it asks for type hints, which it would take for the schema; ours is explicit
+    class Assessor(PythonModel):
+        def load_context(self, context: Any) -> None:
+            from iqaflow.infer import load
 
-        class Assessor(PythonModel):
-            def load_context(self, context: Any) -> None:
-                from iqaflow.infer import load
+            self.model, self.alone = load(Path(context.artifacts["stage1"]).parent), threading.Lock()
 
-                self.model = load(Path(context.artifacts["stage1"]).parent)
-
-            def predict(self, context, model_input, params=None):
+        def predict(self, context: Any, model_input: pandas.DataFrame, params: dict | None = None) -> list[str]:
+            with self.alone:  # a server calls from several threads
                 return [answer(self.model, row) for row in model_input.to_dict("records")]
 
     return Assessor()

@@ -107,12 +107,17 @@ def rollback(config: Config, workspace: Workspace) -> int:
 
 
 def resolve(uri: str, workspace: Workspace) -> Path:
-    """The local folder of a model: a folder as it is, `champion` (or another alias or number), `models:/NAME@ALIAS`,
-    `models:/NAME/NUMBER`. StageError says what there is instead."""
+    """The local folder of a model: a folder as it is, else as `look_up`."""
     given = Path(uri)
     if given.is_dir():
         inside = given / "artifacts"
         return inside if (inside / "stage1").is_dir() else given
+    return look_up(uri, workspace).folder
+
+
+def look_up(uri: str, workspace: Workspace) -> Version:
+    """The version `champion` (or another alias, or a number) of the configured model, `models:/NAME@ALIAS` or
+    `models:/NAME/NUMBER` stands for. StageError says what there is instead."""
     config = configs.load(workspace.params) if workspace.params.is_file() else Config()
     name, alias = config.track.model_name, uri
     if uri.startswith("models:/"):
@@ -123,7 +128,7 @@ def resolve(uri: str, workspace: Workspace) -> Path:
     version = find(config, workspace, alias)
     if version is None:
         raise StageError(f"There is no model {name}@{alias} in the registry: run `make run` first, or give a folder.")
-    return version.folder
+    return version
 
 
 def note(config: Config, workspace: Workspace, number: int, tags: dict[str, str]) -> None:

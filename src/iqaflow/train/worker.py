@@ -76,6 +76,8 @@ class Run:
             inject_adapter_in_model(lora, self.model)
         self.packs = Packs(workspace.annotated, "train", packer_for(self.model, self.processor), self.train_config, config.seed)
         head = dense.DenseHead(self.processor.tokenizer) if self.train_config.dense else None
+        if head:
+            self.model.config.iqaflow_dense = True  # inference may then read visual tokens too
         self.engine = self._engine(Objective(self.model, head, self.train_config.dense))
         self.seconds = {"data": 0.0, "all": 0.0}
 

@@ -122,13 +122,19 @@ def _check(table: str, expectation: Expectation, result: Any, frame: pd.DataFram
     check.unexpected_count = len(offenders) or int(result.result.get("unexpected_count") or 0)
     shown = [*IDS[table], *columns, *filter(None, [(expectation.meta or {}).get("show")])]
     check.rows = [
-        {column: plain(frame[column].iloc[row]) for column in dict.fromkeys(shown)} for row in offenders[:named]
+        {column: _value(frame[column], row) for column in dict.fromkeys(shown)} for row in offenders[:named]
     ]
     if not offenders:  # a statement about the whole table, or one that could not be computed
         check.unexpected_count = 1
         raised = [entry.get("exception_message") for entry in _exceptions(result.exception_info)]
         check.rows = [{"observed": plain(next(filter(None, raised), result.result.get("observed_value")))}]
     return check
+
+
+def _value(column: pd.Series, row: int) -> Any:
+    """NaN in a column of numbers is a value to name; among texts pandas means that nothing is there."""
+    value = column.iloc[row]
+    return None if column.dtype.kind not in "biuf" and value != value else plain(value)
 
 
 def _exceptions(info: dict[str, Any] | None) -> list[dict[str, Any]]:

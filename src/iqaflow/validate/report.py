@@ -108,7 +108,7 @@ def _failures(failed: list[Check], data: dict[str, pd.DataFrame], folder: Path) 
         lines = []
         for row in check.rows:
             image = lookup.image(row)
-            cells = "".join(f"<td>{escape(row[name], 120)}</td>" for name in names)
+            cells = "".join(f"<td>{escape('missing' if row[name] is None else row[name], 120)}</td>" for name in names)
             lines.append(
                 f"<tr><td>{thumbs.get(image, '') if image else ''}</td>{cells}<td>{lookup.words(row)}</td></tr>"
             )

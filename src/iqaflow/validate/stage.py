@@ -140,7 +140,7 @@ def _sentence(failed: list[Check], total: int, data: dict[str, pd.DataFrame], wo
 
 def _word(value: Any) -> str:
     """A value inside a sentence: one line, and visible even if it is empty."""
-    text = " ".join(str(value).split())
+    text = "missing" if value is None else " ".join(str(value).split())
     return (text if len(text) <= 80 else f"{text[:79]}…") or "''"
 
 

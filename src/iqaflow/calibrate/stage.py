@@ -1,0 +1,157 @@
+"""Stage calibrate: fit text-to-point, the gates and the confidences of a trained model, on the calibration split only.
+
+    iqaflow calibrate
+
+Reads `models/stage1` and the calibration rows of `data/annotated`; writes `models/calibration.json` (what inference
+needs, with the ablation table) and `reports/calibrate/` (reliability diagram and its numbers, overlay sheet).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from iqaflow.calibrate import confidence, gate
+from iqaflow.calibrate.fit import Item, fit
+from iqaflow.calibrate.ground import ground
+from iqaflow.calibrate.record import SCHEMA, rounded
+from iqaflow.config import Config
+from iqaflow.data.tables import read_rows
+from iqaflow.ops.errors import StageError
+from iqaflow.ops.files import MANIFEST, read_manifest, sha256, write_bytes, write_json, write_text
+from iqaflow.workspace import StageResult, Workspace
+
+SPLIT = "calibration"
+Answers = dict[str, list[confidence.Answer]]
+Reader = Callable[..., tuple[list[Item], Answers]]  # (model folder, images, conversations, config)
+
+
+def run(config: Config, workspace: Workspace, read: Reader | None = None) -> StageResult:
+    """Calibrate `models/stage1`. `read` asks the model; the default is `iqaflow.infer.reading.read_calibration`.
+
+    Raises DamagedError if the model or the data is not what its manifest says, StageError without calibration images.
+    """
+    import cv2
+
+    workspace.calibration.unlink(missing_ok=True)  # an old calibration must not outlive a new model
+    for folder in (workspace.stage1, workspace.annotated):
+        read_manifest(folder, verify=True)
+    images, conversations = (list(read_rows(workspace.annotated, table, split=SPLIT))
+                             for table in ("images", "conversations"))
+    if not images:
+        raise StageError(f"{workspace.relative(workspace.annotated)} holds no images of the split {SPLIT}: "
+                         "raise annotate.images.calibration and run `iqaflow annotate`.")
+    if read is None:
+        from iqaflow.infer.reading import read_calibration as read
+    items, answers = read(workspace.stage1, images, conversations, config)
+    cv2.setNumThreads(1)  # images are small: threads only wait for each other
+    record, curves = calibrate(items, answers, config)
+    record["provenance"] = {
+        "stage1_manifest_sha256": sha256(workspace.stage1 / MANIFEST),
+        "data_manifest_sha256": sha256(workspace.annotated / MANIFEST),
+        "split": SPLIT,
+        "images": len(images),
+        "items": record.pop("items") | {task: len(given) for task, given in sorted(answers.items())},
+        "seed": config.seed,
+    }
+    record = {key: rounded(record[key]) for key in ("schema", "provenance", *(k for k in record if k != "provenance"))}
+    pictures = _write(workspace, record, curves, items)
+    result = StageResult("calibrate", metrics=metrics(record), markdown=markdown(record), images=pictures,
+                         artifacts=[workspace.relative(workspace.calibration),
+                                    workspace.relative(workspace.reports / "calibrate" / "reliability.csv")])
+    result.save(workspace)
+    return result
+
+
+def calibrate(items: Sequence[Item], answers: Answers, config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The record (`calibration.json` without provenance) and the reliability curve of every task and of regions."""
+    record = {"schema": SCHEMA, **fit(items, config, config.seed)}
+    named = answers.get("identify", [])
+    logs = np.array([row for row, _ in named]).reshape(len(named), -1)
+    record["clean"] = gate.fit_clean(logs, np.array([truth for _, truth in named]))
+    curves = {}
+    for task, given in sorted(answers.items()):
+        if task == "identify":
+            given = confidence.shifted(given, record["clean"]["offset"])
+        curves[task] = confidence.calibrate(given, config.calibrate.bins)
+    curves["region"] = record["region"]
+    record["region"] = _without_bins(record["region"])
+    record["confidence"] = {task: _without_bins(curve) for task, curve in curves.items() if task != "region"}
+    return record, curves
+
+
+def metrics(record: dict[str, Any]) -> dict[str, float]:
+    """The numbers worth a line in MLflow."""
+    found: dict[str, float | None] = {
+        "gate.missed_global": record["gate"]["missed_global"],
+        "gate.local_called_whole": record["gate"]["local_called_whole"],
+        "clean.false_alarm": record["clean"]["false_alarm"],
+        "clean.accuracy": record["clean"]["accuracy"],
+    }
+    for task, row in (record["confidence"] | {"region": record["region"]}).items():
+        found |= {f"ece.{task}_before": row["ece_before"], f"ece.{task}": row["ece_after"]}
+    final = _final(record)
+    if final:
+        found |= {"miou": final["miou"]["value"], "hit_rate": final["hit_rate"]["value"]}
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def markdown(record: dict[str, Any]) -> str:
+    """What was chosen and what each step brings, for a person."""
+    settings, segmenter = record["text_to_point"], record["segmenter"]
+    lines = [
+        "# Calibration", "",
+        f"Read-out **{settings['read_out']}**, segmenter **{segmenter['name']}**, {settings['points']} positive and "
+        f"{settings['negatives']} negative points; fitted to {record['provenance']['items']['fitted']} local places of "
+        f"the calibration split (the benchmark measures on the test split).", "",
+        "| method | mIoU | 95 % | hit rate | 95 % | n |", "|---|---|---|---|---|---|",
+    ]
+    for row in record["ablation"]:
+        cells = [_cells(row[name]) if row[name] else ("", "") for name in ("miou", "hit_rate")]
+        lines.append(f"| {row['method']} | {' | '.join(cells[0])} | {' | '.join(cells[1])} | {row['miou']['n']} |")
+    gates, clean = record["gate"], record["clean"]
+    lines += ["", f"Whole-image gate: misses {gates['missed_global']:.1%} of {gates['global']} global flaws, takes "
+              f"{gates['local_called_whole']:.1%} of {gates['local']} local ones for global."]
+    if clean["accuracy"] is not None:
+        lines.append(f"Clean images: {clean['false_alarm']:.1%} of {clean['clean']} called distorted, "
+                     f"{clean['called_clean']:.1%} of {clean['distorted']} distorted called clean; accuracy "
+                     f"{clean['accuracy']:.3f}.")
+    lines += ["", "| confidence of | temperature | ECE before | ECE after | n |", "|---|---|---|---|---|"]
+    for task, row in (record["confidence"] | {"region": record["region"]}).items():
+        if row["n"]:
+            fitted = f"{row['temperature']:.2f}" if "temperature" in row else f"slope {row['slope']:.2f}"
+            lines.append(f"| {task} | {fitted} | {row['ece_before']:.3f} | {row['ece_after']:.3f} | {row['n']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _write(workspace: Workspace, record: dict[str, Any], curves: dict[str, Any], items: Sequence[Item]) -> list[str]:
+    """All files of the stage; `calibration.json` last, for it says that the others are there."""
+    from iqaflow.calibrate import plots
+
+    folder = workspace.reports / "calibrate"
+    shutil.rmtree(folder, ignore_errors=True)
+    local = [item for item in items if not item.whole_truth and item.true_mask.any()]
+    # enough to span best to worst; more would only take time
+    shown = [local[at] for at in np.unique(np.linspace(0, len(local) - 1, min(len(local), 48)).round().astype(int))]
+    write_text(folder / "reliability.csv", plots.reliability_csv(curves))
+    write_bytes(folder / "reliability.png", plots.reliability_png(curves))
+    write_bytes(folder / "overlays.png",
+                plots.overlays_png([(item, ground(item.image, item.spatial, record)) for item in shown]))
+    write_json(workspace.calibration, record)
+    return [workspace.relative(folder / name) for name in ("overlays.png", "reliability.png")]
+
+
+def _final(record: dict[str, Any]) -> dict[str, Any] | None:
+    """The ablation row of the whole method, gate included."""
+    return next((row for row in reversed(record["ablation"]) if row["method"].endswith("+ gate")), None)
+
+
+def _without_bins(curve: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in curve.items() if key not in ("before", "after")}
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, str]:
+    return f"{row['value']:.3f}", f"{row['ci95'][0]:.3f} to {row['ci95'][1]:.3f}"
