@@ -57,7 +57,7 @@ class Source(Section):
 
 
 class Annotate(Section):
-    images: Splits = Splits(train=1600, calibration=400, test=800)
+    images: Splits = Splits(train=1600, calibration=400, test=700)
     """How many annotated images each split gets; views of the photographs are cut until they are reached."""
     sizes_px: tuple[tuple[int, int], ...] = ((96, 96), (96, 128), (128, 96), (128, 128))
     """Height and width of a view, drawn per image."""

@@ -11,7 +11,7 @@ from iqaflow.calibrate.masks import above, keep, resize
 
 WEIGHTS = False
 SLOW = True
-WORK_PX = 96  # longer side on which the walk is solved
+WORK_PX = 64  # longer side on which the walk is solved: finer than the grid of maps, and quick
 INSIDE, OUTSIDE = 1, 2
 OPTIONS = [
     {"high": high, "low": low, "on": on, "beta": 1000, "components": "largest"}
