@@ -17,7 +17,8 @@ SMALL = (
     "annotate.images.train=36", "annotate.images.calibration=24", "annotate.images.test=24", "annotate.shard_images=12",
     "annotate.sizes_px=[[64, 64], [64, 96]]", "train.base=scratch", "train.max_steps=8", "train.checkpoint_steps=2",
     "train.lr=2e-3", "train.warmup=1", "train.micro_batch=2", "train.questions=4", "train.dense=1.0", "benchmark.bootstrap=100",
-    "benchmark.descriptions=2", "resources.workers=1", "resources.engine=sequential", "resources.ranks=1", "source.min_side_px=64",
+    "benchmark.descriptions=2", "resources.workers=1", "resources.engine=sequential", "resources.ranks=1",
+    "source.min_side_px=64",
 )
 
 

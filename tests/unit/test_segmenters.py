@@ -39,7 +39,7 @@ def test_every_module_is_found_and_has_the_interface():
 
 def test_unknown_names_are_one_sentence():
     for name in ("watershed", "sam", "map:weights"):
-        with pytest.raises(ConfigError, match="calibrate.segmenters"):
+        with pytest.raises(ConfigError, match=r"calibrate\.segmenters"):
             segmenters.find(name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def _everywhere(view: np.ndarray, flaws: list[Flaw], config: Annotate, rng: np.r
             images = [view]
             for name, _, level in steps:
                 images.append(distortions.apply(images[-1], name, level, rng, offset=_offset(rng)))
-            if all(_seen(a, b) for a, b in zip(images, images[1:], strict=False)):
+            if all(_seen(a, b) for a, b in pairwise(images)):
                 flaws += [Flaw(name, category, level, SEVERITIES_PAIR[level - 1], order, None)
                           for order, (name, category, level) in enumerate(steps)]
                 return images[-1]

@@ -59,7 +59,9 @@ def _place(assessor: Any, reading: Any, by_id: dict[str, Row], extras: list[Row]
     vertical, horizontal = (int(np.argmax(side)) for side in (reading.spatial.vertical, reading.spatial.horizontal))
     quadrant = np.zeros(shape, bool)
     half = shape[0] // 2, shape[1] // 2
-    quadrant[vertical * half[0] : shape[0] if vertical else half[0], horizontal * half[1] : shape[1] if horizontal else half[1]] = True
+    rows_of = slice(half[0], None) if vertical else slice(half[0])
+    columns_of = slice(half[1], None) if horizontal else slice(half[1])
+    quadrant[rows_of, columns_of] = True
     centre = (0.25 + 0.5 * horizontal) * shape[1], (0.25 + 0.5 * vertical) * shape[0]
     words = f"{grammar.VERTICAL[vertical]} {grammar.HORIZONTAL[horizontal]}"
     rows.append({**_row(reading, truth, quadrant, centre, words, None), "predictor": "argmax_words"})

@@ -23,7 +23,7 @@ from iqaflow.infer.engine import Engine, Prompt
 from iqaflow.infer.reading import identify_candidates
 from iqaflow.infer.regions import Asked, asked_region
 from iqaflow.ops.errors import InputError
-from iqaflow.tasks import describe, ground, grammar, identify, rate, refer
+from iqaflow.tasks import describe, grammar, ground, identify, rate, refer
 from iqaflow.tasks import score as rating
 
 SCHEMA = "iqaflow.assessment/1"

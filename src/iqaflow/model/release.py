@@ -15,6 +15,7 @@ from iqaflow.ops.files import commit_directory, read_manifest
 from iqaflow.workspace import StageResult, Workspace
 
 LIMIT_BYTES = 15_000_000
+NOTE = ""  # what the released weights differ in from this recipe, if anything
 HEADLINES = (
     ("identify.accuracy_single_nr", "identification, one distortion or none, no reference"),
     ("identify.accuracy_single_fr", "the same with the reference"),
@@ -78,19 +79,21 @@ tags: [image-quality-assessment, iqaflow]
 ---
 # iqaflow base-tiny
 
-A very small vision-language model of the Qwen3-VL class that already sees image quality, made from scratch by `make base`. It is
-what the default run fine-tunes; it is not a general model: its language is the answer grammar of iqaflow.
+A very small vision-language model of the Qwen3-VL class that already sees image quality, made from scratch by `make base`.
+It is what the default run fine-tunes; it is not a general model: its language is the answer grammar of iqaflow.
 
 ## Data
-{data['photographs']['train']} photographs for training ({data['photographs']['test']} others for the figures below): {config.source.license}.
-{data['counts']['images']['train']} annotated views of 96 to 128 px, 35 distortions at 5 levels, one or two at a time, on the whole image or
-inside superpixel regions, {config.annotate.clean:.0%} clean, block grids at random offsets.
+{data['photographs']['train']} photographs for training, {data['photographs']['test']} others for the figures below
+({config.source.license}).
+{data['counts']['images']['train']} annotated views of 96 to 128 px, 35 distortions at 5 levels, one or two at a time, on the
+whole image or inside superpixel regions, {config.annotate.clean:.0%} clean, block grids at random offsets.
 
 ## Recipe
-Vision: two blocks, width 128, 8-px patches merged 2x2, eleven low-level channels (see `iqaflow.model.processor`). Language: three blocks,
-width 128, own vocabulary with byte fallback. {steps} steps of {train.micro_batch * train.micro_batches} packs, up to {train.questions} questions each; the first
-{train.vision_images} images train the vision part alone on the dense read-out of visual tokens; AdamW, lr {train.lr}, linear decay over the last
-{train.decay:.0%}; fp32, one CPU thread, seed {config.seed}.
+Vision: two blocks, width 128, 8-px patches merged 2x2, eleven low-level channels (see `iqaflow.model.processor`). Language:
+three blocks, width 128, own vocabulary with byte fallback. {steps} steps of {train.micro_batch * train.micro_batches} packs,
+up to {train.questions} questions each; the first {train.vision_images} images train the vision part alone on the dense read-out
+of visual tokens; AdamW, lr {train.lr}, linear decay over the last {train.decay:.0%}; fp32, one CPU thread, seed {config.seed}.
+{NOTE}
 
 ## Measured on {results['items']['images']} images of {results['items']['photographs']} photographs it never saw
 Synthetic distortions; 95 % bootstrap intervals over items; calibrated on the calibration split.
