@@ -130,7 +130,7 @@ def test_a_retraining_during_which_the_store_is_away_is_told_afterwards_once(wor
     away = workspace.root / "away"
     workspace.mlruns.rename(away)
     workspace.mlruns.write_text("a file where the folder should be")  # nothing can be made there
-    with parent_run(CONFIG, workspace) as parent:
+    with parent_run(CONFIG, workspace, "retraining") as parent:
         with stage_run("train", CONFIG, workspace) as child:
             for step in range(50):
                 child.log({"loss": 1.0}, step=step)
@@ -222,7 +222,7 @@ def test_a_record_cut_short_and_one_that_mlflow_refuses_hold_up_nothing(workspac
 
 def test_kill_9_leaves_no_run_running_and_a_new_try_continues_it(workspace, mlflow, start):
     process = start("""
-with parent_run(config, workspace):
+with parent_run(config, workspace, "retraining"):
     with stage_run("train", config, workspace) as child:
         for step in range(10):
             child.log({"loss": 1.0}, step=step)

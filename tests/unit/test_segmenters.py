@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import cv2
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ from iqaflow.calibrate.channels import features, quality_channels
 from iqaflow.calibrate.masks import above, contains, iou, keep, rectangle, resize
 from iqaflow.config import ConfigError
 
-CLASSICAL = tuple(name for name in segmenters.available() if not segmenters.importlib.import_module(
-    f"iqaflow.calibrate.segmenters.{name}").WEIGHTS)
+CLASSICAL = tuple(name for name in segmenters.available()
+                  if not importlib.import_module(f"iqaflow.calibrate.segmenters.{name}").WEIGHTS)
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +134,9 @@ def sam_folder(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("sam")
     SamModel(config).save_pretrained(folder)
-    SamImageProcessorPil(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64},
-                         mask_size={"longest_edge": 16}, mask_pad_size={"height": 16, "width": 16}).save_pretrained(folder)
+    processor = SamImageProcessorPil(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64},
+                                     mask_size={"longest_edge": 16}, mask_pad_size={"height": 16, "width": 16})
+    processor.save_pretrained(folder)
     return folder
 
 

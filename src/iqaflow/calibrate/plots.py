@@ -53,7 +53,7 @@ def reliability_png(curves: dict[str, dict[str, Any]]) -> bytes:
                          label=f"{when}: ECE {curve[f'ece_{when}']:.3f}")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=f"{task} (n = {curve['n']})", xlabel="confidence",
                  ylabel="share right")
-        legend = axes.legend(loc="upper left", fontsize=8, frameon=False)
+        legend = axes.legend(loc="lower right", fontsize=8, frameon=False)
         for handle in legend.legend_handles:
             handle.set_sizes([30])
         axes.spines[["top", "right"]].set_visible(False)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.calibrate import confidence, gate
+from iqaflow.calibrate import confidence, gate, segmenters
 from iqaflow.calibrate.fit import Item, fit
 from iqaflow.calibrate.ground import ground
 from iqaflow.calibrate.record import SCHEMA, rounded
@@ -32,7 +32,8 @@ Reader = Callable[..., tuple[list[Item], Answers]]  # (model folder, images, con
 def run(config: Config, workspace: Workspace, read: Reader | None = None) -> StageResult:
     """Calibrate `models/stage1`. `read` asks the model; the default is `iqaflow.infer.reading.read_calibration`.
 
-    Raises DamagedError if the model or the data is not what its manifest says, StageError without calibration images.
+    Raises DamagedError if the model or the data is not what its manifest says, StageError without calibration images,
+    ConfigError for an unknown segmenter.
     """
     import cv2
 
@@ -44,6 +45,8 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
     if not images:
         raise StageError(f"{workspace.relative(workspace.annotated)} holds no images of the split {SPLIT}: "
                          "raise annotate.images.calibration and run `iqaflow annotate`.")
+    for name in config.calibrate.segmenters:
+        segmenters.find(name)  # a wrong name is said before the model is asked
     if read is None:
         from iqaflow.infer.reading import read_calibration as read
     items, answers = read(workspace.stage1, images, conversations, config)
@@ -70,8 +73,7 @@ def calibrate(items: Sequence[Item], answers: Answers, config: Config) -> tuple[
     """The record (`calibration.json` without provenance) and the reliability curve of every task and of regions."""
     record = {"schema": SCHEMA, **fit(items, config, config.seed)}
     named = answers.get("identify", [])
-    logs = np.array([row for row, _ in named]).reshape(len(named), -1)
-    record["clean"] = gate.fit_clean(logs, np.array([truth for _, truth in named]))
+    record["clean"] = gate.fit_clean(np.array([logs for logs, _ in named]), np.array([truth for _, truth in named]))
     curves = {}
     for task, given in sorted(answers.items()):
         if task == "identify":

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from iqaflow.track.run import StageRun, cached_stage, current, parent_run, stage_run
+from iqaflow.track.run import StageRun, cached_stage, current, parent_run, reconcile, stage_run
 
-__all__ = ["StageRun", "cached_stage", "current", "parent_run", "stage_run"]
+__all__ = ["StageRun", "cached_stage", "current", "parent_run", "reconcile", "stage_run"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,8 @@ def current() -> StageRun | None:
 @contextmanager
 def parent_run(config: Config, workspace: Workspace, name: str | None = None) -> Iterator[str]:
     """The run of one retraining; yields its id and exports it. An exported one is continued."""
-    run, recorder = _open(config, workspace, name or "retraining", {}, None, os.environ.get(PARENT))
+    name = name or time.strftime("retraining %Y-%m-%d %H:%M:%S", time.gmtime())
+    run, recorder = _open(config, workspace, name, {}, None, os.environ.get(PARENT))
     before = os.environ.get(PARENT)
     os.environ[PARENT] = recorder.run
     try:

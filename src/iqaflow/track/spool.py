@@ -141,7 +141,7 @@ def replay_one(workspace: Workspace, run: str, mlflow: MlflowClient) -> bool:
     file = path(workspace, run)
     if not file.exists():
         return True
-    with _alone(workspace, run):
+    with _alone(workspace):
         found = _read(file)
         left = apply_all(workspace, mlflow, records.merge(found))
         if left:
@@ -171,8 +171,8 @@ def apply_all(workspace: Workspace, mlflow: MlflowClient, taken: list[Record]) -
 def spool(workspace: Workspace, taken: list[Record]) -> None:
     """Append records to their runs' spool files, with copies of the files they speak of."""
     try:
-        for run in dict.fromkeys(record["run"] for record in taken):
-            with _alone(workspace, run):
+        with _alone(workspace):
+            for run in dict.fromkeys(record["run"] for record in taken):
                 mine = [_with_copy(workspace, record) for record in taken if record["run"] == run]
                 if _size(folder(workspace)) > LIMIT_BYTES:
                     return say(f"{folder(workspace)} is full; {len(mine)} records of run {run} are dropped.")
@@ -193,8 +193,8 @@ def say(sentence: str) -> None:
     print(f"track: {sentence}", file=sys.stderr, flush=True)
 
 
-def _alone(workspace: Workspace, run: str) -> Any:
-    return lease.hold(folder(workspace) / f"{run}.lock", "replay of MLflow records", wait_seconds=300)
+def _alone(workspace: Workspace) -> Any:
+    return lease.hold(workspace.state / "locks" / "spool.lock", "replay of MLflow records", wait_seconds=300)
 
 
 def _with_copy(workspace: Workspace, record: Record) -> Record:
