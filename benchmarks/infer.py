@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    engine = Engine(chosen.model)
+    engine = Engine.load(chosen.model)
     rng = np.random.default_rng(0)
     photograph = skimage.data.astronaut()
     images = []

@@ -135,8 +135,9 @@ class Train(Section):
     """Weight of the dense read-out of visual tokens; 0 for bases that split the category phrases into several tokens."""
     vision_images: int = Field(default=0, ge=0)
     """Images of a vision-only start on the dense read-out (used to make a base)."""
-    soft_cells: bool = False
-    """Point answers learn the region's whole distribution over cells instead of the one sampled cell."""
+    soft_targets: bool = True
+    """Point answers learn the region's distribution over cells, ratings the score between two words, instead of one word;
+    for bases whose cells and rating words are single tokens."""
     checkpoint_steps: int = Field(default=100, ge=1)
     """Steps between committed checkpoints."""
     keep_checkpoints: int = Field(default=2, ge=1)

@@ -117,6 +117,8 @@ def test_planted_temperature_is_found():
     assert confidence.fit_temperature(answers(3000, tau=2.5)) == pytest.approx(2.5, rel=0.08)
     assert confidence.fit_temperature(answers(3000, tau=0.5)) == pytest.approx(0.5, rel=0.08)
     assert confidence.fit_temperature([]) == 1.0
+    wrong = [(np.array([3.0, 0.0]), 1)] * 4  # four answers do not make a model that knows nothing
+    assert 1.5 < confidence.fit_temperature(wrong) < 8
 
 
 def test_calibration_lowers_the_error():

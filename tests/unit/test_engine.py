@@ -14,7 +14,7 @@ QUESTIONS = ("Name the ONE distortion of the image.", "Where is the quality wors
 
 @pytest.fixture(scope="module")
 def engine(trained):
-    return Engine(trained / "models" / "stage1")
+    return Engine.load(trained / "models" / "stage1")
 
 
 @pytest.fixture(scope="module")

@@ -230,11 +230,16 @@ def test_ground_without_a_box_and_whole():
     assert whole.confidence == pytest.approx(1 / (1 + math.exp(-3)))
 
 
-def test_concentration_grows_with_the_mass_inside():
+def test_concentration_is_the_log_of_the_cells_left_out():
+    quarter, one = np.zeros((20, 20)), np.zeros((20, 20))
+    quarter[:10, :10], one[3, 4] = 0.7, 1.0
+    assert concentration(np.ones((20, 20))) == pytest.approx(0.0)
+    assert concentration(quarter) == pytest.approx(math.log(4))
+    assert concentration(one) == pytest.approx(math.log(400))
+
+
+def test_point_does_not_fall_between_two_regions():
     map_ = np.zeros((20, 20))
-    map_[:10, :10] = 1.0
-    half, all_ = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
-    half[:10, :20] = True
-    all_[:22, :22] = True
-    assert concentration(map_, half) == pytest.approx(0.0, abs=0.2)
-    assert concentration(map_, all_) > 2
+    map_[9:11, 2:5], map_[9:11, 15:19] = 1.0, 1.0
+    assert point_expectation(map_, (200, 200)) == pytest.approx((200 * (6 * 3.5 + 8 * 17) / 14 / 20, 100.0))
+    assert point_expectation(map_, (200, 200), floor=0.5) == pytest.approx((170.0, 100.0))

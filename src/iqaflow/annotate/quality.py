@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 SOURCE = "mdsi-similarity-mean/1"
-LEVELS = ("bad", "poor", "fair", "good", "excellent")
 # MDSI's constants for 8-bit values (gradient, fused gradient, chromaticity) and its weight of the gradient part
 C1, C2, C3, GRADIENT_SHARE = 140.0, 55.0, 550.0, 0.6
 
@@ -31,11 +30,6 @@ def score(values: np.ndarray) -> float:
     The curve spreads the usual range, .75 to 1, over the scale, so that all five words occur often.
     """
     return float(np.clip((values.mean() - 0.5) / 0.5, 0.0, 1.0) ** 4)
-
-
-def level(value: float) -> str:
-    """Score 0..1 as one of the five rating words, equal steps."""
-    return LEVELS[min(int(value * 5), 4)]
 
 
 def _opponent(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

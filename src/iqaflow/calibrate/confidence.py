@@ -19,14 +19,15 @@ RANGE = (0.05, 20.0)  # temperatures searched
 
 
 def fit_temperature(answers: Sequence[Answer]) -> float:
-    """The temperature with the highest likelihood of the truths; 1.0 when there is nothing to fit."""
+    """The temperature with the highest likelihood of the truths, held near 1 by the weight of a few answers, so that a
+    handful of them cannot make it extreme; 1.0 when there is nothing to fit."""
     from scipy.optimize import minimize_scalar
 
     if not answers:
         return 1.0
 
     def loss(log_tau: float) -> float:
-        return negative_log_likelihood(answers, float(np.exp(log_tau)))
+        return negative_log_likelihood(answers, float(np.exp(log_tau))) + log_tau**2 / len(answers)
 
     found = minimize_scalar(loss, bounds=np.log(RANGE), method="bounded", options={"xatol": 1e-4})
     return round(float(np.exp(found.x)), 4)
@@ -123,7 +124,7 @@ def fit_logistic(scores: Sequence[float], truths: Sequence[bool], bins: int = 10
         def loss(weights: np.ndarray) -> float:
             p = np.clip(chances(weights[0], weights[1], values), 1e-12, 1 - 1e-12)
             # a light pull to slope 1, offset 0, so that few or separable items give no extreme confidence
-            return float(-np.sum(np.log(np.where(right, p, 1 - p))) + (weights[0] - 1) ** 2 + 0.1 * weights[1] ** 2)
+            return float(-np.sum(np.log(np.where(right, p, 1 - p))) + 0.1 * (weights[0] - 1) ** 2 + 0.01 * weights[1] ** 2)
 
         slope, offset = minimize(loss, np.array([1.0, 0.0]), method="L-BFGS-B", bounds=((0.0, 10.0), (-10, 10))).x
         return round(float(slope), 4), round(float(offset), 4)

@@ -73,7 +73,7 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
     methods[final] = with_segmenter(settings, chosen, options)
     predictions = {name: [method(item) for item in used] for name, method in methods.items()}
     called = [is_whole(item.spatial, gate["threshold"]) for item in used]
-    predictions[f"{final} + gate"] = [whole(item) if says else prediction for item, says, prediction
+    predictions[f"{final} + gate"] = [(whole(item)[0], prediction[1]) if says else prediction for item, says, prediction
                                       in zip(used, called, predictions[final], strict=True)]
     ablation = [{"method": name, **summary(used, row, seed)} for name, row in predictions.items()]
     for family in ("HyD", "SiD"):
@@ -81,8 +81,7 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
         if part:
             row = summary([used[at] for at in part], [predictions[final][at] for at in part], seed)
             ablation.append({"method": f"{final}, {family} only", **row})
-    sure = [concentration(read_map(item.spatial, settings), mask)
-            for item, (mask, _) in zip(used, predictions[final], strict=True)]
+    sure = [concentration(read_map(item.spatial, settings)) for item in used]
     hits = [contains(item.true_mask, point) for item, (_, point) in zip(used, predictions[final], strict=True)]
     return {
         "text_to_point": settings.tree(),

@@ -71,17 +71,18 @@ def overlays_png(pairs: Sequence[tuple[Item, Grounding]]) -> bytes:
     from PIL import Image, ImageDraw
 
     from iqaflow.data.images import encode_png
+    from iqaflow.distortions import categories
 
     scored = sorted(((iou(found.mask, item.true_mask), at) for at, (item, found) in enumerate(pairs)),
                     key=lambda pair: (-pair[0], pair[1]))
     count = min(TILES, len(scored))
     picked = [scored[round(step)] for step in np.linspace(0, len(scored) - 1, count)] if count else []
-    gap, caption, head = 12, 24, 40
+    gap, caption, head = 12, 44, 40
     rows = -(-max(1, count) // COLUMNS)
     size = gap + COLUMNS * (TILE_PX + gap), head + rows * (TILE_PX + caption + gap)
     page = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(page)
-    title = f"{count} of {len(pairs)} places, best to worst. White line: true region. Blue: answer. Orange dot: point."
+    title = f"{count} places of the calibration split, best to worst. White line: truth. Blue: answer. Orange: point."
     pen.text((gap, head / 2), title, fill=INK, font=typeface(15), anchor="lm")
     for at, (value, chosen) in enumerate(picked):
         item, found = pairs[chosen]
@@ -90,8 +91,11 @@ def overlays_png(pairs: Sequence[tuple[Item, Grounding]]) -> bytes:
         tile = Image.fromarray(tile_of(item, found))
         page.paste(tile, (x + (TILE_PX - tile.width) // 2, y + (TILE_PX - tile.height) // 2))
         place = "whole image" if found.whole else "hit" if contains(item.true_mask, found.points[0]) else "miss"
-        pen.text((x, y + TILE_PX + caption / 2), f"{item.kind.replace('_', ' ')}: IoU {value:.2f}, {place}", fill=INK,
-                 font=typeface(14), anchor="lm")
+        which, _, category = item.kind.partition("_")
+        named = categories().get(category)
+        question = f"{which}: {named.phrase}" if named else item.kind.replace("_", " ")
+        for line, text in enumerate((question, f"IoU {value:.2f}, {place}")):
+            pen.text((x, y + TILE_PX + 12 + 18 * line), text, fill=INK, font=typeface(14), anchor="lm")
     return encode_png(np.asarray(page))
 
 

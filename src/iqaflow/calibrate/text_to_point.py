@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow.calibrate.masks import above, keep
 from iqaflow.tasks.grammar import CELLS, GRID
 
 READ_OUTS = ("2x2", "cells", "soft_box", "product", "visual", "all")
@@ -213,9 +214,9 @@ def read_points(spatial: Spatial, map_: np.ndarray, size: tuple[int, int],
 
 def point_expectation(map_: np.ndarray, size: tuple[int, int], floor: float = 0.0) -> Point:
     """The map's centre of mass in pixels, over the cells at or above `floor` times its maximum: 0 is the mean of
-    everything, 1 the peak."""
+    everything, 1 the peak. Of several such parts only the one with the most counts: between two regions is neither."""
     rows, columns = map_.shape
-    weights = np.where(map_ >= floor * np.max(map_), map_, 0.0)
+    weights = np.where(keep(above(map_, floor), map_, "largest"), map_, 0.0)
     total = float(weights.sum())
     if total <= 0:
         return _pixels(0.5, 0.5, size)

@@ -46,7 +46,7 @@ class Assessor:
 
         place = locate(uri)
         record = records.read(place.calibration) if place.calibration else records.defaults()
-        return cls(Engine(place.stage1), record, place.model)
+        return cls(Engine.load(place.stage1), record, place.model)
 
     def probabilities(self, kind: str, log_probs: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of the candidates of a question of this kind (`reading.Reading.kind`)."""

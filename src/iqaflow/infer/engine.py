@@ -36,13 +36,21 @@ class Prompt:
 class Engine:
     """A stage-one model ready to be asked. One instance serves one thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, model: Any, processor: Any) -> None:
+        self.model, self.processor = model.eval(), processor
+        self.packer = packer_for(model, processor)
+        self.lens_ids = None
+        if getattr(model.config, "iqaflow_dense", False):  # made with the dense read-out
+            from iqaflow.train.dense import DenseHead
+
+            self.lens_ids = DenseHead(processor.tokenizer).ids
+
+    @classmethod
+    def load(cls, folder: Path) -> Engine:
+        """The engine of a model folder in Hugging Face layout."""
         from iqaflow.model import base
 
-        self.model, self.processor = base.load(folder)
-        self.model.eval()
-        self.packer = packer_for(self.model, self.processor)
-        self.lens_ids = _lens_ids(self.processor.tokenizer, folder)
+        return cls(*base.load(folder))
 
     def session(self, images: Sequence[Sequence[np.ndarray]], roles: Sequence[Sequence[str]]) -> Session:
         """Encode image sets (uint8 RGB (H, W, 3) each) once; ask them any number of questions."""
@@ -121,18 +129,6 @@ class Session:
 
     def _asked(self, prompt: Prompt) -> list[int]:
         return [*self.engine.packer.branch(self.roles[prompt.item], prompt.question).prompt, *prompt.said]
-
-
-def _lens_ids(tokenizer: Any, folder: Path) -> dict[str, Any] | None:
-    """Word ids of the lens, for models that were made with the dense read-out."""
-    import json
-
-    from iqaflow.train.dense import DenseHead
-
-    path = folder / "config.json"
-    if not json.loads(path.read_text(encoding="utf-8")).get("iqaflow_dense"):
-        return None
-    return DenseHead(tokenizer).ids
 
 
 def _normalised(logs: np.ndarray) -> np.ndarray:

@@ -27,7 +27,8 @@ def locate(uri: str | Path) -> Location:
         from iqaflow.track import registry
         from iqaflow.workspace import Workspace
 
-        folder = registry.resolve(str(uri), Workspace.here())
+        found = registry.look_up(str(uri), Workspace.here())
+        folder, version = found.folder, {"version": found.number, "run_id": found.run_id}
     stage1 = folder / "stage1" if (folder / "stage1").is_dir() else folder
     if not (stage1 / "config.json").is_file():
         raise InputError(f"{uri} holds no model (no config.json): give a folder such as models/stage1, or `champion`.")

@@ -142,7 +142,7 @@ def read_calibration(folder: Path, images: Sequence[Row], conversations: Sequenc
     ]
     grounds: list[Item] = []
     answers: dict[str, list[tuple[np.ndarray, int]]] = {}
-    for reading in read(Engine(folder), chosen, wanted):
+    for reading in read(Engine.load(folder), chosen, wanted):
         if reading.spatial is not None:
             row = by_id[reading.conversation["image_ids"][-1]["image_id"]]
             regions = {region["region_id"]: region for region in row["regions"]}

@@ -135,4 +135,5 @@ def stop(process: subprocess.Popen[str], grace_seconds: float = 20) -> None:
 
 if __name__ == "__main__":  # python -m iqaflow.ops.process PARENT COMMAND...: tie COMMAND to PARENT, then become it
     die_with_parent(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it, and its children would, too
     os.execvp(sys.argv[2], sys.argv[2:])

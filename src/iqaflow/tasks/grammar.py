@@ -6,6 +6,7 @@ Boxes are `[label](<i, j>)`, points `[label](<k>)`, with cells numbered row by r
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -77,6 +78,17 @@ def identification(categories: list[str]) -> str:
 def faults(pairs: list[tuple[str, str]]) -> str:
     """`slight blur, serious noise` from (severity, category) pairs, or `none`."""
     return ", ".join(f"{severity} {distortions.phrase(category)}" for severity, category in pairs) or CLEAN
+
+
+@functools.cache
+def _closed() -> re.Pattern[str]:
+    words = [*phrases(), *SEVERITIES, *RATINGS, *VERTICAL, *HORIZONTAL, WHOLE, CLEAN, "Image A", "Image B", "Yes", "No"]
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))}|\d+)\b")
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """[start, end) characters of the words of an answer that carry it: closed vocabulary and cell numbers."""
+    return [match.span() for match in _closed().finditer(text)]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from iqaflow.tasks.scene import Area, Exchange, Scene, Targets, pick
 POOL = ("Rate the quality of the image.", "How good is the quality of this image?", "How would you rate this image?",
         "Give the quality level of the image.")
 REGION = ("Rate the quality of the {}.", "How good is the quality of the {}?")
-VALUES = tuple((index + 0.5) / len(RATINGS) for index in range(len(RATINGS)))
+VALUES = tuple(index / (len(RATINGS) - 1) for index in range(len(RATINGS)))
 
 
 def asked() -> str:
@@ -22,8 +22,13 @@ def asked_region(scene: Scene, area: Area) -> str:
 
 
 def word(value: float) -> str:
-    """Score 0..1 to its rating word, equal steps."""
-    return RATINGS[min(int(value * len(RATINGS)), len(RATINGS) - 1)]
+    """The rating word nearest to a score 0..1."""
+    return RATINGS[int(np.abs(np.array(VALUES) - value).argmin())]
+
+
+def shares(value: float) -> np.ndarray:
+    """A score 0..1 as a distribution (5,) over the rating words, between the two nearest: its expectation is the score."""
+    return np.clip(1 - np.abs(np.array(VALUES) - value) * (len(RATINGS) - 1), 0, 1)
 
 
 def questions(scene: Scene, reference: bool, rng: np.random.Generator) -> list[Exchange]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class StageRun:
     """What one stage says about itself. Nothing here raises because MLflow is away."""
 
-    def __init__(self, stage: str, recorder: spool.Recorder, floor: Mapping[str, int]) -> None:
+    def __init__(self, stage: str, recorder: spool.Recorder, floor: dict[str, int]) -> None:
         self.stage, self._recorder, self._floor = stage, recorder, floor
 
     @property
@@ -27,12 +27,16 @@ class StageRun:
         return self._recorder.run
 
     def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Numbers at a training step, or for the whole stage. Steps that an earlier try already told are left out."""
+        """Numbers at a training step, or for the whole stage. A step that was told before, by this or an earlier try,
+        is left out: steps only go up."""
         now, rows = records.milliseconds(), []
         for name, value in metrics.items():
             name = records.key(name)
-            if value is not None and (step is None or step > self._floor.get(name, -1)):
-                rows.append([name, float(value), now, step or 0])
+            if value is None or (step is not None and step <= self._floor.get(name, -1)):
+                continue
+            rows.append([name, float(value), now, step or 0])
+            if step is not None:
+                self._floor[name] = step
         if rows:
             self._recorder.put({"op": "metrics", "rows": rows})
 
@@ -91,9 +95,9 @@ class StageRun:
         self._recorder.flush()
 
     def _keep(self, name: str, say: Callable[[Path], None]) -> None:
-        """Hand `say` a place for a file that lives until the store has it. A full disk costs the file, not the work."""
+        """Hand `say` a place for a file that lives until the store has it. Trouble costs the file, not the work."""
         try:
             self._recorder.files.mkdir(parents=True, exist_ok=True)
             say(Path(tempfile.mkdtemp(dir=self._recorder.files)) / name)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a full disk, or a picture that is none
             spool.say(f"{name} of {self.stage} could not be kept ({error}).")

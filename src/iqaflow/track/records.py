@@ -63,6 +63,8 @@ def apply(mlflow: MlflowClient, record: Record) -> None:
     from mlflow.exceptions import MlflowException
 
     if "file" in record and not Path(record["file"]).exists():
+        if record.get("owned"):
+            return  # it was sent, and deleted, before a kill
         raise RejectedError(f"its file {record['file']} is gone")
     try:
         _OPS[record["op"]](mlflow, record)

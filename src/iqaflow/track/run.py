@@ -60,7 +60,7 @@ def parent_run(config: Config, workspace: Workspace, name: str | None = None) ->
                     run.tags({"dvc.lock": files.sha256(lock)})
                 run.data(workspace, "retraining")
     finally:
-        os.environ.pop(PARENT)
+        os.environ.pop(PARENT, None)
         if before is not None:
             os.environ[PARENT] = before
 

@@ -142,6 +142,8 @@ def replay_one(workspace: Workspace, run: str, mlflow: MlflowClient) -> bool:
     if not file.exists():
         return True
     with _alone(workspace):
+        if not file.exists():  # another process sent it while we waited
+            return True
         found = _read(file)
         left = apply_all(workspace, mlflow, records.merge(found))
         if left:

@@ -13,11 +13,12 @@ import numpy as np
 from iqaflow.config import Train
 from iqaflow.data.images import decode
 from iqaflow.data.tables import decode_mask, read_rows
-from iqaflow.tasks.grammar import CELLS, GRID
+from iqaflow.tasks import score as rating
+from iqaflow.tasks.grammar import CELLS, GRID, RATINGS
 from iqaflow.train.dense import Truth
-from iqaflow.train.packing import Pack, Packer
+from iqaflow.train.packing import Branch, Pack, Packer
 
-IMAGE_COLUMNS = ["image_id", "image", "reference", "distortions", "regions"]
+IMAGE_COLUMNS = ["image_id", "image", "reference", "distortions", "regions", "score"]
 
 
 class Packs:
@@ -33,7 +34,9 @@ class Packs:
         self.keys = sorted(grouped)
         self.asked = [grouped[key] for key in self.keys]
         self._order = -1, np.empty(0, int)
-        self._cells = packer.processor.tokenizer.convert_tokens_to_ids([str(cell) for cell in range(CELLS)])
+        ids = packer.processor.tokenizer.convert_tokens_to_ids
+        self._cells, self._ratings = ids([str(cell) for cell in range(CELLS)]), ids(list(RATINGS))
+        self._known = set(self._cells)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -58,17 +61,25 @@ class Packs:
         branches = [self._branch(roles, rows[index]) for index in sorted(chosen)]
         return Pack(images, roles, branches), truths
 
-    def _branch(self, roles: list[str], row: dict[str, Any]) -> Any:
+    def _branch(self, roles: list[str], row: dict[str, Any]) -> Branch:
         question, answer = (turn["text"] for turn in row["turns"])
         branch = self.packer.branch(roles, question, answer)
-        if self.train.soft_cells and row["task"] == "ground" and row["targets"]["region_ids"]:
-            image = self.images[row["image_ids"][-1]["image_id"]]
-            region = next(r for r in image["regions"] if r["region_id"] == row["targets"]["region_ids"][0])
-            known = set(self._cells)
-            point = next((step for step, token in enumerate(branch.answer) if token in known), None)
+        if self.train.soft_targets:
+            self._soften(branch, row)
+        return branch
+
+
+    def _soften(self, branch: Branch, row: dict[str, Any]) -> None:
+        """Point cells learn the region's whole distribution, ratings the score between two words (as DeQA-Score does)."""
+        image = self.images[row["image_ids"][-1]["image_id"]]
+        ids = row["targets"]["region_ids"]
+        region = next((r for r in image["regions"] if ids and r["region_id"] == ids[0]), None)
+        if row["task"] == "score" and branch.answer[0] in self._ratings:
+            branch.soft[0] = np.array(self._ratings), rating.shares(region["score"] if region else image["score"])
+        elif row["task"] == "ground" and region:
+            point = next((step for step, token in enumerate(branch.answer) if token in self._known), None)
             if point is not None:
                 branch.soft[point] = np.array(self._cells), cell_shares(decode_mask(region["mask_rle"]))
-        return branch
 
 
 def cell_shares(mask: np.ndarray) -> np.ndarray:

@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 
 from iqaflow.model.prompt import Layout, layout
+from iqaflow.tasks import grammar
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A question and its answer as token ids. `soft` maps a place in the answer to a distribution over vocabulary ids
-    (ids, probabilities) that replaces the one token written there."""
+    """A question and its answer as token ids with a loss weight each. `soft` maps a place in the answer to a distribution
+    over vocabulary ids (ids, probabilities) that replaces the one token written there."""
 
     prompt: Sequence[int]
     answer: Sequence[int] = ()
+    weights: Sequence[float] = ()
     soft: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
 
@@ -54,14 +56,17 @@ class Packer:
         """Token ids of a question and, for training, its answer with the end marker."""
         parts = self.layout(roles)
         prompt = self.ids(f"{parts.lead}{question}{parts.close}")
-        return Branch(prompt, self.ids(f"{answer}{parts.end}") if answer is not None else ())
+        if answer is None:
+            return Branch(prompt)
+        coded = self.processor.tokenizer(f"{answer}{parts.end}", add_special_tokens=False, return_offsets_mapping=True)
+        return Branch(prompt, coded["input_ids"], _weights(answer, coded["offset_mapping"]))
 
     def collate(self, packs: Sequence[Pack]) -> dict[str, Any]:
         """Tensors for a batch of packs of B rows and S columns:
 
         `input_ids` (B, S), `position_ids` (3, B, S) or (B, S), `attention_mask` (B, 1, S, S) additive, `pixel_values`,
         `image_grid_thw`; `at` (N, 2) the row and column whose output predicts each answer token, `labels` (N,),
-        `weights` (N,) that give every answer the same weight, long or short; `soft_rows`, `soft_ids`,
+        `weights` (N,) of their losses; `soft_rows`, `soft_ids`,
         `soft_probs` for soft answer tokens; `ends` (rows, last prompt column) of every branch in order; `segments` (B, S): 0
         prefix, n branch, -1 padding; `next_position` (B,) of a branch's first token.
         """
@@ -105,8 +110,9 @@ class Packer:
         }
         if soft:
             batch["soft_rows"] = torch.tensor([row for row, _, _ in soft])
-            batch["soft_ids"] = torch.from_numpy(np.stack([ids for _, ids, _ in soft]))
-            batch["soft_probs"] = torch.from_numpy(np.stack([probs for _, _, probs in soft])).float()
+            wide = max(len(ids) for _, ids, _ in soft)
+            batch["soft_ids"] = torch.tensor(np.stack([np.pad(ids, (0, wide - len(ids))) for _, ids, _ in soft]))
+            batch["soft_probs"] = torch.tensor(np.stack([np.pad(p, (0, wide - len(p))) for _, _, p in soft])).float()
         return batch
 
     def _row(self, pack: Pack, grids: list[Any], merge: int) -> dict[str, Any]:
@@ -126,8 +132,8 @@ class Packer:
             whole = [*branch.prompt, *branch.answer]
             last = len(ids) + len(branch.prompt) - 1
             ends.append(last)
-            weight = 1.0 / len(branch.answer) if branch.answer else 0.0
-            answers += [(last + step, label, weight, branch.soft.get(step)) for step, label in enumerate(branch.answer)]
+            answers += [(last + step, label, weight, branch.soft.get(step))
+                        for step, (label, weight) in enumerate(zip(branch.answer, branch.weights, strict=True))]
             chunks.append(torch.arange(start, start + len(whole)).expand(3, -1))
             ids = [*ids, *whole]
             segments += [number] * len(whole)
@@ -142,6 +148,15 @@ class Packer:
             return torch.arange(len(ids)).expand(3, -1)
         kinds = (row == self.processor.image_token_id).int()
         return self.rope_index(row, mm_token_type_ids=kinds, image_grid_thw=torch.stack(grids))[0][:, 0]
+
+
+def _weights(answer: str, offsets: Sequence[tuple[int, int]]) -> list[float]:
+    """Loss weights of an answer's tokens: the words that carry it count five times the words around them, and a long
+    answer counts more than a short one only by the root of its length."""
+    carrying = grammar.spans(answer)
+    weights = [1.0 if any(start < end_ and begin < end for begin, end_ in carrying) else 0.2 for start, end in offsets]
+    scale = sum(weights) ** -0.5
+    return [weight * scale for weight in weights]
 
 
 def packer_for(model: Any, processor: Any) -> Packer:

@@ -99,6 +99,7 @@ def _follow(processes: list[subprocess.Popen[bytes]], work: Path, world: int) ->
     from iqaflow.track import current
 
     run, seen = current(), 0
+    shown: set[Path] = set()
     with Bar(f"train: {world} rank{'s' if world > 1 else ''}") as bar:
         while True:
             codes = [process.poll() for process in processes]
@@ -114,6 +115,10 @@ def _follow(processes: list[subprocess.Popen[bytes]], work: Path, world: int) ->
                 bar.update(row["step"], row["steps"], f"loss {row['loss']:.3f}")
                 if run is not None:
                     run.log({key: value for key, value in row.items() if key not in ("step", "steps")}, step=row["step"])
+            for sheet in sorted(set((work / "probes").glob("0*.png")) - shown):
+                shown.add(sheet)
+                if run is not None:
+                    run.image(sheet, "probes", int(sheet.stem))
             if any(code for code in codes):
                 raise _failure(work, next(code for code in codes if code))
             if all(code == 0 for code in codes):

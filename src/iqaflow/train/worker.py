@@ -18,7 +18,8 @@ from typing import Any
 
 from iqaflow.config import Config
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import commit_directory, write_json
+from iqaflow.ops.files import commit_directory, write_bytes, write_json
+from iqaflow.train.probes import Probes
 from iqaflow.workspace import Workspace
 
 STRIKES = 3
@@ -146,6 +147,9 @@ class Run:
             start = found[1]
             self._say(f"continuing from step {start}")
         self.log = StepLog(self.work / "steps.jsonl", start) if self.rank == 0 else None
+        probes = Probes(self.workspace.annotated, self.config) if self.rank == 0 and config.zero_stage < 3 else None
+        if start == 0:
+            self._probe(probes, 0)
         strikes = 0
         for step in range(start, self.steps):
             strikes = strikes + 1 if self._step(step) else 0
@@ -154,7 +158,14 @@ class Run:
                                  f"the data; checkpoints are kept in {folder}.")
             if (step + 1) % config.checkpoint_steps == 0 and step + 1 < self.steps:
                 checkpoint.save(self.engine, folder, step + 1, config.keep_checkpoints, self.rank)
+                self._probe(probes, step + 1)
+        self._probe(probes, self.steps)
         self._finish()
+
+    def _probe(self, probes: Probes | None, step: int) -> None:
+        sheet = probes.sheet(self.model, self.processor) if probes else None
+        if sheet:
+            write_bytes(self.work / "probes" / f"{step:07d}.png", sheet)
 
     def _step(self, step: int) -> bool:
         """One optimizer step; true if its loss was not finite (the step then changes nothing but the schedule)."""
@@ -182,7 +193,7 @@ class Run:
             if config.zero_stage == 0 and self.engine.is_gradient_accumulation_boundary():
                 norm = self._gradient_norm()  # stage 0 clips without saying what it clipped
             self.engine.step()
-        if config.soft_cells and config.base == "scratch":
+        if config.soft_targets and config.base == "scratch":
             from iqaflow.model.tiny import share_cells
 
             share_cells(self.model, self.processor.tokenizer)
