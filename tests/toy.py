@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from iqaflow.config import Config
+from iqaflow.ops import params
 from iqaflow.workspace import STAGES, Workspace
 
 ROOT = Path(__file__).parent.parent
@@ -68,8 +70,9 @@ def make(folder: Path) -> Workspace:
     shutil.copytree(ROOT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     with (folder / "flows" / "stage.py").open("a") as file:
         file.write("import toy  # noqa: E402, F401  (the toy's gate, also where a worker runs the flow)\n")
-    for name in ("params.yaml", ".gitignore", ".dvcignore"):
+    for name in (".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder)
+    params.write(folder / "params.yaml", Config())
     (folder / "toy.py").write_text(SCRIPT % OUTPUTS)
     (folder / "mlruns").mkdir()
     (folder / "mlruns" / ".gitkeep").touch()

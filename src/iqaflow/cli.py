@@ -88,6 +88,15 @@ def sources(preset: Preset = None, set_: Sets = None) -> None:
     _stage("sources", preset, set_)
 
 
+@app.command(rich_help_panel=PIPELINE)
+def base(preset: Preset = "base", set_: Sets = None) -> None:
+    """Make the small base that ships (models/base-tiny) anew from a folder of photographs; hours of CPU."""
+    from iqaflow.model import release
+
+    result = release.run(*_context(preset, set_))
+    typer.echo(result.markdown)
+
+
 @app.command(rich_help_panel=STAGES)
 def annotate(preset: Preset = None, set_: Sets = None) -> None:
     """Photographs -> distorted images with masks, questions and answers (data/annotated)."""

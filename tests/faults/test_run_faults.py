@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from iqaflow.config import load
-from iqaflow.ops import graph, journal, lease, pipeline, process
+from iqaflow.config import Config, load
+from iqaflow.ops import graph, journal, lease, params, pipeline, process
 from iqaflow.ops.errors import InputError, StageError
 from iqaflow.workspace import Workspace
 from tests import toy
@@ -171,7 +171,7 @@ def test_torn_dvc_lock_comes_back(tmp_path: Path, content: bytes) -> None:
 
 
 def test_an_edit_after_a_killed_run_is_kept(tmp_path: Path) -> None:
-    shutil.copy(toy.ROOT / "params.yaml", tmp_path)
+    params.write(tmp_path / "params.yaml", Config())
     workspace = Workspace(tmp_path)
     original = workspace.params.read_bytes()
     killed = journal.overridden(workspace, load(workspace.params, None, ("seed=5",)))
@@ -187,7 +187,7 @@ def test_an_edit_after_a_killed_run_is_kept(tmp_path: Path) -> None:
 
 
 def test_comments_survive_a_run_with_overrides(tmp_path: Path) -> None:
-    shutil.copy(toy.ROOT / "params.yaml", tmp_path)
+    params.write(tmp_path / "params.yaml", Config())
     workspace = Workspace(tmp_path)
     workspace.params.write_bytes(b"# my own words\n" + workspace.params.read_bytes())
     before = workspace.params.read_bytes()

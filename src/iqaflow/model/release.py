@@ -15,7 +15,6 @@ from iqaflow.ops.files import commit_directory, read_manifest
 from iqaflow.workspace import StageResult, Workspace
 
 LIMIT_BYTES = 15_000_000
-NOTE = ""  # what the released weights differ in from this recipe, if anything
 HEADLINES = (
     ("identify.accuracy_single_nr", "identification, one distortion or none, no reference"),
     ("identify.accuracy_single_fr", "the same with the reference"),
@@ -43,8 +42,9 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     return release(config, inner, workspace)
 
 
-def release(config: Config, made: Workspace, workspace: Workspace) -> StageResult:
-    """Copy the finished model of `made` to `models/base-tiny` of `workspace`, with a card of what it is and can do."""
+def release(config: Config, made: Workspace, workspace: Workspace, note: str = "") -> StageResult:
+    """Copy the finished model of `made` to `models/base-tiny` of `workspace`, with a card of what it is and can do; `note` says
+    where the weights differ from the recipe, if they do."""
     from iqaflow.ops.errors import StageError
 
     manifest = read_manifest(made.stage1, verify=True)
@@ -55,12 +55,12 @@ def release(config: Config, made: Workspace, workspace: Workspace) -> StageResul
     work = final.with_name(".base-tiny")
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(made.stage1, work, ignore=shutil.ignore_patterns("manifest.json", "README.md"))
-    (work / "README.md").write_text(card(config, made), encoding="utf-8")
+    (work / "README.md").write_text(card(config, made, note), encoding="utf-8")
     commit_directory(work, final, {"schema": "iqaflow.model/1", "base": "scratch", "steps": manifest["steps"]})
-    return StageResult("base", metrics={"bytes": float(size)}, markdown=card(config, made))
+    return StageResult("base", metrics={"bytes": float(size)}, markdown=card(config, made, note))
 
 
-def card(config: Config, made: Workspace) -> str:
+def card(config: Config, made: Workspace, note: str = "") -> str:
     """The base's model card: data, recipe, metrics with intervals, limits."""
     results = json.loads(made.metrics.read_text(encoding="utf-8"))
     data = read_manifest(made.annotated)
@@ -93,7 +93,7 @@ Vision: two blocks, width 128, 8-px patches merged 2x2, eleven low-level channel
 three blocks, width 128, own vocabulary with byte fallback. {steps} steps of {train.micro_batch * train.micro_batches} packs,
 up to {train.questions} questions each; the first {train.vision_images} images train the vision part alone on the dense read-out
 of visual tokens; AdamW, lr {train.lr}, linear decay over the last {train.decay:.0%}; fp32, one CPU thread, seed {config.seed}.
-{NOTE}
+{note}
 
 ## Measured on {results['items']['images']} images of {results['items']['photographs']} photographs it never saw
 Synthetic distortions; 95 % bootstrap intervals over items; calibrated on the calibration split.
