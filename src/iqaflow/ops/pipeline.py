@@ -90,7 +90,7 @@ def _enough_disk(workspace: Workspace) -> None:
 
 @contextmanager
 def _stopped_politely() -> Iterator[None]:
-    """SIGTERM (a cluster, a container) ends a run as Ctrl-C does: stages stopped, parameters restored, the last checkpoint kept."""
+    """SIGTERM (a cluster, a container) ends a run as Ctrl-C does: stages stopped, parameters restored, checkpoints kept."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
