@@ -79,6 +79,8 @@ class Annotate(Section):
     """Number of superpixels per view, drawn per image."""
     area: tuple[float, float] = (0.06, 0.5)
     """A region's share of its view, least and most."""
+    visible: float = Field(default=0.9, gt=0.0, le=1.0)
+    """A region counts as distorted only if its full-reference score is at most this; subtler changes are drawn again."""
     shard_images: int = Field(default=100, ge=1)
     """Images per shard: the unit that is resumed."""
 
@@ -119,7 +121,7 @@ class Train(Section):
     """Micro-batches per optimizer step, over all ranks: one rank accumulates what two would share."""
     questions: int = Field(default=8, ge=1)
     """Questions per pack, drawn per step."""
-    lr: float = Field(default=3e-4, gt=0)
+    lr: float = Field(default=2e-4, gt=0)
     """Peak learning rate."""
     warmup: int = Field(default=20, ge=0)
     """Warm-up steps."""

@@ -102,7 +102,7 @@ def _inside_regions(view, found, flaws: list[Flaw], config: Annotate, rng: np.ra
                 category = flaws[0].category
                 name = pick(rng, distortions.categories()[category].functions)
             changed = distortions.apply_in_mask(image, mask, name, level, rng, offset=_offset(rng))
-            if _seen(view[mask], changed[mask]):
+            if quality.score(quality.similarity(view, changed)[mask]) <= config.visible:
                 flaws.append(Flaw(name, category, level, SEVERITIES[level - 1], len(flaws), int(region)))
                 image = changed
                 break

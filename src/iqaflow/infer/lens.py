@@ -15,7 +15,7 @@ import numpy as np
 from iqaflow import distortions
 from iqaflow.tasks import grammar
 
-LEAST = ("least", "weakest", "best")  # the lens sees where a distortion is, not where there is least of it
+LEAST = ("least", "weakest", "best")
 
 
 class Lens:
@@ -42,15 +42,15 @@ class Lens:
                     out.append(read.cpu().numpy().reshape(*shape, -1))
         return cls(chances, severities)
 
-    def map(self, item: int, question: str) -> np.ndarray | None:
-        """How much each cell of the grid (20, 20) suffers from what the question names, or from anything, 0..1 times the
-        expected level over 5; None where the question asks for the least."""
+    def map(self, item: int, question: str) -> np.ndarray:
+        """How much each cell of the grid (20, 20) suffers from what the question names, or from anything: the chance times
+        the expected level, or, where the question asks for the least, times what the level lacks of the worst."""
         import cv2
 
-        if any(word in question.lower() for word in LEAST):
-            return None
         chances = self.chances[item]
         named = [sorted(distortions.categories()).index(name) + 1 for name in grammar.parse(question).categories]
         share = chances[..., named].sum(-1) if named else 1.0 - chances[..., 0]
         level = self.severities[item] @ np.arange(1, 6, dtype=np.float32) / 5.0
+        if any(word in question.lower() for word in LEAST):
+            level = 1.2 - level
         return cv2.resize((share * level).astype(np.float32), (grammar.GRID, grammar.GRID), interpolation=cv2.INTER_LINEAR)
