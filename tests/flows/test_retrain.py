@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from iqaflow.config import Config
 from iqaflow.workspace import STAGES, Workspace
 from tests import toy
 
@@ -96,7 +97,7 @@ def test_back_to_the_former_parameters_restores_from_the_cache(checkout: Workspa
     done = run(checkout)
     assert done.returncode == 0, done.stderr
     assert toy.log(checkout) == ["start gate", "end gate"]
-    assert "lr 0.0003" in (checkout.root / toy.OUTPUTS["train"]).read_text()
+    assert f"lr {Config().train.lr}" in (checkout.root / toy.OUTPUTS["train"]).read_text()
     assert re.search(r"train\s+up to date", done.stdout)
 
 
@@ -109,7 +110,7 @@ def test_mlflow_has_a_parent_with_a_child_per_stage(checkout: Workspace) -> None
     import sqlite3
 
     with sqlite3.connect(checkout.mlruns / "mlflow.db") as database:
-        parents = database.execute("SELECT run_uuid FROM runs WHERE name = 'retraining' AND status = 'FINISHED' "
+        parents = database.execute("SELECT run_uuid FROM runs WHERE name LIKE 'retraining%' AND status = 'FINISHED' "
                                    "ORDER BY start_time").fetchall()
         children = database.execute(
             "SELECT runs.name, status.value FROM runs JOIN tags parent ON parent.run_uuid = runs.run_uuid "

@@ -95,8 +95,7 @@ def learning(folder: Path, root: Path) -> Iterator[Finding]:
     import deepspeed
     import deepspeed.ops
 
-    if not _compiler():
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # building it takes a minute, and one rank needs none
     deepspeed.logger.setLevel("ERROR")
     settings = {"train_micro_batch_size_per_gpu": 4, "zero_allow_untested_optimizer": True}
     engine, *_ = deepspeed.initialize(model=model, optimizer=torch.optim.AdamW(model.parameters()), config=settings)

@@ -103,8 +103,10 @@ def prefect_server(workspace: Workspace, say: Callable[[str], None]) -> Iterator
             import prefect  # noqa: F401  (takes seconds, meanwhile the server starts; reads the address, once, here)
 
             _wait("prefect", entry, workspace)
-            yield url
-            _say_all()
+            try:
+                yield url
+            finally:
+                _say_all()
     finally:
         _stop(entry["who"])
 
