@@ -121,7 +121,7 @@ class Train(Section):
     """Micro-batches per optimizer step, over all ranks: one rank accumulates what two would share."""
     questions: int = Field(default=8, ge=1)
     """Questions per pack, drawn per step."""
-    lr: float = Field(default=2e-4, gt=0)
+    lr: float = Field(default=1e-4, gt=0)
     """Peak learning rate."""
     warmup: int = Field(default=20, ge=0)
     """Warm-up steps."""
