@@ -21,29 +21,29 @@ OUTPUTS = {"annotate": "data/annotated.txt", "validate": "data/validation.json",
 
 SCRIPT = '''
 import os, time
-from pathlib import Path
 from iqaflow.ops import stages
 from iqaflow.ops.errors import StageError
 from iqaflow.workspace import StageResult
 
 OUTPUTS = %r
 
-def read(name, default=""):
-    return Path(name).read_text().strip() if Path(name).is_file() else default
+def read(workspace, name, default=""):
+    path = workspace.root / name
+    return path.read_text().strip() if path.is_file() else default
 
-def note(text):
-    with open("toy.log", "a") as file:
+def note(workspace, text):
+    with open(workspace.root / "toy.log", "a") as file:
         file.write(f"{text} {os.getpid()}\\n")
 
 def run(config, workspace):
     stage = os.environ.get("DVC_STAGE", "gate")
-    note(f"start {stage}")
-    if read("toy.fail") == stage:
+    note(workspace, f"start {stage}")
+    if read(workspace, "toy.fail") == stage:
         raise StageError(f"{stage} stops on purpose, row 7")
-    if read("toy.crash") == stage:
-        Path("toy.crash").unlink()
+    if read(workspace, "toy.crash") == stage:
+        (workspace.root / "toy.crash").unlink()
         raise RuntimeError("lost the line")
-    deadline = time.time() + float(read("toy.sleep", "0"))
+    deadline = time.time() + float(read(workspace, "toy.sleep", "0"))
     while time.time() < deadline:
         print("working", flush=True)
         time.sleep(0.2)
@@ -53,7 +53,7 @@ def run(config, workspace):
         path.write_text(f"{stage} seed {config.seed} lr {config.train.lr}\\n")
     result = StageResult(stage, {"value": 0.5}, f"# {stage}\\n\\nAll well.", details={"promoted": True})
     result.save(workspace)
-    note(f"end {stage}")
+    note(workspace, f"end {stage}")
     return result
 
 for stage in stages.MODULES:
