@@ -152,3 +152,10 @@ def post(listed: dict, path: str, body: dict) -> dict | list:
 
 def get(listed: dict, path: str) -> dict:
     return json.load(urllib.request.urlopen(f"{listed['prefect']['address']}/api{path}", timeout=60))
+
+
+def test_a_lost_server_of_the_users_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", f"http://{services.HOST}:{services.free_port(0)}/api")
+    with pytest.raises(RuntimeError, match="No Prefect server answers at PREFECT_API_URL="), \
+            services.prefect_server(Workspace(tmp_path), print):
+        pass

@@ -139,8 +139,8 @@ def graph(folder: Path, root: Path) -> Iterator[Finding]:
 def machine(folder: Path, root: Path) -> Iterator[Finding]:
     """What the machine offers; none of it but disk space is needed."""
     found = _compiler()
-    yield Finding("compiler", "g++ and ninja are there: DeepSpeed may build its CPU operators" if found else
-                  "no g++ or ninja: everything works; DeepSpeed's shared-memory operator is off (apt install g++)",
+    yield Finding("compiler", "g++ and ninja are there, for DeepSpeed's optional CPU operators" if found else
+                  "no g++ or ninja: everything works, only DeepSpeed's optional CPU operators cannot be built",
                   ok=bool(found), needed=False, version=found)
     free = shutil.disk_usage(root).free / 1e9
     yield Finding("disk", f"{free:.1f} GB free at {root}", ok=free > 1)

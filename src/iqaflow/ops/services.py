@@ -89,6 +89,9 @@ def prefect_server(workspace: Workspace, say: Callable[[str], None]) -> Iterator
     """A Prefect API for the block: PREFECT_API_URL if set, else the running server, else one for the time of the block."""
     given = os.environ.get("PREFECT_API_URL")
     if given:
+        if not _reachable(given):
+            raise PipelineError(f"No Prefect server answers at PREFECT_API_URL={given}: start it, or unset the variable "
+                                f"to have one started for the time of the run.")
         yield given
         return
     entry = _running(workspace).get("prefect")
@@ -128,7 +131,8 @@ def free_port(preferred: int, say: Callable[[str], None] | None = None, what: st
 
 
 def _start_server(name: str, workspace: Workspace, temporary: bool = False) -> dict[str, str]:
-    port = free_port(PORTS[name], None if temporary else print, name)
+    # a passing server takes any port: two checkouts that start at once would both find the usual one free
+    port = free_port(0 if temporary else PORTS[name], None if temporary else print, name)
     python = [sys.executable, "-m"]
     if name == "prefect":
         command = [*python, "prefect", "server", "start", "--host", HOST, "--port", str(port)]
@@ -168,6 +172,8 @@ def _wait(name: str, entry: dict[str, str], workspace: Workspace) -> None:
         if not process.alive(entry["who"]) or time.monotonic() > deadline:
             raise PipelineError(f"The {name} server did not start: {_tail(_log(workspace, name))}")
         time.sleep(0.2)
+    if not process.alive(entry["who"]):
+        raise PipelineError(f"Another program answers at {entry['address']}: start again.")
 
 
 def _healthy(url: str) -> bool:
@@ -176,6 +182,17 @@ def _healthy(url: str) -> bool:
             return answer.status == 200
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _reachable(url: str) -> bool:
+    """Whether anything speaks HTTP there, even if it wants a key."""
+    try:
+        urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10).close()  # noqa: S310 (the user's own address)
+    except urllib.error.HTTPError:
+        return True
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+    return True
 
 
 def _stop(who: str, patience_seconds: float = 15) -> None:
