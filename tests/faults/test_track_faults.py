@@ -150,7 +150,7 @@ def test_a_retraining_during_which_the_store_is_away_is_told_afterwards_once(wor
         "retraining": "FINISHED", "train": "FINISHED", "calibrate": "FAILED"}
     assert len(mlflow.search_runs(["1"])) == 3
     assert runs["train"].data.tags["mlflow.parentRunId"] == runs["retraining"].info.run_id
-    assert runs["retraining"].data.params["train.lr"] == "0.0003"
+    assert runs["retraining"].data.params["train.lr"] == str(CONFIG.train.lr)
     assert steps(mlflow, runs["train"].info.run_id) == list(range(50))
     assert Path(mlflow.download_artifacts(runs["train"].info.run_id, "note.txt")).read_text() == "kept"
 

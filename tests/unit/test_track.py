@@ -107,7 +107,7 @@ def test_a_run_says_everything_about_itself(workspace, mlflow):
     assert PARENT not in os.environ and current() is None
     run = mlflow.get_run(parent)
     assert run.info.status == "FINISHED"
-    assert run.data.params["train.lr"] == "0.0003" and run.data.params["benchmark.primary"] == CONFIG.benchmark.primary
+    assert run.data.params["train.lr"] == str(CONFIG.train.lr) and run.data.params["benchmark.primary"] == CONFIG.benchmark.primary
     tags = run.data.tags
     commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=workspace.root, text=True).strip()
     assert tags["git.commit"] == tags["mlflow.source.git.commit"] == commit and tags["git.dirty"] == "true"
@@ -199,7 +199,7 @@ def test_a_moved_checkout_keeps_its_artifacts_and_models(workspace, mlflow, tmp_
     moved = Workspace(tmp_path / "moved")
     workspace.root.rename(moved.root)
     again = store.client(store.ensure(moved, CONFIG))
-    assert "lr: 0.0003" in open(again.download_artifacts(parent, "params.yaml")).read()
+    assert f"lr: {CONFIG.train.lr}" in open(again.download_artifacts(parent, "params.yaml")).read()
     assert again.get_experiment("0").artifact_location == (moved.mlruns / "artifacts").as_uri() + "/0"
     folder = registry.resolve("challenger", moved)
     assert moved.root in folder.parents and (folder / "stage1" / "config.json").is_file()
