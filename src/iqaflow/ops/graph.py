@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ def recover(workspace: Workspace, say: Callable[[str], None]) -> None:
     if rwlock.is_file() and not _is_json(rwlock):
         rwlock.unlink()
         say("removed .dvc/tmp/rwlock, which a killed dvc left unreadable")
+    elif rwlock.is_file() and _released(rwlock):
+        rwlock.unlink()
     lock, good = workspace.root / "dvc.lock", _good_lock(workspace)
     if lock.is_file() and _stages(lock) is None:
         if good.is_file() and _stages(good) is not None:
@@ -58,6 +61,24 @@ def recover(workspace: Workspace, say: Callable[[str], None]) -> None:
         else:
             lock.rename(lock.with_name("dvc.lock.damaged"))
             say("set dvc.lock aside as dvc.lock.damaged: a killed dvc left it unreadable; every stage is checked again")
+
+
+def _released(rwlock: Path, patience_seconds: float = 3) -> bool:
+    """Whether all processes that DVC's lock file names are gone. DVC itself takes one that was killed but not yet reaped by
+    its parent for alive; one that is just dying gets a moment."""
+    import psutil
+
+    pids = {int(pid) for pid in re.findall(r'"pid":\s*(\d+)', rwlock.read_text(encoding="utf-8"))}
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            pids = {pid for pid in pids if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE}
+        except psutil.NoSuchProcess as error:
+            pids.discard(error.pid)
+            continue
+        if not pids or time.monotonic() > deadline:
+            return not pids
+        time.sleep(0.1)
 
 
 def stale(workspace: Workspace) -> dict[str, Any]:
