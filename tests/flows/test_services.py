@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -132,6 +134,28 @@ def test_a_server_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
     child.wait()
     with pytest.raises(RuntimeError, match="The prefect server did not start: no such database"):
         services._wait("prefect", entry, Workspace(tmp_path))
+
+
+def test_a_stranger_on_our_port_is_not_taken_for_our_server(tmp_path: Path) -> None:
+    """Two starts may find the same port free; the loser's server dies, and must not use the winner's."""
+    with http.server.ThreadingHTTPServer((services.HOST, 0), Healthy) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        child = process.start([sys.executable, "-c", "import time; time.sleep(2); raise SystemExit('address in use')"],
+                              tmp_path, log=tmp_path / ".iqaflow" / "logs" / "prefect.log")
+        entry = {"who": process.identity(child.pid), "address": f"http://{services.HOST}:{stranger.server_port}"}
+        threading.Thread(target=child.wait, daemon=True).start()
+        with pytest.raises(RuntimeError, match="did not start: address in use"):
+            services._wait("prefect", entry, Workspace(tmp_path))
+        stranger.shutdown()
+
+
+class Healthy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        """Quiet."""
 
 
 def test_free_port_says_when_the_usual_one_is_taken() -> None:

@@ -46,9 +46,9 @@ def test_tiny_is_the_default_and_the_real_presets_differ_only_in_values() -> Non
 
 
 def test_overrides() -> None:
-    chosen = load(None, None, ("train.lr=1e-4", "annotate.images.train=7", "source.limit=null", "train.tuning=lora",
+    chosen = load(None, None, ("train.lr=2e-5", "annotate.images.train=7", "source.limit=null", "train.tuning=lora",
                                "benchmark.guarded=[a.b]"))
-    assert (chosen.train.lr, chosen.annotate.images.train, chosen.source.limit) == (1e-4, 7, None)
+    assert (chosen.train.lr, chosen.annotate.images.train, chosen.source.limit) == (2e-5, 7, None)
     assert (chosen.train.tuning, chosen.benchmark.guarded) == ("lora", ("a.b",))
     assert set(diff(Config(), chosen)) == {"train.lr", "annotate.images.train", "train.tuning", "benchmark.guarded"}
 

@@ -107,7 +107,8 @@ def test_a_run_says_everything_about_itself(workspace, mlflow):
     assert PARENT not in os.environ and current() is None
     run = mlflow.get_run(parent)
     assert run.info.status == "FINISHED"
-    assert run.data.params["train.lr"] == str(CONFIG.train.lr) and run.data.params["benchmark.primary"] == CONFIG.benchmark.primary
+    assert run.data.params["train.lr"] == str(CONFIG.train.lr)
+    assert run.data.params["benchmark.primary"] == CONFIG.benchmark.primary
     tags = run.data.tags
     commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=workspace.root, text=True).strip()
     assert tags["git.commit"] == tags["mlflow.source.git.commit"] == commit and tags["git.dirty"] == "true"

@@ -168,12 +168,23 @@ def _start(name: str, command: list[str], workspace: Workspace, environment: dic
 
 def _wait(name: str, entry: dict[str, str], workspace: Workspace) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not _healthy(entry["address"] + HEALTH[name]):
+    while not (_listens(entry) and _healthy(entry["address"] + HEALTH[name])):
         if not process.alive(entry["who"]) or time.monotonic() > deadline:
             raise PipelineError(f"The {name} server did not start: {_tail(_log(workspace, name))}")
         time.sleep(0.2)
-    if not process.alive(entry["who"]):
-        raise PipelineError(f"Another program answers at {entry['address']}: start again.")
+
+
+def _listens(entry: dict[str, str]) -> bool:
+    """Whether it is this very service that listens at its address: another program may have taken the port meanwhile."""
+    import psutil
+
+    port = int(entry["address"].rpartition(":")[2])
+    try:
+        service = psutil.Process(int(entry["who"].partition(":")[0]))
+        return any(connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+                   for member in (service, *service.children(recursive=True)) for connection in member.net_connections("tcp"))
+    except psutil.Error:
+        return False
 
 
 def _healthy(url: str) -> bool:
