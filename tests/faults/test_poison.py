@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iqaflow.config import Annotate, Config, Source, Splits
+from iqaflow.config import Config
 from iqaflow.data import sources, tables
 from iqaflow.ops.errors import StageError
 from iqaflow.ops.files import DamagedError, commit_directory
+from iqaflow.sections import Annotate, Source, Splits
 from iqaflow.workspace import StageResult, Workspace
 
 pytestmark = pytest.mark.xdist_group("great_expectations")  # importing it takes seconds: once

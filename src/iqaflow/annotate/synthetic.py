@@ -14,10 +14,10 @@ import numpy as np
 from iqaflow import __version__, tasks
 from iqaflow.annotate import quality, views
 from iqaflow.annotate.views import Annotated
-from iqaflow.config import Annotate
 from iqaflow.data.images import encode_png
 from iqaflow.data.sources import Photograph
 from iqaflow.data.tables import SPLITS, encode_mask
+from iqaflow.sections import Annotate
 from iqaflow.tasks.scene import Exchange
 
 FULL_REFERENCE = ("identify", "score", "describe")
@@ -76,8 +76,9 @@ def _compared(made: list[Annotated], split: str, config: Annotate, rng: np.rando
 def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int) -> dict[str, Any]:
     scene = made.scene
     return {
-        "image_id": scene.image_id, "source_id": photograph.source_id, "source_sha256": photograph.sha256,
-        "license": photograph.license, "split": split, "width": scene.width, "height": scene.height,
+        "image_id": scene.image_id, "origin": "synthetic", "dataset": "synthetic", "source_id": photograph.source_id,
+        "source_sha256": photograph.sha256, "source_origin": photograph.origin, "license": photograph.license,
+        "split": split, "width": scene.width, "height": scene.height,
         "image": encode_png(made.image), "reference": encode_png(made.reference),
         "distortions": [
             {"name": flaw.name, "category": flaw.category, "level": flaw.level, "severity": flaw.severity,
@@ -96,7 +97,7 @@ def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int) -
 def _conversation_row(one: Exchange, roles: list[tuple[str, str]], mode: str, split: str, number: int,
                       suffix: str = "") -> dict[str, Any]:
     return {
-        "conversation_id": f"{roles[-1][1]}{suffix}-{mode}-{number:02d}",
+        "conversation_id": f"{roles[-1][1]}{suffix}-{mode}-{number:02d}", "origin": "synthetic", "dataset": "synthetic",
         "image_ids": [{"role": role, "image_id": image_id} for role, image_id in roles],
         "task": one.task, "style": one.style, "reference_mode": mode,
         "turns": [{"role": "user", "text": one.question}, {"role": "assistant", "text": one.answer}],

@@ -9,9 +9,9 @@ import numpy as np
 
 from iqaflow import distortions
 from iqaflow.annotate import quality
-from iqaflow.config import Annotate
 from iqaflow.data.regions import superpixels
 from iqaflow.distortions import SEVERITIES, SEVERITIES_PAIR
+from iqaflow.sections import Annotate
 from iqaflow.tasks.scene import Area, Flaw, Scene, pick
 
 FLAT = 0.012  # mean absolute gradient (0..1 scale) under which a view shows too little to judge

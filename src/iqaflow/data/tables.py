@@ -17,11 +17,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SPLITS = ("train", "calibration", "test")
+# where a row comes from: distortions of our own, people's region labels, people's descriptions grounded by a detector,
+# or somebody's instruction data as it is
+ORIGINS = ("synthetic", "authentic", "grounded", "imported")
 TASKS = ("identify", "rate", "describe", "describe_local", "ground", "refer", "vqa", "score")
 
 
 def images_schema() -> pa.Schema:
-    """One row per annotated image. Boxes are pixels (x0, y0, x1, y1), right and bottom exclusive; masks are COCO RLE."""
+    """One row per annotated image; only synthetic ones must have a reference and a score.
+
+    Boxes are pixels (x0, y0, x1, y1), right and bottom exclusive; masks are COCO RLE.
+    """
     import pyarrow as pa
 
     rle = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
@@ -34,7 +40,8 @@ def images_schema() -> pa.Schema:
         ("area", pa.float32()), ("score", pa.float32()),  # area: share of the image; score 0..1
     ])
     return pa.schema([
-        ("image_id", pa.string()), ("source_id", pa.string()), ("source_sha256", pa.string()), ("license", pa.string()),
+        ("image_id", pa.string()), ("origin", pa.string()), ("dataset", pa.string()), ("source_id", pa.string()),
+        ("source_sha256", pa.string()), ("source_origin", pa.string()), ("license", pa.string()),
         ("split", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("image", pa.binary()),
         ("reference", pa.binary()), ("distortions", pa.list_(distortion)), ("regions", pa.list_(region)),
         ("score", pa.float32()), ("score_source", pa.string()), ("phash", pa.string()),
@@ -47,7 +54,7 @@ def conversations_schema() -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema([
-        ("conversation_id", pa.string()),
+        ("conversation_id", pa.string()), ("origin", pa.string()), ("dataset", pa.string()),
         ("image_ids", pa.list_(pa.struct([("role", pa.string()), ("image_id", pa.string())]))),
         ("task", pa.string()), ("style", pa.string()), ("reference_mode", pa.string()),
         ("turns", pa.list_(pa.struct([("role", pa.string()), ("text", pa.string())]))),

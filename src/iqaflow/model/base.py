@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from iqaflow.config import Train
 from iqaflow.ops.errors import StageError
+from iqaflow.sections import Train
 
 OWN_PROCESSOR = "LowLevelImageProcessor"
 

@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from iqaflow.config import Config
 from iqaflow.ops.files import write_text
 
+SHORT = 3  # a section inside a section with no more fields than this is one line
 HEADER = (
-    "# Every knob of the pipeline. Its schema, and these comments, are src/iqaflow/config.py; `iqaflow config write` writes it.\n"
+    "# Every knob of the pipeline. Schema and comments come from src/iqaflow/sections.py by `iqaflow config write`.\n"
     "# `resources`, `schedule` and `track` change speed and bookkeeping, never bytes: no DVC stage depends on them.\n"
 )
 
@@ -44,7 +45,7 @@ def _lines(model: type[BaseModel], tree: dict[str, Any], docs: bool, indent: str
             lines.append("\n")
         if docs and field.description:
             lines += [f"{indent}# {line}\n" for line in field.description.splitlines()]
-        if nested and indent:  # sections inside sections are short: one line
+        if nested and indent and len(kind.model_fields) <= SHORT:
             lines.append(f"{indent}{key}: {_value(value)}\n")
         elif nested:
             lines.append(f"{indent}{key}:\n")

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.config import Train
 from iqaflow.data.images import decode
 from iqaflow.data.tables import decode_mask, read_rows
+from iqaflow.sections import Train
 from iqaflow.tasks import score as rating
 from iqaflow.tasks.grammar import CELLS, GRID, RATINGS
 from iqaflow.train.dense import Truth

@@ -76,7 +76,7 @@ def _launch(config: Config, workspace: Workspace, work: Path) -> None:
     for old in work.glob("failure-*.json"):
         old.unlink()
     write_json(work / "job.json", {"config": config.tree(), "root": str(workspace.root), "work": str(work)})
-    shared = {**os.environ, "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port(29500)),
+    shared = {**os.environ, "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port(0)),
               "OMP_NUM_THREADS": str(config.resources.threads)}
     processes = []
     try:

@@ -43,7 +43,7 @@ def _single_rank_environment() -> None:
     for key, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
         os.environ.setdefault(key, value)
     if "MASTER_PORT" not in os.environ:
-        os.environ["MASTER_PORT"] = str(free_port(29500))
+        os.environ["MASTER_PORT"] = str(free_port(0))
 
 
 class Run:

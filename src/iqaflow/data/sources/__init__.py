@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from iqaflow.config import Config, Source
+from iqaflow.config import Config
 from iqaflow.data.images import SUFFIXES, ImageError, decode, perceptual_hash
 from iqaflow.data.tables import SPLITS
 from iqaflow.ops.errors import StageError
 from iqaflow.ops.files import write_json
+from iqaflow.sections import Source
 from iqaflow.workspace import Workspace
 
 # The split of the packaged photographs is frozen, so that results compare across versions. The two motorcycles are a
