@@ -212,7 +212,9 @@ def _ground(row: Row, by_id: dict[str, Row]) -> Row:
     if not targets["region_ids"]:
         cell, target = "whole", grammar.WHOLE
     else:
-        cell, target = "hyd" if kind in ("worst", "best") else "dao" if "order" in kind else "sid", kind
+        sort = kind.partition("_")[0]
+        cell = "dao" if sort in ("order", "first", "last") else "hyd" if kind == sort else "sid"
+        target = kind
     wanted = set(targets["region_ids"] or [])
     levels = [float(entry["level"]) for entry in image["distortions"] if entry["region_id"] in wanted]
     return _item(image, "ground", cell, row["conversation_id"], target, max(levels, default=_top(image)), None)

@@ -92,8 +92,11 @@ class Exam:
         from iqaflow.data.tables import read_rows
 
         read_manifest(workspace.annotated)
-        images = items.select(read_rows(workspace.annotated, "images", "test"), config.benchmark.max_items)
-        asked, conversations = items.truth(images, read_rows(workspace.annotated, "conversations", "test"), config)
+        # only synthetic rows have exact masks and one definition of the score
+        images, conversations = (read_rows(workspace.annotated, table, "test", origin="synthetic")
+                                 for table in ("images", "conversations"))
+        images = items.select(images, config.benchmark.max_items)
+        asked, conversations = items.truth(images, conversations, config)
         if not asked:
             raise StageError(f"{workspace.annotated} has no test items: raise annotate.images.test and annotate again.")
         return cls(images, asked, conversations)

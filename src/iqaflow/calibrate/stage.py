@@ -40,7 +40,8 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
     workspace.calibration.unlink(missing_ok=True)  # an old calibration must not outlive a new model
     for folder in (workspace.stage1, workspace.annotated):
         read_manifest(folder, verify=True)
-    images, conversations = (list(read_rows(workspace.annotated, table, split=SPLIT))
+    # only synthetic rows have exact masks and one definition of the score
+    images, conversations = (list(read_rows(workspace.annotated, table, split=SPLIT, origin="synthetic"))
                              for table in ("images", "conversations"))
     if not images:
         raise StageError(f"{workspace.relative(workspace.annotated)} holds no images of the split {SPLIT}: "

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+ROW_GROUP = 16  # pictures read together
 SPLITS = ("train", "calibration", "test")
 # where a row comes from: distortions of our own, people's region labels, people's descriptions grounded by a detector,
 # or somebody's instruction data as it is
@@ -75,9 +76,22 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema) -
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with explain_full_disk(path):
-        # image bytes are compressed already; dictionaries and statistics of them only cost space
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path, compression="zstd", use_dictionary=False,
-                       write_statistics=False)
+        # pictures are compressed already, and short row groups let a reader take one (data/pictures.py)
+        pictures = "image" in schema.names
+        packed = {leaf: "none" if leaf in ("image", "reference") else "zstd" for leaf in _leaves(schema)}
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path, compression=packed, use_dictionary=False,
+                       write_statistics=False, row_group_size=ROW_GROUP if pictures else None)
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """The dotted names Parquet gives the columns of a nested schema."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    empty = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), empty)
+    stored = pq.read_metadata(pa.BufferReader(empty.getvalue())).schema
+    return [stored.column(index).path for index in range(len(stored))]
 
 
 def parts(folder: Path, table: str) -> list[Path]:
@@ -96,12 +110,12 @@ def read_frame(folder: Path, table: str, columns: list[str] | None = None, split
     return pa.concat_tables(tables).to_pandas()
 
 
-def read_rows(folder: Path, table: str, split: str | None = None,
-              columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+def read_rows(folder: Path, table: str, split: str | None = None, columns: list[str] | None = None,
+              origin: str | None = None) -> Iterator[dict[str, Any]]:
     """A table row by row as plain dicts, one part in memory at a time."""
     import pyarrow.parquet as pq
 
-    filters = [("split", "=", split)] if split else None
+    filters = [(name, "=", value) for name, value in (("split", split), ("origin", origin)) if value] or None
     for path in parts(folder, table):
         yield from pq.read_table(path, columns=columns, filters=filters).to_pylist()
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from iqaflow.data.images import decode
+from iqaflow.data.pictures import Pictures
 from iqaflow.data.tables import decode_mask, read_rows
 from iqaflow.sections import Train
 from iqaflow.tasks import score as rating
@@ -18,15 +19,16 @@ from iqaflow.tasks.grammar import CELLS, GRID, RATINGS
 from iqaflow.train.dense import Truth
 from iqaflow.train.packing import Branch, Pack, Packer
 
-IMAGE_COLUMNS = ["image_id", "image", "reference", "distortions", "regions", "score"]
+IMAGE_COLUMNS = ["distortions", "regions", "score"]
 
 
 class Packs:
-    """All packs of a split. Encoded images stay in memory, pixels do not."""
+    """All packs of a split. Pictures stay on disk until their pack is made."""
 
     def __init__(self, folder: Path, split: str, packer: Packer, train: Train, seed: int) -> None:
         self.packer, self.train, self.seed = packer, train, seed
-        self.images = {row["image_id"]: row for row in read_rows(folder, "images", split, IMAGE_COLUMNS)}
+        self.pictures = Pictures(folder, split, IMAGE_COLUMNS)
+        self.images = self.pictures.rows
         grouped: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = {}
         for row in read_rows(folder, "conversations", split):
             key = tuple((image["role"], image["image_id"]) for image in row["image_ids"])
@@ -56,7 +58,7 @@ class Packs:
         images, truths = [], []
         for role, image_id in self.keys[number]:
             row = self.images[image_id]
-            images.append(decode(row["reference"] if role == "reference" else row["image"]))
+            images.append(decode(self.pictures.read(image_id, "reference" if role == "reference" else "image")))
             truths.append(Truth(()) if role == "reference" or not self.train.dense else _truth(row))
         branches = [self._branch(roles, rows[index]) for index in sorted(chosen)]
         return Pack(images, roles, branches), truths

@@ -90,7 +90,7 @@ class Questions:
 def _rows(folder: Path, table: str, split: str) -> list[Row]:
     from iqaflow.data.tables import read_rows
 
-    return list(read_rows(folder, table, split))
+    return list(read_rows(folder, table, split, origin="synthetic"))
 
 
 def baseline(name: str, about: str, sees_reference: bool = False) -> Callable:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @metric("ground", "hit_rate", "points into the region")
 @metric("ground", "hit_rate_hyd", "points into the worst or best region", ("hyd",))
 @metric("ground", "hit_rate_sid", "points into the region worst or best in one distortion", ("sid",))
+@metric("ground", "hit_rate_dao", "points into the region of the order asked for", ("dao",))
 def hits(frame: pd.DataFrame) -> np.ndarray:
     """Whether the predicted point lies in the true mask."""
     return frame["hit"].where(frame["cell"] != "whole").to_numpy()
@@ -25,6 +26,7 @@ def hits(frame: pd.DataFrame) -> np.ndarray:
 @metric("ground", "miou", "covers the region (mean IoU)")
 @metric("ground", "miou_hyd", "covers the worst or best region (mean IoU)", ("hyd",))
 @metric("ground", "miou_sid", "covers the region worst or best in one distortion (mean IoU)", ("sid",))
+@metric("ground", "miou_dao", "covers the region of the order asked for (mean IoU)", ("dao",))
 def ious(frame: pd.DataFrame) -> np.ndarray:
     """Intersection over union of predicted and true mask."""
     return frame["value"].where(frame["cell"] != "whole").to_numpy()
