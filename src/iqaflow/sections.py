@@ -181,6 +181,8 @@ class Train(Section):
     """Local folder or hub id of the vision-language model to fine-tune, or `scratch` for a fresh tiny one."""
     revision: str | None = None
     """Hub revision (40 hex digits) when `base` is a hub id."""
+    vocabulary: Literal["base", "data"] = "base"
+    """`data` gives a tiny base the words of the training texts as tokens; what it knew stays (used to make a base)."""
     tuning: Literal["full", "lora"] = "full"
     """Train all weights, or low-rank adapters on the language model that are merged at the end."""
     lora_rank: int = Field(default=16, ge=1)

@@ -51,6 +51,40 @@ def build(texts: list[str], seed: int, min_pixels: int, max_pixels: int) -> tupl
     return model, ImageOnlyProcessor(images, words, chat_template=words.chat_template)
 
 
+def grow(model: Any, processor: ImageOnlyProcessor, texts: list[str]) -> tuple[Any, ImageOnlyProcessor]:
+    """A tiny model that also has the words of `texts` as tokens: what it knew stays, a new word starts as the mean of the
+    pieces that used to spell it."""
+    import copy
+
+    import torch
+
+    from iqaflow.model.tokens import tokenizer, vocabulary
+
+    old, new = processor.tokenizer, tokenizer(vocabulary(texts))
+    known = old.get_vocab()
+    missing = [token for token in known if token not in new.get_vocab()]
+    new = tokenizer(vocabulary([*texts, *(token.replace("\u2581", " ") for token in missing)]))
+    before = model.get_input_embeddings().weight.detach()
+    rows = []
+    for token in new.convert_ids_to_tokens(range(len(new))):
+        pieces = [known[token]] if token in known else old.encode(token.replace("\u2581", " "), add_special_tokens=False)
+        rows.append(before[pieces].mean(0))
+    ids = new.convert_tokens_to_ids
+    config = copy.deepcopy(model.config)
+    config.text_config.update({"vocab_size": len(new), "pad_token_id": ids("<|endoftext|>"), "eos_token_id": ids("<|im_end|>")})
+    config.image_token_id, config.video_token_id = ids("<|image_pad|>"), ids("<|video_pad|>")
+    config.vision_start_token_id, config.vision_end_token_id = ids("<|vision_start|>"), ids("<|vision_end|>")
+    grown = type(model)(config)
+    grown.tie_weights()
+    state = {name: value for name, value in model.state_dict().items() if value.shape == grown.state_dict()[name].shape}
+    grown.load_state_dict(state, strict=False)
+    with torch.no_grad():
+        grown.get_input_embeddings().weight.copy_(torch.stack(rows))
+    grown.generation_config = copy.deepcopy(model.generation_config)
+    grown.generation_config.update(eos_token_id=ids("<|im_end|>"), pad_token_id=ids("<|endoftext|>"))
+    return grown, ImageOnlyProcessor(processor.image_processor, new, chat_template=new.chat_template)
+
+
 def share_cells(model: Any, words: Any) -> None:
     """Make each cell's embedding the sum of its row's and its column's (least squares).
 

@@ -52,7 +52,7 @@ class Run:
     def __init__(self, config: Config, workspace: Workspace, work: Path) -> None:
         import torch
 
-        from iqaflow.model import base
+        from iqaflow.model import base, tiny
         from iqaflow.train import dense
         from iqaflow.train.dataset import Packs
         from iqaflow.train.objective import Objective
@@ -66,6 +66,8 @@ class Run:
         else:
             where = workspace.root / self.train_config.base
             self.model, self.processor = base.load(where if where.is_dir() else self.train_config.base, self.train_config)
+            if self.train_config.vocabulary == "data":
+                self.model, self.processor = tiny.grow(self.model, self.processor, self._texts())
         if self.train_config.gradient_checkpointing:
             self.model.gradient_checkpointing_enable()
         if self.train_config.tuning == "lora":
@@ -83,12 +85,15 @@ class Run:
         self.seconds = {"data": 0.0, "all": 0.0}
 
     def _fresh(self) -> Any:
-        from iqaflow.data.tables import read_rows
         from iqaflow.model import tiny
 
-        texts = [turn["text"] for row in read_rows(self.workspace.annotated, "conversations", "train", ["turns"])
-                 for turn in row["turns"]]
-        return tiny.build(texts, self.config.seed, self.train_config.min_pixels, self.train_config.max_pixels)
+        return tiny.build(self._texts(), self.config.seed, self.train_config.min_pixels, self.train_config.max_pixels)
+
+    def _texts(self) -> list[str]:
+        from iqaflow.data.tables import read_rows
+
+        return [turn["text"] for row in read_rows(self.workspace.annotated, "conversations", "train", ["turns"])
+                for turn in row["turns"]]
 
     @property
     def per_step(self) -> int:
