@@ -219,10 +219,10 @@ def score(
 
 @app.command(rich_help_panel=MODEL)
 def distort(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Image.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Distorted image; written without loss as PNG.")],
-    name: Annotated[str, typer.Option(help="Distortion, such as motion_blur; `--name list` prints all.")],
-    level: Annotated[int, typer.Option(min=1, max=5, help="1 slight .. 5 catastrophic.")] = 3,
+    name: Annotated[str, typer.Option(help="Distortion, such as blur_motion; `--name list` prints all.")],
+    source: Annotated[Path | None, typer.Argument(metavar="IN", help="Image.")] = None,
+    target: Annotated[Path | None, typer.Argument(metavar="OUT", help="Distorted image; written without loss as PNG.")] = None,
+    level: Annotated[int, typer.Option(help="1 slight .. 5 catastrophic.")] = 3,
     mask: Annotated[Path | None, typer.Option(help="Distort only the white part of this picture.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of random distortions.")] = 0,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .pixels import GREYS, map_channels, map_value
+from .pixels import GREYS, map_channels, map_hsv, map_value
 from .registry import distortion
 
 PHRASE = "overly high brightness"
@@ -25,7 +25,7 @@ def brightness_brighten_shift_RGB(image, shift, rng):
 @distortion(levels=(0.70, 0.58, 0.47, 0.36, 0.25))
 def brightness_brighten_gamma_HSV(image, gamma, rng):
     """V to the power of gamma, on the 0..1 scale."""
-    return map_value(image, 255 * (GREYS / 255) ** gamma)
+    return map_hsv(image, value=255 * (GREYS / 255) ** gamma)
 
 
 @distortion(levels=(0.80, 0.70, 0.60, 0.45, 0.30))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .pixels import GREYS, map_channels, map_value
+from .pixels import GREYS, map_channels, map_hsv, map_value
 from .registry import distortion
 
 PHRASE = "insufficient brightness"
@@ -25,7 +25,7 @@ def brightness_darken_shift_RGB(image, shift, rng):
 @distortion(levels=(1.5, 1.8, 2.2, 2.7, 3.5))
 def brightness_darken_gamma_HSV(image, gamma, rng):
     """V to the power of gamma, on the 0..1 scale."""
-    return map_value(image, 255 * (GREYS / 255) ** gamma)
+    return map_hsv(image, value=255 * (GREYS / 255) ** gamma)
 
 
 @distortion(levels=(1.4, 1.7, 2.1, 2.6, 3.2))

@@ -21,7 +21,7 @@ def map_channels(image: np.ndarray, *curves: np.ndarray) -> np.ndarray:
 
 
 def map_value(image: np.ndarray, curve: np.ndarray) -> np.ndarray:
-    """Map V of HSV by a curve of 256 values, at constant hue and saturation.
+    """Map V of real-valued HSV by a curve of 256 values, at constant hue and saturation.
 
     RGB is proportional to V there, so this is one gain per pixel: exact, and cheaper than going through HSV.
     V may leave 0..255; the result is clipped.
@@ -56,14 +56,17 @@ def stretch_contrast(image: np.ndarray, factor: float) -> np.ndarray:
     return map_channels(image, *curves)
 
 
-def scale_saturation_hsv(image: np.ndarray, scale: float) -> np.ndarray:
-    """Multiply S of HSV."""
-    hsv = map_channels(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), GREYS, GREYS * scale, GREYS)
+def map_hsv(image: np.ndarray, saturation: np.ndarray = GREYS, value: np.ndarray = GREYS) -> np.ndarray:
+    """Map S and V of 8-bit HSV, as published, by curves of 256 values on the 0..255 scale."""
+    hsv = map_channels(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), GREYS, saturation, value)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 
 
-def scale_saturation_ycrcb(image: np.ndarray, scale: float) -> np.ndarray:
-    """Multiply Cr and Cb of YCrCb about their neutral value, 128."""
-    chroma = 128 + (GREYS - 128) * scale
+def scale_chroma(image: np.ndarray, scale: float) -> np.ndarray:
+    """Multiply Cr and Cb of 8-bit YCrCb about their neutral value, 128, and cut off what follows the point.
+
+    Cutting off, not rounding, is as published: half a step of chroma is more than one of blue.
+    """
+    chroma = np.floor(128 + (GREYS - 128).astype(np.float32) * np.float32(scale))
     ycrcb = map_channels(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb), GREYS, chroma, chroma)
     return cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .pixels import scale_saturation_hsv, scale_saturation_ycrcb
+from .pixels import GREYS, map_hsv, scale_chroma
 from .registry import distortion
 
 PHRASE = "overly high saturation"
@@ -13,10 +13,10 @@ FOLLOWED_BY = ("blur", "compression", "noise", "oversharpen", "pixelate", "quant
 @distortion(levels=(3, 6, 12, 20, 64))
 def saturate_strengthen_HSV(image, scale, rng):
     """S of HSV times a scale."""
-    return scale_saturation_hsv(image, scale)
+    return map_hsv(image, saturation=GREYS * scale)
 
 
 @distortion(levels=(2, 3, 5, 8, 16))
 def saturate_strengthen_YCrCb(image, scale, rng):
     """Cr and Cb times a scale, about 128."""
-    return scale_saturation_ycrcb(image, scale)
+    return scale_chroma(image, scale)

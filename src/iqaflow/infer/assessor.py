@@ -167,7 +167,7 @@ class Assessor:
         phrases = grammar.phrases()
         pairs = [(severity, phrase) for phrase in sorted(phrases) for severity in SEVERITIES]
         candidates = [*(f"{severity} {phrase}" for severity, phrase in pairs), grammar.CLEAN]
-        question = refer.SHORT[0].format(named)
+        question = refer.SHORT[0].format(region=named)
         chances = np.exp(session.choose([Prompt(0, question)], candidates)[0])
         by_phrase = chances[:-1].reshape(len(phrases), len(SEVERITIES))
         total = by_phrase.sum(1)
@@ -175,7 +175,7 @@ class Assessor:
                    "probability": _round(total[row]), "confidence": _round(total[row])}
                   for row, phrase in enumerate(sorted(phrases)) if total[row] >= max(NAMED, float(chances[-1]))]
         faults.sort(key=lambda fault: -fault["probability"])
-        logs = session.choose([Prompt(0, rating.REGION[0].format(named))], grammar.RATINGS)[0]
+        logs = session.choose([Prompt(0, rating.REGION[0].format(region=named))], grammar.RATINGS)[0]
         return {
             "label": where.label, "box_xyxy": [float(edge) for edge in where.box], "cells": [int(c) for c in where.cells],
             "points": [[float(x), float(y)] for x, y in where.points], "mask_rle": encode_mask(where.mask),

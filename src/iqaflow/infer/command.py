@@ -6,6 +6,7 @@ A bad image is one sentence on stderr and exit code 2 at the end; the other imag
 from __future__ import annotations
 
 import csv as csv_module
+import difflib
 import io
 import json as json_module
 import sys
@@ -100,26 +101,60 @@ def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None
     return BAD_INPUT if failed else 0
 
 
-def distort_command(*, source: Path, target: Path, name: str, level: int, mask: Path | None, seed: int) -> int:
-    """`iqaflow distort`: one distortion, one image, PNG out."""
+def distort_command(*, source: Path | None, target: Path | None, name: str, level: int, mask: Path | None, seed: int) -> int:
+    """`iqaflow distort`: one distortion, one image, PNG out; the name `list` prints every name with its category."""
     import numpy as np
 
     from iqaflow import distortions
 
+    names = distortions.names()
     if name == "list":
-        print("\n".join(distortions.names()))
+        print("\n".join(f"{one:<32}{distortions.category_of(one)}" for one in names))
         return 0
+    if name not in names:
+        close = difflib.get_close_matches(name, names, 3, 0.4)
+        hint = f" (near: {', '.join(close)})" if close else ""
+        raise InputError(f"There is no distortion {name!r}{hint}; `iqaflow distort --name list` prints all.")
+    if not 1 <= level <= len(distortions.SEVERITIES):
+        raise InputError(f"--level is {level}, it must be 1 ({distortions.SEVERITIES[0]}) to 5 ({distortions.SEVERITIES[-1]}).")
+    if seed < 0:
+        raise InputError(f"--seed is {seed}, it must be 0 or more.")
+    source, target = _distort_files(source, target)
     try:
-        pixels, rng = decode(source), np.random.default_rng(seed)
+        pixels = decode(source, min_side=distortions.MIN_SIDE)
+    except ImageError as error:
+        raise InputError(f"The image cannot be used: {error}.") from None
+    rng = np.random.default_rng(seed)
+    if mask is None:
+        made = distortions.apply(pixels, name, level, rng)
+    else:
         where = _mask(mask)
-        if where is None:
-            made = distortions.apply(pixels, name, level, rng)
-        else:
-            made = distortions.apply_in_mask(pixels, where, name, level, rng)
-    except (ImageError, ValueError) as error:
-        raise InputError(f"{str(error).rstrip('.')}.") from None
-    write_bytes(target, encode_png(made))
+        if where.shape != pixels.shape[:2]:
+            sizes = [f"{path} is {shape[1]}x{shape[0]}" for path, shape in ((mask, where.shape), (source, pixels.shape))]
+            raise InputError(f"The mask must be as large as the image: {sizes[0]}, {sizes[1]}.")
+        if not where.any():
+            raise InputError(f"The mask {mask} has no white pixel, so nothing would change.")
+        made = distortions.apply_in_mask(pixels, where, name, level, rng)
+    try:
+        write_bytes(target, encode_png(made))
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise InputError(f"{target} cannot be written: {error.strerror}.") from None
     return 0
+
+
+def _distort_files(source: Path | None, target: Path | None) -> tuple[Path, Path]:
+    """The two files of `distort`, refused before any work where the result would be lost or overwrite its source."""
+    if source is None or target is None:
+        raise InputError("`iqaflow distort` needs two files: IN, an image, and OUT, a PNG.")
+    if source.is_dir():
+        raise InputError(f"{source} is a folder; give one image file.")
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; give the file to write, such as {target / (source.stem + '.png')}.")
+    if target.suffix.lower() != ".png":
+        raise InputError(f"{target} must end in .png: the result is written without loss.")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"{target} is the image itself; give another name, so that the original stays.")
+    return source, target
 
 
 def _images(given: Sequence[Path]) -> Iterator[Path]:

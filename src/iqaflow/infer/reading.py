@@ -22,7 +22,7 @@ from iqaflow.tasks import score as rating
 
 Row = dict[str, Any]
 SETS_AT_ONCE = 12
-WORDS = {"refer": 24, "refer_detailed": 64, "vqa": 12, "describe": 112, "describe_local": 80}  # most tokens of an answer
+WORDS = {"refer": 24, "refer_detailed": 64, "vqa": 32, "describe": 160, "describe_local": 80}  # most tokens of an answer
 
 
 @dataclass(frozen=True)
