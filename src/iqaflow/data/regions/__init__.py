@@ -1,57 +1,57 @@
-"""Regions of a photograph: superpixel masks, their boxes, and a plain phrase a person would understand."""
+"""Regions of a photograph: masks, their boxes, and a phrase a person would understand.
+
+Every module here that defines `of_photograph` and `of_view` is a kind of regions, named by `annotate.regions`:
+
+- `superpixels` finds parts of one colour in every view,
+- `given` reads masks that people made, from `source.masks` (the layouts are the modules of `layouts`),
+- `sam` lets Segment Anything find them (`annotate.sam`).
+
+A photograph without masks has no regions, so only distortions of the whole image are made of it; `left_out` names them.
+"""
 
 from __future__ import annotations
 
-import colorsys
-from dataclasses import dataclass
+import importlib
+from types import ModuleType
 
 import numpy as np
 
+from iqaflow.config import Config
+from iqaflow.data.regions.phrase import colour
+from iqaflow.data.regions.shape import Region, Segments, Window, bounds
+from iqaflow.data.sources import Photograph
+from iqaflow.sections import Annotate
+from iqaflow.workspace import Workspace
 
-@dataclass(frozen=True)
-class Region:
-    """A part of an image. `mask` (H, W) bool; `box` x0, y0, x1, y1 in pixels, right and bottom exclusive."""
-
-    mask: np.ndarray
-    box: tuple[int, int, int, int]
-    label: str
-
-    @property
-    def area(self) -> float:
-        return float(self.mask.mean())
+__all__ = ["Region", "Segments", "Window", "bounds", "colour", "inputs", "left_out", "of_photograph", "of_view"]
 
 
-def superpixels(image: np.ndarray, segments: int, area: tuple[float, float]) -> list[Region]:
-    """Regions of an undistorted uint8 RGB image by SLIC (Achanta et al. 2012), those whose share of the image lies
-    within `area`, ordered from top left."""
-    from skimage.segmentation import slic
-
-    labels = slic(image, n_segments=segments, compactness=12, sigma=1, start_label=0, channel_axis=-1, max_num_iter=5)
-    regions = []
-    for value in range(labels.max() + 1):
-        mask = labels == value
-        if area[0] <= mask.mean() <= area[1]:
-            regions.append(Region(mask, bounds(mask), f"{colour(image[mask])} region"))
-    return regions
+def of_photograph(photograph: Photograph, pixels: np.ndarray, config: Config, workspace: Workspace) -> Segments | None:
+    """The segments of a photograph, uint8 RGB (H, W, 3); None if its kind finds regions view by view, or if there are none
+    for it. Raises StageError if `source.masks` or the segmenter cannot be used at all."""
+    return _kind(config.annotate).of_photograph(photograph, pixels, config, workspace)
 
 
-def bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Tightest box (x0, y0, x1, y1), right and bottom exclusive, around a mask that is not empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def of_view(view: np.ndarray, window: Window, segments: Segments | None, config: Annotate,
+            rng: np.random.Generator) -> list[Region]:
+    """The regions of an undistorted view, uint8 RGB (h, w, 3), cut from its photograph by `window`: those whose share of
+    the view lies within `annotate.area`, in the order of the segments, none overlapping another."""
+    return _kind(config).of_view(view, window, segments, config, rng)
 
 
-def colour(pixels: np.ndarray) -> str:
-    """A plain colour name for uint8 RGB pixels (N, 3), such as `dark green`."""
-    red, green, blue = np.median(pixels, axis=0) / 255.0
-    hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
-    if value < 0.15:
-        return "black"
-    if saturation < 0.18:
-        return "white" if value > 0.85 else "light gray" if value > 0.6 else "gray" if value > 0.35 else "dark gray"
-    names = ((20, "red"), (45, "orange"), (70, "yellow"), (165, "green"), (200, "cyan"), (260, "blue"), (300, "purple"),
-             (340, "pink"), (361, "red"))
-    name = next(name for limit, name in names if hue * 360 < limit)
-    if name in ("orange", "red") and value < 0.6 and hue * 360 < 45:
-        name = "brown"
-    return f"{'dark ' if value < 0.4 else 'light ' if value > 0.8 and saturation < 0.45 else ''}{name}"
+def inputs(config: Config, workspace: Workspace) -> dict[str, str]:
+    """SHA-256 of what the regions are made from beside the photographs: mask files and segmenter weights. Raises StageError
+    in one sentence if they are missing or unreadable, so that no run starts that would fail on its first photograph."""
+    find = getattr(_kind(config.annotate), "inputs", None)
+    return find(config, workspace) if find else {}
+
+
+def left_out(photographs: list[Photograph], config: Config, workspace: Workspace) -> list[dict[str, str]]:
+    """The photographs that have no regions, `{file, reason}` each. What is wrong inside a mask file is known once the
+    photograph was used."""
+    find = getattr(_kind(config.annotate), "left_out", None)
+    return find(photographs, config, workspace) if find else []
+
+
+def _kind(config: Annotate) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{config.regions}")
