@@ -9,17 +9,20 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from iqaflow import config, tasks
-from iqaflow.annotate import stage
-from iqaflow.data import sources, tables
+from iqaflow.annotate import stage, views
+from iqaflow.data import regions, sources, tables
 from iqaflow.data.images import ImageError, decode
 from iqaflow.ops.errors import StageError
 from iqaflow.ops.files import read_manifest
+from iqaflow.tasks.scene import Flaw, Scene
 from iqaflow.workspace import Workspace
 
 
@@ -54,6 +57,8 @@ def test_killed_run_continues_and_ends_the_same(annotated, small_config, tmp_pat
 
 def test_masks_are_exact_and_boxes_tight(annotated):
     for row in tables.read_rows(annotated / "data" / "annotated", "images"):
+        if row["reference"] is None:
+            continue
         image, reference = decode(row["image"]), decode(row["reference"])
         assert image.shape == reference.shape == (row["height"], row["width"], 3)
         union = np.zeros(image.shape[:2], bool)
@@ -84,7 +89,7 @@ def test_every_answer_parses_back_to_its_targets(annotated):
         parsed = tasks.parse(row["task"], answer)
         for start, end in row["answer_spans"]:
             assert 0 <= start < end <= len(answer)
-        if row["task"] in ("identify", "refer", "describe"):
+        if row["task"] in ("identify", "refer", "describe", "describe_local"):
             assert set(parsed.categories) == set(targets["categories"]), answer
         if row["task"] == "rate":
             assert parsed.better == targets["better"]
@@ -95,6 +100,171 @@ def test_every_answer_parses_back_to_its_targets(annotated):
         if row["task"] == "ground" and not targets["region_ids"]:
             assert parsed.whole
     assert seen == set(tables.TASKS)
+
+
+def test_references_are_stored_where_somebody_looks_at_them(annotated):
+    rows = {row["image_id"]: row for row in tables.read_rows(annotated / "data" / "annotated", "images")}
+    shown = {image["image_id"] for row in tables.read_rows(annotated / "data" / "annotated", "conversations")
+             for image in row["image_ids"] if image["role"] == "reference"}
+    assert {name for name, row in rows.items() if row["reference"]} == shown | {
+        name for name, row in rows.items() if row["split"] != "train"}
+    assert any(row["reference"] is None for row in rows.values())
+
+
+def test_calibration_and_test_ask_plainly(annotated):
+    from iqaflow.tasks import identify
+
+    asked = {split: {row["turns"][0]["text"] for row in tables.read_rows(annotated / "data" / "annotated", "conversations", split)
+                     if row["task"] == "identify"} for split in tables.SPLITS}
+    assert asked["calibration"] == asked["test"] == {identify.asked(1), identify.asked(2)}
+    assert len(asked["train"]) > 10
+
+
+@pytest.mark.parametrize("name", ["sheet.html", "sheet.png"])
+def test_sheets_show_samples_of_every_task(annotated, tmp_path, name):
+    import subprocess
+    import sys
+
+    script = Path(__file__).parents[2] / "benchmarks" / "sheets.py"
+    folder = annotated / "data" / "annotated"
+    done = subprocess.run([sys.executable, script, "--folder", folder, "--n", "2", tmp_path / name], capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(f"{task} 2" in done.stdout for task in tables.TASKS)
+    if name.endswith("png"):
+        assert decode((tmp_path / name).read_bytes()).shape[1] > 1000
+    else:
+        text = (tmp_path / name).read_text()
+        assert text.count("data:image/png;base64,") == 16 and "http" not in text
+
+
+# --- views ---------------------------------------------------------------------------------------------------------
+
+
+def views_of(count: int, *overrides: str, photograph: np.ndarray | None = None, seed: int = 0):
+    """Views cut and distorted by the real functions; they share a photograph."""
+    import skimage
+
+    chosen = config.load(overrides=("annotate.sizes_px=[[96, 96], [64, 128]]", *overrides)).annotate
+    rng = np.random.default_rng(seed)
+    picture = skimage.data.astronaut() if photograph is None else photograph
+    return [views.distort(views.cut(picture, chosen, rng), None, f"v{at}", chosen, rng) for at in range(count)]
+
+
+def changed(made) -> np.ndarray:
+    return (made.image != made.view.pixels).any(2)
+
+
+@pytest.mark.parametrize("feather", [0, 4])
+def test_local_distortions_stay_inside_their_masks(feather):
+    import cv2
+
+    border, inside = [], []
+    for one in views_of(40, "annotate.local=1", "annotate.clean=0", f"annotate.feather_px={feather}", "annotate.two=0.5"):
+        if one.scene.whole:
+            continue  # a view without regions
+        union = np.zeros(one.image.shape[:2], bool)
+        for area in one.scene.faulty_areas:
+            assert area.score <= 0.9 + 1e-6
+            union |= area.mask
+            depth = cv2.distanceTransform(area.mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+            amount = np.abs(one.image.astype(int) - one.view.pixels).mean(2)
+            border.append(amount[(depth > 0) & (depth < 1.5)].mean())
+            inside.append(amount[depth > 5].mean())
+        assert not changed(one)[~union].any() and changed(one).any()
+    assert (np.mean(border) / np.mean(inside) < 0.5) == bool(feather)
+
+
+def test_ordered_views_have_two_distortions_in_each_of_several_regions():
+    from iqaflow.tasks.ground import ORDERS
+
+    made = [one for one in views_of(80, "annotate.local=1", "annotate.clean=0", "annotate.ordered=1") if one.scene.ordered]
+    assert len(made) > 40
+    reversed_ = 0
+    for one in made:
+        assert [flaw.order for flaw in one.scene.flaws] == list(range(len(one.scene.flaws)))
+        pairs = [tuple(flaw.category for flaw in one.scene.flaws_of(area.region)) for area in one.scene.faulty_areas]
+        assert len(pairs) in (2, 3) and len(set(pairs)) == len(pairs) and set(pairs) <= set(ORDERS)
+        assert all(flaw.severity == ("slight", "obvious", "serious")[flaw.level - 1] for flaw in one.scene.flaws)
+        union = np.any([area.mask for area in one.scene.faulty_areas], axis=0)
+        assert not changed(one)[~union].any()
+        reversed_ += any(pair[::-1] in pairs for pair in pairs)
+        asked = tasks.module("ground").questions(one.scene, False, np.random.default_rng(0))
+        kinds = {exchange.targets.kind for exchange in asked}
+        assert sum(kind.startswith("order_") for kind in kinds) == len(pairs)
+    assert reversed_ > 2
+
+
+def test_without_the_knob_no_region_has_two_distortions():
+    assert not any(one.scene.ordered for one in views_of(60, "annotate.ordered=0", "annotate.clean=0", "annotate.local=1"))
+
+
+def test_construction_is_uniform():
+    """Category, then function, then level, each uniform (DepictQA-Wild, section 3.2)."""
+    from collections import Counter
+
+    from iqaflow import distortions
+
+    rng = np.random.default_rng(1)
+    steps = [views._step(category, 5, rng) for category in (next(views._categories(rng)) for _ in range(6000))]
+    by_category, by_level = Counter(step.category for step in steps), Counter(step.level for step in steps)
+    assert len(by_category) == 12 and max(by_category.values()) < 1.25 * min(by_category.values())
+    assert len(by_level) == 5 and max(by_level.values()) < 1.15 * min(by_level.values())
+    names = Counter(step.name for step in steps if step.category == "noise")
+    assert set(names) == set(distortions.categories()["noise"].functions) and max(names.values()) < 1.6 * min(names.values())
+
+
+def test_share_of_clean_images_is_the_knob():
+    made = views_of(200, "annotate.clean=0.3")
+    assert 0.2 < np.mean([not one.scene.flaws for one in made]) < 0.4
+    assert all(one.scene.flaws for one in views_of(30, "annotate.clean=0"))
+
+
+def test_region_scores_do_not_need_the_rest_of_the_view():
+    from iqaflow.annotate import quality
+
+    for one in views_of(12, "annotate.local=1", "annotate.clean=0"):
+        for area in one.scene.faulty_areas:
+            region = regions.Region(area.mask, area.box, area.label)
+            assert views._score(one.view.pixels, one.image, region) == pytest.approx(area.score, abs=1e-6)
+    for one in views_of(12):
+        whole = quality.score(quality.similarity(one.view.pixels, one.image))
+        assert one.scene.score == pytest.approx(whole, abs=1e-6)
+
+
+def test_pairs_of_equal_distortions_are_drawn_again(annotated):
+    images = list(tables.read_rows(annotated / "data" / "annotated", "images"))
+    by_id = {row["image_id"]: {(flaw["category"], flaw["level"]) for flaw in row["distortions"]} for row in images}
+    for row in tables.read_rows(annotated / "data" / "annotated", "conversations"):
+        if row["task"] == "rate":
+            a, b = (by_id[image["image_id"]] for image in row["image_ids"] if image["role"] != "reference")
+            assert a != b
+    clean = Scene("x", 9, 9, 1.0, (), ())
+    one, same, other = (replace(clean, flaws=(Flaw("blur_gaussian", "blur", level, "slight", 0, None),)) for level in (1, 1, 2))
+    assert views.alike(one, same) and not views.alike(one, other) and not views.alike(clean, clean)
+
+
+def test_units_use_the_segments_of_their_photograph():
+    """Class names given for a whole photograph arrive in the questions about its views."""
+    import skimage
+
+    from iqaflow.annotate.synthetic import make_unit
+    from iqaflow.data.sources import Photograph
+
+    picture = skimage.data.coffee()
+    labels = np.ones(picture.shape[:2], np.uint8)
+    labels[:, picture.shape[1] // 2 :] = 2
+    chosen = config.load(overrides=("annotate.regions=given", "annotate.area=[0.05,0.9]", "source.masks=unused")).annotate
+    photograph = Photograph(source_id="coffee", sha256="0" * 64, phash="0" * 16, split="train", license="CC0",
+                            origin="coffee.png", width=picture.shape[1], height=picture.shape[0])
+    found, names = [], set()
+    for unit in range(6):
+        images, conversations = make_unit(unit, "train", chosen, 3, [photograph], lambda _: picture,
+                                          lambda _: regions.Segments(labels, ("table", "cup")))
+        found += conversations
+        names |= {region["label"] for row in images for region in row["regions"]}
+    assert names == {"table", "cup"}
+    assert any("table" in row["turns"][0]["text"] for row in found)
 
 
 def test_manifest_names_every_file(annotated):

@@ -6,7 +6,6 @@ A unit is two consecutive images, and a deterministic function of (configuration
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from iqaflow import __version__, tasks
 from iqaflow.annotate import quality, views
 from iqaflow.annotate.views import Annotated
 from iqaflow.data.images import encode_png
+from iqaflow.data.regions import Segments
 from iqaflow.data.sources import Photograph
 from iqaflow.data.tables import SPLITS, encode_mask
 from iqaflow.sections import Annotate
@@ -30,33 +30,43 @@ def units(images: int) -> int:
 
 def make_unit(
     unit: int, split: str, config: Annotate, seed: int, photographs: list[Photograph],
-    pixels: Callable[[Photograph], np.ndarray],
+    pixels: Callable[[Photograph], np.ndarray], segments: Callable[[Photograph], Segments | None] | None = None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of `images` and of `conversations` of one unit. `pixels` gives a photograph's pixels."""
+    """Rows of `images` and of `conversations` of one unit. `pixels` gives a photograph's pixels (H, W, 3), `segments` the
+    masks of its parts, where it has any."""
     rng = np.random.default_rng([seed, SPLITS.index(split), unit])
     count = getattr(config.images, split)
     # neighbours share a photograph, so that a shard decodes few of them
     photograph = photographs[unit * len(photographs) // units(count)]
+    parts = segments(photograph) if segments else None
     made: list[Annotated] = []
     shared = rng.random() < config.pairs
     for number in range(2 * unit, min(2 * unit + 2, count)):
-        view = made[0].reference if made and shared else views.cut(pixels(photograph), config, rng)
-        made.append(views.distort(view, f"{split}-{number:06d}", config, rng))
-    images = [_image_row(one, photograph, split, seed) for one in made]
+        view = made[0].view if made and shared else views.cut(pixels(photograph), config, rng)
+        for _ in range(views.TRIES):
+            one = views.distort(view, parts, f"{split}-{number:06d}", config, rng)
+            if not (made and shared and views.alike(made[0].scene, one.scene)):
+                break
+        made.append(one)
     conversations = [row for one in made for row in _asked_alone(one, split, config, rng)]
     if shared and len(made) == 2:
         conversations += _compared(made, split, config, rng)
+    # a reference is stored for those who look at it: questions beside it, baselines and scores of the other splits
+    shown = {image["image_id"] for row in conversations for image in row["image_ids"] if image["role"] == "reference"}
+    images = [_image_row(one, photograph, split, seed, split != "train" or one.scene.image_id in shown) for one in made]
     return images, conversations
 
 
 def _asked_alone(made: Annotated, split: str, config: Annotate, rng: np.random.Generator) -> list[dict[str, Any]]:
     scene = made.scene
     roles = [("image", scene.image_id)]
-    plain = [one for task in tasks.SINGLE for one in tasks.module(task).questions(scene, False, rng)]
-    rows = [_conversation_row(one, roles, "nr", split, number) for number, one in enumerate(plain)]
-    if rng.random() < config.reference:
+    plain = split != "train"  # calibration and test ask as the papers test
+    alone = [one for task in tasks.SINGLE for one in tasks.module(task).questions(scene, False, rng, plain)]
+    rows = [_conversation_row(one, roles, "nr", split, number) for number, one in enumerate(alone)]
+    # what cannot be seen without the reference is always asked about beside it
+    if rng.random() < config.reference or not scene.visible(False):
         both = [("reference", scene.image_id), *roles]
-        compared = [one for task in FULL_REFERENCE for one in tasks.module(task).questions(scene, True, rng)]
+        compared = [one for task in FULL_REFERENCE for one in tasks.module(task).questions(scene, True, rng, plain)]
         rows += [_conversation_row(one, both, "fr", split, number) for number, one in enumerate(compared)]
     return rows
 
@@ -69,17 +79,17 @@ def _compared(made: list[Annotated], split: str, config: Annotate, rng: np.rando
         roles.insert(0, ("reference", a.scene.image_id))
     elif not (a.scene.visible(False) and b.scene.visible(False)):
         return []
-    exchanges = tasks.module("rate").questions(a.scene, b.scene, mode == "fr", rng)
+    exchanges = tasks.module("rate").questions(a.scene, b.scene, mode == "fr", rng, split != "train")
     return [_conversation_row(one, roles, mode, split, number, "-pair") for number, one in enumerate(exchanges)]
 
 
-def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int) -> dict[str, Any]:
+def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int, reference: bool) -> dict[str, Any]:
     scene = made.scene
     return {
         "image_id": scene.image_id, "origin": "synthetic", "dataset": "synthetic", "source_id": photograph.source_id,
         "source_sha256": photograph.sha256, "source_origin": photograph.origin, "license": photograph.license,
         "split": split, "width": scene.width, "height": scene.height,
-        "image": encode_png(made.image), "reference": encode_png(made.reference),
+        "image": encode_png(made.image), "reference": encode_png(made.view.pixels) if reference else None,
         "distortions": [
             {"name": flaw.name, "category": flaw.category, "level": flaw.level, "severity": flaw.severity,
              "order": flaw.order, "region_id": flaw.region} for flaw in scene.flaws
@@ -101,6 +111,6 @@ def _conversation_row(one: Exchange, roles: list[tuple[str, str]], mode: str, sp
         "image_ids": [{"role": role, "image_id": image_id} for role, image_id in roles],
         "task": one.task, "style": one.style, "reference_mode": mode,
         "turns": [{"role": "user", "text": one.question}, {"role": "assistant", "text": one.answer}],
-        "answer_spans": one.spans(), "targets": asdict(one.targets), "teacher": TEACHER, "teacher_confidence": 1.0,
+        "answer_spans": one.spans(), "targets": dict(vars(one.targets)), "teacher": TEACHER, "teacher_confidence": 1.0,
         "split": split,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,111 +10,203 @@ import numpy as np
 
 from iqaflow import distortions
 from iqaflow.annotate import quality
-from iqaflow.data.regions import superpixels
+from iqaflow.data import regions
+from iqaflow.data.regions import Region, Segments, Window
 from iqaflow.distortions import SEVERITIES, SEVERITIES_PAIR
 from iqaflow.sections import Annotate
+from iqaflow.tasks.ground import ORDERS
 from iqaflow.tasks.scene import Area, Flaw, Scene, pick
 
 FLAT = 0.012  # mean absolute gradient (0..1 scale) under which a view shows too little to judge
 VISIBLE = 0.004  # least mean change (0..1 scale) that counts as a distortion at all
+REACH = 2  # pixels around a change that `quality.similarity` may see it from
+TRIES = 8  # draws before a region or an image is left as it is
+SAME = 0.4  # share of two regions with one kind of distortion ("the strongest blur" has to compare), or with one pair reversed
+THREE = 0.25  # share of ordered images with three regions, where there are so many
+
+
+@dataclass(frozen=True)
+class View:
+    """Undistorted `pixels`, uint8 RGB (H, W, 3), and where in the photograph they are from."""
+
+    pixels: np.ndarray
+    window: Window
 
 
 @dataclass(frozen=True)
 class Annotated:
-    """A distorted view: `image` and `reference` uint8 RGB (H, W, 3), and its scene."""
+    """A distorted view: `image` uint8 RGB (H, W, 3), what it was made from, and its scene."""
 
     image: np.ndarray
-    reference: np.ndarray
+    view: View
     scene: Scene
 
 
-def cut(photograph: np.ndarray, config: Annotate, rng: np.random.Generator) -> np.ndarray:
-    """A view: a window of a random place and scale, reduced (never enlarged) to one of the sizes, perhaps mirrored.
+def cut(photograph: np.ndarray, config: Annotate, rng: np.random.Generator) -> View:
+    """A window of a random place and scale, reduced (never enlarged) to one of the sizes, perhaps mirrored.
 
     Nearly flat windows are drawn again, up to eight times. A photograph smaller than the view is enlarged to fit.
     """
     import cv2
 
-    height, width = pick(rng, config.sizes_px)
-    rows, columns = photograph.shape[:2]
-    least = max(height / rows, width / columns)
+    size = pick(rng, config.sizes_px)
+    shape = photograph.shape[:2]
+    least = max(side / full for side, full in zip(size, shape, strict=True))
     for _ in range(8):
         scale = max(rng.uniform(*config.scale), least)
-        window = min(round(height / scale), rows), min(round(width / scale), columns)
-        top, left = (int(rng.integers(full - part + 1)) for full, part in zip((rows, columns), window, strict=True))
-        view = photograph[top : top + window[0], left : left + window[1]]
-        view = cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA if scale <= 1 else cv2.INTER_CUBIC)
-        light = view.mean(2) / 255.0
+        height, width = (min(round(side / scale), full) for side, full in zip(size, shape, strict=True))
+        top, left = (int(rng.integers(full - part + 1)) for full, part in zip(shape, (height, width), strict=True))
+        window = Window(top, left, height, width, tuple(size), bool(rng.random() < 0.5))
+        pixels = window.pixels(photograph)
+        light = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
         if np.abs(np.diff(light, axis=0)).mean() + np.abs(np.diff(light, axis=1)).mean() > 2 * FLAT:
             break
-    return np.ascontiguousarray(view[:, ::-1] if rng.random() < 0.5 else view)
+    return View(pixels, window)
 
 
-def distort(view: np.ndarray, image_id: str, config: Annotate, rng: np.random.Generator) -> Annotated:
-    """Distort a view by the construction rules of DepictQA-Wild (papers 3.2): clean, globally by one or an allowed ordered
-    pair, or inside one or two regions; keep exact masks and full-reference scores."""
-    found = superpixels(view, int(rng.integers(config.segments[0], config.segments[1] + 1)), config.area)
+def distort(view: View, segments: Segments | None, image_id: str, config: Annotate, rng: np.random.Generator) -> Annotated:
+    """Distort a view by the construction rules of DepictQA-Wild (papers 3.2) and IQA-Spider (1.2): clean, globally by one
+    distortion or an allowed ordered pair, inside one or two regions, or twice inside each of two or three; keep exact
+    masks and full-reference scores. `segments` are those of the photograph, where it has any."""
+    found = regions.of_view(view.pixels, view.window, segments, config, rng)
     flaws: list[Flaw] = []
-    image = view
+    image = view.pixels
     if rng.random() >= config.clean:
         if rng.random() < config.local and found:
-            image = _inside_regions(view, found, flaws, config, rng)
-        else:
-            image = _everywhere(view, flaws, config, rng)
-    similarity = quality.similarity(view, image)
+            if len(found) > 1 and rng.random() < config.ordered:
+                image, flaws = _twice_inside(image, found, config, rng)
+            if not flaws:
+                image, flaws = _inside(image, found, config, rng)
+        if not flaws:
+            image, flaws = _everywhere(image, config, rng)
+    similarity = _similarity(view.pixels, image)
     areas = tuple(
         Area(number, region.label, region.mask, region.box, quality.score(similarity[region.mask]))
         for number, region in enumerate(found)
     )
-    scene = Scene(image_id, view.shape[1], view.shape[0], quality.score(similarity), tuple(flaws), areas)
-    return Annotated(image, view, scene)
+    height, width = image.shape[:2]
+    return Annotated(image, view, Scene(image_id, width, height, quality.score(similarity), tuple(flaws), areas))
 
 
-def _everywhere(view: np.ndarray, flaws: list[Flaw], config: Annotate, rng: np.random.Generator) -> np.ndarray:
+def alike(a: Scene, b: Scene) -> bool:
+    """Whether two views have the same distortions at the same levels, so that comparing them says little (DepictQA-Wild
+    draws such pairs again)."""
+    one, other = ({(flaw.category, flaw.level) for flaw in scene.flaws} for scene in (a, b))
+    return bool(one) and one == other
+
+
+def _everywhere(view: np.ndarray, config: Annotate, rng: np.random.Generator) -> tuple[np.ndarray, list[Flaw]]:
     if rng.random() < config.two:
-        for _ in range(8):
+        for _ in range(TRIES):
             categories = pick(rng, distortions.allowed_pairs())
-            steps = [(pick(rng, distortions.categories()[category].functions), category, int(rng.integers(1, 4)))
-                     for category in categories]
+            steps = [_step(category, len(SEVERITIES_PAIR), rng) for category in categories]
             images = [view]
-            for name, _, level in steps:
-                images.append(distortions.apply(images[-1], name, level, rng, offset=_offset(rng)))
+            for step in steps:
+                images.append(distortions.apply(images[-1], step.name, step.level, rng, offset=_offset(rng)))
             if all(_seen(a, b) for a, b in pairwise(images)):
-                flaws += [Flaw(name, category, level, SEVERITIES_PAIR[level - 1], order, None)
-                          for order, (name, category, level) in enumerate(steps)]
-                return images[-1]
-    for _ in range(8):
-        category, name, level = _drawn(rng)
-        image = distortions.apply(view, name, level, rng, offset=_offset(rng))
+                return images[-1], [step.flaw(order, None, SEVERITIES_PAIR) for order, step in enumerate(steps)]
+    for category in _categories(rng):
+        step = _step(category, len(SEVERITIES), rng)
+        image = distortions.apply(view, step.name, step.level, rng, offset=_offset(rng))
         if _seen(view, image):
-            flaws.append(Flaw(name, category, level, SEVERITIES[level - 1], 0, None))
-            return image
-    return view
+            return image, [step.flaw(0, None, SEVERITIES)]
+    return view, []
 
 
-def _inside_regions(view, found, flaws: list[Flaw], config: Annotate, rng: np.random.Generator) -> np.ndarray:
+def _inside(view: np.ndarray, found: list[Region], config: Annotate, rng: np.random.Generator) -> tuple[np.ndarray, list[Flaw]]:
+    """One distortion in each of one or two regions."""
     count = 2 if len(found) > 1 and rng.random() < config.two else 1
-    image, same = view, rng.random() < 0.4  # two regions of one kind, so that "the strongest blur" has to compare
-    for region in rng.permutation(len(found)):
-        mask = found[region].mask
-        for _ in range(8):
-            category, name, level = _drawn(rng)
-            if flaws and same:
-                category = flaws[0].category
-                name = pick(rng, distortions.categories()[category].functions)
-            changed = distortions.apply_in_mask(image, mask, name, level, rng, offset=_offset(rng))
-            if quality.score(quality.similarity(view, changed)[mask]) <= config.visible:
-                flaws.append(Flaw(name, category, level, SEVERITIES[level - 1], len(flaws), int(region)))
+    image, flaws, same = view, [], rng.random() < SAME
+    for region in map(int, rng.permutation(len(found))):
+        for category in _categories(rng):
+            step = _step(flaws[0].category if flaws and same else category, len(SEVERITIES), rng)
+            changed = _applied(image, found[region].mask, step, config, rng)
+            if _score(view, changed, found[region]) <= config.visible:
+                flaws.append(step.flaw(len(flaws), region, SEVERITIES))
                 image = changed
                 break
         if len(flaws) == count:
             break
-    return image
+    return image, flaws
 
 
-def _drawn(rng: np.random.Generator) -> tuple[str, str, int]:
-    category = pick(rng, sorted(distortions.categories()))
-    return category, pick(rng, distortions.categories()[category].functions), int(rng.integers(1, 6))
+def _twice_inside(view: np.ndarray, found: list[Region], config: Annotate,
+                  rng: np.random.Generator) -> tuple[np.ndarray, list[Flaw]]:
+    """Two distortions one after the other in each of two or three regions, in orders that differ and that people can tell
+    apart (IQA-Spider, table of orders); nothing if the regions do not take them."""
+    count = 3 if len(found) > 2 and rng.random() < THREE else 2
+    first = pick(rng, ORDERS)
+    # orders of the same distortions, so that it is the order that must be seen
+    related = [pair for pair in ORDERS if pair != first and set(pair) & set(first)]
+    wanted = [first, *(related[at] for at in rng.permutation(len(related)))][:count]
+    if first[::-1] in ORDERS and rng.random() < SAME:
+        wanted[1:2] = [first[::-1]]
+        wanted = list(dict.fromkeys(wanted))
+    image, flaws = view, []
+    for region in map(int, rng.permutation(len(found))):
+        pair = wanted[len(flaws) // 2]
+        for _ in range(TRIES):
+            steps = [_step(category, len(SEVERITIES_PAIR), rng) for category in pair]
+            images = [image]
+            for step in steps:
+                images.append(_applied(images[-1], found[region].mask, step, config, rng))
+            inside = [one[found[region].mask] for one in images]
+            if all(_seen(a, b) for a, b in pairwise(inside)) and _score(view, images[-1], found[region]) <= config.visible:
+                flaws += [step.flaw(len(flaws) + at, region, SEVERITIES_PAIR) for at, step in enumerate(steps)]
+                image = images[-1]
+                break
+        if len(flaws) == 2 * len(wanted):
+            break
+    return (image, flaws) if len(flaws) >= 4 else (view, [])
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A distortion as drawn."""
+
+    category: str
+    name: str
+    level: int
+
+    def flaw(self, order: int, region: int | None, severities: tuple[str, ...]) -> Flaw:
+        return Flaw(self.name, self.category, self.level, severities[self.level - 1], order, region)
+
+
+def _step(category: str, most: int, rng: np.random.Generator) -> _Step:
+    """A distortion of a category: function and level uniform."""
+    return _Step(category, pick(rng, distortions.categories()[category].functions), int(rng.integers(1, most + 1)))
+
+
+def _categories(rng: np.random.Generator) -> Iterator[str]:
+    """Categories to try, uniform. One that shows nothing gets three more functions and levels before another one is drawn,
+    or the strong categories would be the frequent ones."""
+    for _ in range(TRIES // 4):
+        yield from [pick(rng, sorted(distortions.categories()))] * 4
+
+
+def _applied(image: np.ndarray, mask: np.ndarray, step: _Step, config: Annotate, rng: np.random.Generator) -> np.ndarray:
+    return distortions.apply_in_mask(image, mask, step.name, step.level, rng, config.feather_px, offset=_offset(rng))
+
+
+def _score(view: np.ndarray, image: np.ndarray, region: Region) -> float:
+    """The full-reference score of one region, from its surroundings alone."""
+    part = _around(region.box)
+    return quality.score(quality.similarity(view[part], image[part])[region.mask[part]])
+
+
+def _similarity(view: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """`quality.similarity` (H, W), computed only where something changed: elsewhere it is 1."""
+    changed = (view != image).any(2)
+    similarity = np.ones(changed.shape, np.float32)
+    if changed.any():
+        part = _around(regions.bounds(changed))
+        similarity[part] = quality.similarity(view[part], image[part])
+    return similarity
+
+
+def _around(box: tuple[int, int, int, int]) -> tuple[slice, slice]:
+    x0, y0, x1, y1 = box
+    return slice(max(y0 - REACH, 0), y1 + REACH), slice(max(x0 - REACH, 0), x1 + REACH)
 
 
 def _offset(rng: np.random.Generator) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """The tasks of the three papers, one file each: its questions, its answers, their truth.
 
-A task file defines `questions(scene, reference, rng) -> list[Exchange]`; `rate` compares two scenes instead. Every
+A task file defines `questions(scene, reference, rng, plain=False) -> list[Exchange]`; `rate` compares two scenes instead.
+Training questions come in many wordings (`tasks.phrasing`); `plain` ones are worded as tests word them, each once. Every
 answer is read by the one parser, `grammar.parse`.
 """
 

@@ -1,71 +1,95 @@
-"""Describe the whole image: what is wrong, where (inline boxes), what it does, the verdict (all three papers)."""
+"""Describe the whole image: what is wrong, where, what it does, the verdict (all three papers).
+
+Detailed answers name places by inline boxes where the question asks for them (GIQA-DES), else by words.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from iqaflow import distortions
-from iqaflow.tasks.scene import Exchange, Scene, Targets, pick
+from iqaflow.tasks.phrasing import agreeing, draw, led, listed
+from iqaflow.tasks.phrasing import describe as phrasing
+from iqaflow.tasks.phrasing.effects import effect
+from iqaflow.tasks.scene import Exchange, Flaw, Scene, Targets, levels, pick, said
 from iqaflow.tasks.score import word
 
-BRIEF = ("Describe the quality of the image briefly.", "Summarize the image quality in one sentence.",
-         "Give a short quality description.")
-DETAILED = (
-    "Describe the quality of the image in detail, with boxes.",
-    "Give a detailed quality description and mark the regions by boxes.",
-    "Explain in detail what lowers the quality and where, with boxes.",
-    "Assess the image and locate every fault with a box.",
-)
-# one effect per category, in plain words: what a person would notice
-EFFECTS = {
-    "blur": "which softens edges and hides fine detail",
-    "noise": "which covers smooth areas with grain",
-    "compression": "which leaves blocks and ringing around edges",
-    "brighten": "which washes out the bright areas",
-    "darken": "which hides detail in the shadows",
-    "contrast_strengthen": "which makes the tones harsh",
-    "contrast_weaken": "which makes the scene look flat",
-    "saturate_strengthen": "which makes the colors unnatural",
-    "saturate_weaken": "which makes the colors pale",
-    "oversharpen": "which draws bright halos along edges",
-    "pixelate": "which breaks shapes into squares",
-    "quantization": "which turns smooth tones into bands",
-}
+BRIEF, DETAILED = phrasing.BRIEF, phrasing.BOXED
+WORDS_SHARE = 0.4  # detailed descriptions without boxes
+PLAIN_LABEL = "region"  # labels that end so are colours, not things
 
 
 def asked(style: str) -> str:
     return (BRIEF if style == "brief" else DETAILED)[0]
 
 
-def questions(scene: Scene, reference: bool, rng: np.random.Generator) -> list[Exchange]:
+def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bool = False) -> list[Exchange]:
     if not scene.visible(reference):
         return []
-    return [brief(scene, pick(rng, BRIEF)), detailed(scene, pick(rng, DETAILED))]
+    question = draw(rng, BRIEF, plain)
+    short = [brief(scene, question, reference, rng, varied=question != BRIEF[0])] if word(scene.score) else []
+    boxed = plain or rng.random() >= WORDS_SHARE
+    if boxed:
+        question = draw(rng, DETAILED, plain)
+        varied = question != DETAILED[0]
+        question = led(rng, question) if reference and varied else question
+    else:
+        question, varied = pick(rng, phrasing.REFERENCE if reference else phrasing.WORDS), True
+    return [*short, detailed(scene, question, reference, rng, varied, boxed)]
 
 
-def brief(scene: Scene, question: str) -> Exchange:
+def brief(scene: Scene, question: str, reference: bool, rng: np.random.Generator, varied: bool) -> Exchange:
+    pool = phrasing.BRIEF_ANSWERS if scene.flaws else phrasing.BRIEF_CLEAN
     verdict = word(scene.score)
-    said = " and ".join(dict.fromkeys(f"{flaw.severity} {distortions.phrase(flaw.category)}" for flaw in scene.flaws))
-    answer = f"The image shows {said}, the quality is {verdict}." if said else f"No distortion, the quality is {verdict}."
+    answer = (pick(rng, pool) if varied else pool[0]).format(said=listed(said(scene.flaws) or [""]), verdict=verdict)
+    if reference and varied:
+        question = led(rng, question)
     return Exchange("describe", "brief", question, answer, targets(scene), (verdict,))
 
 
-def detailed(scene: Scene, question: str) -> Exchange:
-    sentences = []
-    for flaw in scene.flaws:
-        where = "The whole image" if flaw.region is None else f"The {scene.place(scene.area(flaw.region))}"
-        sentences.append(f"{where} shows {flaw.severity} {distortions.phrase(flaw.category)}, {EFFECTS[flaw.category]}.")
+def detailed(scene: Scene, question: str, reference: bool, rng: np.random.Generator, varied: bool, boxed: bool) -> Exchange:
+    """An answer in three parts: what can be seen (where labels say it) and what is wrong where, the rest, the verdict."""
+
+    def worded(pool: tuple[str, ...]) -> str:
+        return pick(rng, pool) if varied else pool[0]
+
+    sentences, before = [], object()
+    for flaw in sorted(scene.flaws, key=lambda flaw: -1 if flaw.region is None else flaw.region):
+        template = worded(phrasing.MORE if varied and flaw.region == before else phrasing.FAULTS)
+        sentences.append(_fault(scene, flaw, template, effect(flaw.category, flaw.level, rng, varied), boxed))
+        before = flaw.region
     if not sentences:
-        sentences = ["The image shows no distortion, edges are clear and tones are natural."]
-    elif not scene.whole:
-        sentences.append("The rest of the image is clear.")
-    verdict = word(scene.score)
-    answer = f"{' '.join(sentences)} The overall quality is {verdict}."
-    return Exchange("describe", "detailed", question, answer, targets(scene), (verdict,))
+        sentences = [worded(phrasing.CLEAN)]
+    elif all(flaw.region is not None for flaw in scene.flaws) and (not varied or rng.random() < 0.7):
+        sentences.append(worded(phrasing.REST))
+    if reference and varied and scene.flaws and sentences[0].startswith("The ") and rng.random() < 0.5:
+        sentences[0] = f"{phrasing.COMPARED}t{sentences[0][1:]}"
+    if varied and (seen := content(scene)):
+        sentences.insert(0, worded(phrasing.CONTENT).format(parts=seen))
+    if verdict := word(scene.score):
+        sentences.append(worded(phrasing.VERDICTS).format(verdict=verdict))
+    return Exchange("describe", "detailed", question, " ".join(sentences), targets(scene, boxed), (verdict,) if verdict else ())
 
 
-def targets(scene: Scene) -> Targets:
-    local = [flaw.region for flaw in scene.flaws if flaw.region is not None]
-    return Targets(tuple(flaw.category for flaw in scene.flaws), tuple(float(flaw.level) for flaw in scene.flaws),
-                   tuple(local), tuple(scene.cells(scene.area(region)) for region in local),
+def content(scene: Scene) -> str:
+    """`the sky, the grass and the person`, or nothing where fewer than two regions have class names."""
+    things = {area.label: (area.box[2] - area.box[0]) * (area.box[3] - area.box[1]) for area in scene.areas
+              if not area.label.endswith(PLAIN_LABEL)}
+    largest = sorted(things, key=lambda label: -things[label])[:4]
+    return listed([f"the {thing}" for thing in largest]) if len(things) > 1 else ""
+
+
+def _fault(scene: Scene, flaw: Flaw, template: str, does: str, boxed: bool) -> str:
+    label, where = "image", "the whole image"
+    if flaw.region is not None:
+        area = scene.area(flaw.region)
+        label, where = area.label, f"the {scene.place(area) if boxed else scene.phrase(area)}"
+    fault = f"{flaw.severity} {distortions.phrase(flaw.category)}"
+    return template.format(Where=f"The{where[3:]}", where=where, fault=fault, effect=does, **agreeing(label))
+
+
+def targets(scene: Scene, boxed: bool = True) -> Targets:
+    local = tuple(dict.fromkeys(flaw.region for flaw in scene.flaws if flaw.region is not None))
+    cells = tuple(scene.cells(scene.area(region)) for region in local) if boxed else ()
+    return Targets(tuple(flaw.category for flaw in scene.flaws), levels(scene.flaws), local, cells,
                    kind="global" if scene.whole or not scene.flaws else "local")

@@ -5,29 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from iqaflow.tasks import refer
+from iqaflow.tasks.phrasing import draw, filled
+from iqaflow.tasks.phrasing.describe_local import QUESTIONS, VERDICTS
 from iqaflow.tasks.scene import Area, Exchange, Scene, pick
 from iqaflow.tasks.score import word
 
-POOL = (
-    "Describe the quality of the {}.",
-    "How does the {} look in terms of quality?",
-    "Give a quality description of the {} only.",
-    "Explain the quality of the {} and what lowers it.",
-)
-
 
 def asked(scene: Scene, area: Area) -> str:
-    return POOL[0].format(refer.named(scene, area))
+    return filled(QUESTIONS[0], refer.named(scene, area), area.label)
 
 
-def questions(scene: Scene, reference: bool, rng: np.random.Generator) -> list[Exchange]:
+def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bool = False) -> list[Exchange]:
     if reference or not scene.areas or not scene.visible(reference):
         return []
-    return [describe(scene, refer.drawn(scene, rng), pick(rng, POOL))]
-
-
-def describe(scene: Scene, area: Area, pool: str) -> Exchange:
-    verdict = word(area.score)
-    answer = f"{refer.sentence(scene, area)} Its quality is {verdict}."
-    return Exchange("describe_local", "detailed", pool.format(refer.named(scene, area)), answer, refer.targets(scene, area),
-                    (verdict,))
+    area, template = refer.drawn(scene, rng), draw(rng, QUESTIONS, plain)
+    varied = template != QUESTIONS[0]
+    question = filled(template, refer.spoken(scene, area, rng, plain), area.label)
+    answer, labels = refer.sentence(scene, area, rng, varied), refer.labels(scene, area)
+    if verdict := word(area.score):
+        answer = f"{answer} {(pick(rng, VERDICTS) if varied else VERDICTS[0]).format(verdict=verdict)}"
+        labels = (verdict,)
+    return [Exchange("describe_local", "detailed", question, answer, refer.targets(scene, area), labels)]

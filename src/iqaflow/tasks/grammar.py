@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from iqaflow import distortions
@@ -21,7 +22,8 @@ WHOLE = "whole image"
 CLEAN = "none"
 TAIL = "Answer with a single word or phrase."
 
-_PLACE = re.compile(r"\[([^\]]*)\]\(<(\d+)(?:, (\d+))?>\)")
+_PLACE = re.compile(r"\[([^\]]*)\]\((<\d+(?:, \d+)?>(?:, <\d+(?:, \d+)?>)*)\)")
+_CELLS = re.compile(r"<(\d+)(?:, (\d+))?>")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Place:
 
     def __str__(self) -> str:
         return f"[{self.label}](<{self.first}>)" if self.last is None else f"[{self.label}](<{self.first}, {self.last}>)"
+
+
+def places(label: str, boxes: Iterable[tuple[int, int]]) -> str:
+    """One label with all its boxes, `[buildings](<60, 230>, <111, 219>)`; read back as one place per box."""
+    return f"[{label}]({', '.join(f'<{first}, {last}>' for first, last in boxes)})"
 
 
 def cell(u: float, v: float) -> int:
@@ -93,7 +100,8 @@ def spans(text: str) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a text says: category ids and (severity or None, category) in order, places, rating, choice, position words."""
+    """What a text says: category ids and (severity or None, category) in order, places, rating, choice, position words, and
+    the first severity word, with a category or alone."""
 
     categories: tuple[str, ...]
     faults: tuple[tuple[str | None, str], ...]
@@ -104,6 +112,7 @@ class Answer:
     vertical: str | None
     horizontal: str | None
     whole: bool
+    severity: str | None
 
 
 def parse(text: str) -> Answer:
@@ -119,11 +128,13 @@ def parse(text: str) -> Answer:
     return Answer(
         categories=tuple(dict.fromkeys(category for _, category in found)),
         faults=tuple(dict.fromkeys(found)),
-        places=tuple(Place(label, int(first), int(last) if last else None) for label, first, last in _PLACE.findall(text)),
+        places=tuple(Place(label, int(first), int(last) if last else None)
+                     for label, cells in _PLACE.findall(text) for first, last in _CELLS.findall(cells)),
         rating=next((word for word in words.split() if word in RATINGS), None),
         better=f"Image {better[1].upper()}" if better else None,
         affirmed={"yes": True, "no": False}.get(words.split()[0]) if words.split() else None,
         vertical=next((word for word in words.split() if word in VERTICAL), None),
         horizontal=next((word for word in words.split() if word in HORIZONTAL), None),
         whole=f" {WHOLE} " in words,
+        severity=next((word for word in words.split() if word in SEVERITIES), None),
     )

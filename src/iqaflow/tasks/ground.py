@@ -1,4 +1,5 @@
-"""Find the region a question means: worst or best overall (HyD), or for a named distortion (SiD) (IQA-Spider, task 3).
+"""Find the region a question means (IQA-Spider, task 3): worst or best overall (HyD), for a named distortion (SiD), or by
+the order of its two distortions (DAO).
 
 The answer is position words, a point and a box: `top left: [dark green region](<147>) [dark green region](<63, 190>)`.
 The point is a cell *drawn from the region*, so that the distribution over cells becomes the region's map.
@@ -6,67 +7,111 @@ The point is a cell *drawn from the region*, so that the distribution over cells
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from math import isnan
+
 import numpy as np
 
 from iqaflow import distortions
 from iqaflow.tasks.grammar import GRID, WHOLE, Place, position
-from iqaflow.tasks.scene import Area, Exchange, Scene, Targets, pick
+from iqaflow.tasks.phrasing import draw
+from iqaflow.tasks.phrasing import ground as phrasing
+from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene, Targets, levels, pick
 
-WORST = (
-    "Where is the quality worst?",
-    "Which region is degraded the most?",
-    "Locate the region with the worst quality.",
-    "Point to the most distorted part.",
-    "Find the area that suffers the most.",
-    "Where are the distortions strongest?",
+POOLS = {"worst": phrasing.WORST, "best": phrasing.BEST}
+POOLS_OF = {"worst": phrasing.WORST_OF, "best": phrasing.BEST_OF, "order": phrasing.ORDER, "first": phrasing.FIRST,
+            "last": phrasing.LAST}
+# orders people can tell apart (IQA-Spider, table of orders)
+ORDERS = (
+    ("blur", "compression"), ("blur", "noise"), ("compression", "blur"), ("compression", "noise"),
+    ("contrast_weaken", "noise"), ("contrast_weaken", "blur"), ("contrast_weaken", "compression"),
+    ("contrast_weaken", "pixelate"), ("contrast_weaken", "saturate_weaken"), ("pixelate", "noise"),
+    ("saturate_weaken", "noise"),
 )
-BEST = (
-    "Which distorted region is degraded the least?",
-    "Locate the distorted region with the best quality.",
-    "Point to the least distorted of the faulty parts.",
-    "Where are the distortions weakest?",
-)
-WORST_OF = (
-    "Where is the {} strongest?",
-    "Locate the region with the most {}.",
-    "Point to the part most affected by {}.",
-)
-BEST_OF = ("Where is the {} weakest?", "Locate the region with the least {}.")
+CLEAR_GAP = 0.05  # regions whose scores differ less have no best or worst
 
 
 def asked(kind: str) -> str:
-    """The question of a kind: `worst`, `best`, `worst_CATEGORY`, `best_CATEGORY`."""
-    which, _, category = kind.partition("_")
-    if not category:
-        return (WORST if which == "worst" else BEST)[0]
-    return (WORST_OF if which == "worst" else BEST_OF)[0].format(distortions.phrase(category))
+    """The test question of a kind: `worst`, `best`, `worst_CATEGORY`, `best_CATEGORY`, `order_FIRST_SECOND`,
+    `first_CATEGORY`, `last_CATEGORY`."""
+    return worded(kind, lambda pool: pool[0])
 
 
-def questions(scene: Scene, reference: bool, rng: np.random.Generator) -> list[Exchange]:
+def worded(kind: str, choose: Callable[[Sequence[str]], str]) -> str:
+    """A question of a kind; `choose` takes one of a pool."""
+    which, _, rest = kind.partition("_")
+    if not rest:
+        return choose(POOLS[which])
+    names = (rest,) if which != "order" else next(pair for pair in ORDERS if rest == "_".join(pair))
+    return choose(POOLS_OF[which]).format(*map(distortions.phrase, names))
+
+
+def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bool = False) -> list[Exchange]:
     if reference or not scene.flaws or not scene.visible(reference):
         return []
+
+    def question(kind: str) -> str:
+        return worded(kind, lambda pool: draw(rng, pool, plain))
+
     if scene.whole:
-        flaw = pick(rng, scene.flaws)
-        exchanges = [_whole(scene, pick(rng, WORST), "worst")]
+        kinds = ["worst"]
         if rng.random() < 0.5:
-            pool = pick(rng, WORST_OF).format(distortions.phrase(flaw.category))
-            exchanges.append(_whole(scene, pool, f"worst_{flaw.category}"))
-        return exchanges
-    exchanges = []
-    areas = sorted(scene.faulty_areas, key=lambda area: area.score)
-    exchanges.append(_local(scene, areas[0], pick(rng, WORST), "worst", rng))
-    # a second question with another drawn cell: the map is learnt from draws
-    exchanges.append(_local(scene, areas[0], pick(rng, WORST), "worst", rng))
-    if len(areas) > 1 and areas[-1].score - areas[0].score > 0.05:
-        exchanges.append(_local(scene, areas[-1], pick(rng, BEST), "best", rng))
-    category = pick(rng, scene.flaws).category
-    same = [area for area in areas if any(flaw.category == category for flaw in scene.flaws_of(area.region))]
-    exchanges.append(_local(scene, same[0], pick(rng, WORST_OF).format(distortions.phrase(category)),
-                            f"worst_{category}", rng))
-    if len(same) > 1 and same[-1].score - same[0].score > 0.05:
-        exchanges.append(_local(scene, same[-1], pick(rng, BEST_OF).format(distortions.phrase(category)),
-                                f"best_{category}", rng))
-    return exchanges
+            kinds.append(f"worst_{pick(rng, scene.flaws).category}")
+        return [_whole(scene, question(kind), kind) for kind in kinds]
+    kinds = [*_overall(scene), *(_named(scene, pick(rng, scene.placed)) if scene.placed else ()), *_orders(scene)]
+    if kinds and not plain:  # a second question with another drawn cell: the map is learnt from draws
+        kinds.append(kinds[0])
+    return [_local(scene, area, question(kind), kind, rng) for kind, area in kinds]
+
+
+def _overall(scene: Scene) -> Iterator[tuple[str, Area]]:
+    quality = {area.region: area.score for area in scene.faulty_areas}
+    scored = not any(map(isnan, quality.values()))
+    if not scored:  # all distortions together (IQA-Spider's own measure)
+        quality = {region: -sum(flaw.level for flaw in scene.flaws_of(region)) for region in quality}
+    areas = sorted(scene.faulty_areas, key=lambda area: quality[area.region])
+    ranks = [quality[area.region] for area in areas]
+    if len(areas) == 1 or (scored and not scene.ordered) or ranks[1] - ranks[0] > CLEAR_GAP:
+        yield "worst", areas[0]
+    if ranks[-1] - ranks[0] > CLEAR_GAP and (scored or ranks[-1] > ranks[-2]):
+        yield "best", areas[-1]
+
+
+def _named(scene: Scene, category: str) -> Iterator[tuple[str, Area]]:
+    """The regions where one distortion is strongest and weakest. Where regions have other distortions too, or no scores, levels
+    decide."""
+    levels = {area.region: flaw.level for area in scene.faulty_areas for flaw in scene.own(area.region)
+              if flaw.category == category}
+    alone = len(scene.flaws) == len(scene.faulty_areas)
+    if alone and not any(isnan(area.score) for area in scene.faulty_areas):
+        same = sorted((area for area in scene.faulty_areas if area.region in levels), key=lambda area: area.score)
+        yield f"worst_{category}", same[0]
+        if same[-1].score - same[0].score > CLEAR_GAP:
+            yield f"best_{category}", same[-1]
+        return
+    ranked = sorted(levels, key=lambda region: -levels[region])
+    if len(ranked) == 1 or levels[ranked[0]] > levels[ranked[1]]:
+        yield f"worst_{category}", scene.area(ranked[0])
+    if len(ranked) > 1 and levels[ranked[-1]] < levels[ranked[-2]]:
+        yield f"best_{category}", scene.area(ranked[-1])
+
+
+def _orders(scene: Scene) -> Iterator[tuple[str, Area]]:
+    """Questions about orders that exactly one region has. Only distortions of our own have a known order."""
+    orders: dict[int, tuple[Flaw, ...]] = {}
+    for area in scene.faulty_areas:
+        flaws = scene.own(area.region)
+        if len(flaws) == 2 and {flaw.name for flaw in flaws} <= set(distortions.names()):
+            orders[area.region] = flaws
+    pairs = {region: (first.category, last.category) for region, (first, last) in orders.items()}
+    for region, pair in pairs.items():
+        for kind, mine, all_ in (
+            (f"order_{'_'.join(pair)}", pair, list(pairs.values())),
+            (f"first_{pair[0]}", pair[0], [first for first, _ in pairs.values()]),
+            (f"last_{pair[1]}", pair[1], [last for _, last in pairs.values()]),
+        ):
+            if pair in ORDERS and all_.count(mine) == 1:
+                yield kind, scene.area(region)
 
 
 def _whole(scene: Scene, question: str, kind: str) -> Exchange:
@@ -79,13 +124,12 @@ def _local(scene: Scene, area: Area, question: str, kind: str, rng: np.random.Ge
     point = Place(area.label, drawn_cell(area.mask, rng))
     answer = f"{vertical} {horizontal}: {point} {scene.place(area)}"
     flaws = scene.flaws_of(area.region)
-    targets = Targets(tuple(flaw.category for flaw in flaws), tuple(float(flaw.level) for flaw in flaws), (area.region,),
-                      (scene.cells(area),), kind=kind)
+    targets = Targets(tuple(flaw.category for flaw in flaws), levels(flaws), (area.region,), (scene.cells(area),), kind=kind)
     return Exchange("ground", "brief", question, answer, targets, (vertical, horizontal))
 
 
 def drawn_cell(mask: np.ndarray, rng: np.random.Generator) -> int:
     """The cell of a pixel drawn uniformly from a mask (H, W)."""
-    rows, columns = np.nonzero(mask)
-    chosen = int(rng.integers(len(rows)))
-    return int(rows[chosen] * GRID // mask.shape[0]) * GRID + int(columns[chosen] * GRID // mask.shape[1])
+    inside = np.flatnonzero(mask)
+    row, column = divmod(int(inside[int(rng.integers(len(inside)))]), mask.shape[1])
+    return row * GRID // mask.shape[0] * GRID + column * GRID // mask.shape[1]

@@ -1,4 +1,7 @@
-"""Name the distortion(s) of an image, or none (DepictQA-Wild, brief assessment)."""
+"""Name the distortion(s) of an image, or none (DepictQA-Wild, brief assessment).
+
+Half of the training questions tell the count (ONE, TWO) and half ask for a bare phrase; tests do both (papers 3.2).
+"""
 
 from __future__ import annotations
 
@@ -6,49 +9,59 @@ import numpy as np
 
 from iqaflow import distortions
 from iqaflow.tasks.grammar import TAIL, identification
-from iqaflow.tasks.scene import Exchange, Scene, Targets, pick
+from iqaflow.tasks.phrasing import draw, listed
+from iqaflow.tasks.phrasing import identify as phrasing
+from iqaflow.tasks.scene import Exchange, Scene, Targets, levels, named, pick, said
 
-POOL = (
-    "What distortion does the image show?",
-    "Which distortion is present in the image?",
-    "Name the distortion that lowers the quality of this image.",
-    "What kind of degradation affects the image?",
-    "Identify the distortion in this image.",
-    "What is wrong with the quality of this image?",
-    "Which type of quality fault can be seen here?",
-    "Tell me the distortion of the image.",
-)
-COUNTED = {
-    1: ("Name the ONE distortion of the image.", "Which ONE distortion does the image show?",
-        "Identify the ONE main distortion in this image."),
-    2: ("Name the TWO distortions of the image.", "Which TWO distortions does the image show?",
-        "Identify the TWO main distortions in this image."),
-}
-SENTENCES = ("The image shows {}.", "The image is affected by {}.", "Its quality is lowered by {}.")
-CLEAN_SENTENCES = ("The image shows no distortion, none.", "There is none, the quality is good.")
+# the plain question that does not tell the count comes first
+POOL = tuple(phrasing.FAMILIES[index].format(phrasing.UNCOUNTED[0])
+             for index in (1, 0, *range(2, len(phrasing.FAMILIES))))
 
 
 def asked(count: int) -> str:
     """The test question: the count told, a bare phrase asked for (as DepictQA-Wild tests)."""
-    return f"{COUNTED[2 if count == 2 else 1][0]} {TAIL}"
+    return f"{_counted(phrasing.FAMILIES[0], count)} {TAIL}"
 
 
-def questions(scene: Scene, reference: bool, rng: np.random.Generator) -> list[Exchange]:
+def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bool = False) -> list[Exchange]:
     if not scene.visible(reference):
         return []
-    categories = tuple(dict.fromkeys(flaw.category for flaw in scene.flaws))
+    categories = named(scene.flaws)
     count = max(len(categories), 1)
-    targets = Targets(categories, tuple(float(flaw.level) for flaw in scene.flaws),
-                      kind="local" if scene.flaws and not scene.whole else "global")
-    brief = identification(list(categories))
-    labels = tuple(distortions.phrase(category) for category in categories) or (brief,)
-    exchanges = [Exchange("identify", "brief", asked(count), brief, targets, labels)]
-    stem = pick(rng, COUNTED[count]) if rng.random() < 0.5 else pick(rng, POOL)
+    targets = Targets(categories, levels(scene.flaws), kind="local" if scene.flaws and not scene.whole else "global")
+    families = phrasing.FAMILIES_REFERENCE if reference else phrasing.FAMILIES
+    if count > 2:  # only regions with several distortions each have more; a short answer names two at most
+        return [] if plain else [_sentence(scene, _uncounted(families, reference, rng), targets, rng)]
+    exchanges = [_brief(f"{_counted(draw(rng, families, plain), count)} {TAIL}", targets)]
+    if plain:
+        return exchanges
+    told = rng.random() < 0.5
+    question = _counted(draw(rng, families), count) if told else _uncounted(families, reference, rng)
     if rng.random() < 0.5:
-        return [*exchanges, Exchange("identify", "brief", f"{stem} {TAIL}", brief, targets, labels)]
-    if not categories:
-        sentence = pick(rng, CLEAN_SENTENCES)
-    else:
-        said = [f"{flaw.severity} {distortions.phrase(flaw.category)}" for flaw in scene.flaws]
-        sentence = pick(rng, SENTENCES).format(" and ".join(dict.fromkeys(said)))
-    return [*exchanges, Exchange("identify", "detailed", stem, sentence, targets, labels if categories else ("none",))]
+        return [*exchanges, _brief(f"{question} {TAIL}", targets)]
+    return [*exchanges, _sentence(scene, question, targets, rng)]
+
+
+def _counted(family: str, count: int) -> str:
+    return family.format(phrasing.COUNTS[2 if count == 2 else 1])
+
+
+def _uncounted(families: tuple[str, ...], reference: bool, rng: np.random.Generator) -> str:
+    question = draw(rng, families).format(pick(rng, phrasing.UNCOUNTED))
+    return POOL[0] if question == POOL[1] and not reference else question
+
+
+def _brief(question: str, targets: Targets) -> Exchange:
+    answer = identification(list(targets.categories))
+    labels = tuple(distortions.phrase(category) for category in targets.categories) or (answer,)
+    return Exchange("identify", "brief", question, answer, targets, labels)
+
+
+def _sentence(scene: Scene, question: str, targets: Targets, rng: np.random.Generator) -> Exchange:
+    plain = question == POOL[0]
+    if not scene.flaws:
+        pool = phrasing.CLEAN_SENTENCES
+        return Exchange("identify", "detailed", question, pool[0] if plain else pick(rng, pool), targets, ("no",))
+    answer = (phrasing.SENTENCES[0] if plain else pick(rng, phrasing.SENTENCES)).format(listed(said(scene.flaws)))
+    return Exchange("identify", "detailed", question, answer, targets,
+                    tuple(distortions.phrase(category) for category in targets.categories))

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from iqaflow import distortions
 from iqaflow.tasks.grammar import TAIL
-from iqaflow.tasks.scene import Exchange, Scene, Targets, pick
+from iqaflow.tasks.phrasing import draw, led, listed
+from iqaflow.tasks.phrasing import rate as phrasing
+from iqaflow.tasks.phrasing.effects import effect
+from iqaflow.tasks.scene import Exchange, Scene, Targets, pick, said
 
-POOL = (
-    "Which image has the better quality?",
-    "Which of the two images is less distorted?",
-    "Compare both images: which one looks better?",
-    "Choose the image of higher quality.",
-)
-DETAILED = ("Compare the quality of both images and explain the choice.", "Which image is better, and why?")
+POOL, DETAILED = phrasing.BRIEF, phrasing.DETAILED
 MIN_GAP = 0.08  # closer scores are a coin toss even for the metric that made them
 
 
@@ -22,20 +18,44 @@ def asked() -> str:
     return f"{POOL[0]} {TAIL}"
 
 
-def questions(a: Scene, b: Scene, reference: bool, rng: np.random.Generator) -> list[Exchange]:
-    if abs(a.score - b.score) < MIN_GAP:
+def questions(a: Scene, b: Scene, reference: bool, rng: np.random.Generator, plain: bool = False) -> list[Exchange]:
+    """Questions about images A and B; `kind` is `md` where one of them has several distortions, else `sd`."""
+    if not abs(a.score - b.score) >= MIN_GAP:  # nor if one of them is NaN
         return []
-    better = "Image A" if a.score > b.score else "Image B"
-    kind = "md" if max(len(a.flaws), len(b.flaws)) > 1 else "sd"
-    targets = Targets(better=better, kind=kind)
-    exchanges = [Exchange("rate", "brief", asked(), better, targets, (better,)),
-                 Exchange("rate", "brief", f"{pick(rng, POOL)} {TAIL}", better, targets, (better,))]
-    # the verdict first: its confidence is read at the same step as the brief answer's
-    reason = f"{better} is better. Image A shows {_said(a)}. Image B shows {_said(b)}."
-    exchanges.append(Exchange("rate", "detailed", pick(rng, DETAILED), reason, targets, (better,)))
-    return exchanges
+    better, worse = ("Image A", "Image B") if a.score > b.score else ("Image B", "Image A")
+    targets = Targets(better=better, kind="md" if max(len(a.flaws), len(b.flaws)) > 1 else "sd")
+    worded = [asked()] if plain else [asked(), *(f"{pick(rng, POOL[1:])}{tail}" for tail in (f" {TAIL}", ""))]
+    worded = worded if plain or rng.random() < 0.5 else worded[1:]
+    if reference:
+        worded = [question if question == asked() else led(rng, question) for question in worded]
+    exchanges = []
+    for question in worded:
+        answer = better if question.endswith(TAIL) else pick(rng, phrasing.VERDICTS).format(better=better)
+        exchanges.append(Exchange("rate", "brief" if answer == better else "detailed", question, answer, targets, (better,)))
+    question = draw(rng, DETAILED, plain)
+    varied = question != DETAILED[0]
+    reason = _reason({"Image A": a, "Image B": b}, better, worse, reference, varied, rng)
+    question = led(rng, question) if reference and varied else question
+    return [*exchanges, Exchange("rate", "detailed", question, reason, targets, (better,))]
 
 
-def _said(scene: Scene) -> str:
-    faults = dict.fromkeys(f"{flaw.severity} {distortions.phrase(flaw.category)}" for flaw in scene.flaws)
-    return " and ".join(faults) or "no distortion"
+def _reason(scenes: dict[str, Scene], better: str, worse: str, reference: bool, varied: bool, rng: np.random.Generator) -> str:
+    if not varied:
+        return " ".join([f"{better} is better.", *(f"{name} shows {_faults(scene)}." for name, scene in scenes.items())])
+    parts = [pick(rng, phrasing.VERDICTS).format(better=better)]
+    for name, scene in scenes.items():
+        if not scene.flaws:
+            parts.append(pick(rng, phrasing.CLEAN).format(name=name))
+            continue
+        parts.append(pick(rng, phrasing.FAULTS).format(name=name, said=_faults(scene)))
+        if len(said(scene.flaws)) == 1 and rng.random() < 0.6:  # of several, "it" would not say which
+            flaw = scene.flaws[0]
+            parts.append(pick(rng, phrasing.EFFECTS).format(effect=effect(flaw.category, flaw.level, rng)))
+    if rng.random() < 0.6:
+        closing = phrasing.CLOSING + (phrasing.CLOSING_REFERENCE if reference else ())
+        parts.append(pick(rng, closing).format(better=better, worse=worse))
+    return " ".join(parts)
+
+
+def _faults(scene: Scene) -> str:
+    return listed(said(scene.flaws)) if scene.flaws else "no distortion"

@@ -1,4 +1,7 @@
-"""Say what is wrong with a given region, as a short list or with effects (IQA-Spider, task 4)."""
+"""Say what is wrong with a given region, as a short list or with effects (IQA-Spider, task 4).
+
+A region is named by its phrase and position, by its box, or by both; tests give both.
+"""
 
 from __future__ import annotations
 
@@ -6,63 +9,80 @@ import numpy as np
 
 from iqaflow import distortions
 from iqaflow.tasks.grammar import faults
-from iqaflow.tasks.scene import Area, Exchange, Scene, Targets, pick
+from iqaflow.tasks.phrasing import draw, filled, listed
+from iqaflow.tasks.phrasing import refer as phrasing
+from iqaflow.tasks.phrasing.effects import effect
+from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene, Targets, levels, pick
 
-SHORT = (
-    "List the distortions of the {} as short phrases.",
-    "Which distortions does the {} have? Answer in short phrases.",
-    "Name severity and distortion of the {}.",
-    "What is wrong with the {}? Answer in short phrases.",
-)
-LONG = (
-    "Explain the distortions of the {} and their effect.",
-    "Which distortions does the {} have, and what do they do?",
-    "Describe severity, distortion and effect for the {}.",
-)
+SHORT, LONG = phrasing.SHORT_ONE, phrasing.LONG_ONE
 
 
 def named(scene: Scene, area: Area) -> str:
-    """A region in a question: phrase, box and position words, `[dark green region](<63, 190>) at the top left`."""
+    """A region in a test question: phrase, box and position words, `[dark green region](<63, 190>) at the top left`."""
     return f"{scene.place(area)}{scene.phrase(area).removeprefix(area.label)}"
 
 
+def spoken(scene: Scene, area: Area, rng: np.random.Generator, plain: bool = False) -> str:
+    """A region in a question: both ways half the time, else the box alone, or the phrase alone where it fits no other."""
+    if plain or (chance := rng.random()) < 0.5:
+        return named(scene, area)
+    return scene.phrase(area) if chance < 0.75 and scene.alone(area) else scene.place(area)
+
+
 def asked(scene: Scene, area: Area, style: str = "short") -> str:
-    return (SHORT if style == "short" else LONG)[0].format(named(scene, area))
+    return filled((SHORT if style == "short" else LONG)[0], named(scene, area), area.label)
 
 
-def questions(scene: Scene, reference: bool, rng: np.random.Generator) -> list[Exchange]:
+def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bool = False) -> list[Exchange]:
     if reference or not scene.areas or not scene.visible(reference):
         return []
-    exchanges = [short(scene, area, pick(rng, SHORT)) for area in {area.region: area for area in (
-        drawn(scene, rng), drawn(scene, rng))}.values()]
-    return [*exchanges, long(scene, drawn(scene, rng), pick(rng, LONG))]
+    areas = {area.region: area for area in (drawn(scene, rng), drawn(scene, rng))}
+    return [*(short(scene, area, rng, plain) for area in areas.values()), long(scene, drawn(scene, rng), rng, plain)]
 
 
-def short(scene: Scene, area: Area, pool: str) -> Exchange:
+def short(scene: Scene, area: Area, rng: np.random.Generator, plain: bool = False) -> Exchange:
     flaws = scene.flaws_of(area.region)
+    pool = phrasing.SHORT_TWO if len(flaws) == 2 else phrasing.SHORT_ONE
+    question = filled(draw(rng, pool, plain), spoken(scene, area, rng, plain), area.label)
     answer = faults([(flaw.severity, flaw.category) for flaw in flaws])
-    labels = tuple(distortions.phrase(flaw.category) for flaw in flaws) or (answer,)
-    return Exchange("refer", "brief", pool.format(named(scene, area)), answer, targets(scene, area), labels)
+    return Exchange("refer", "brief", question, answer, targets(scene, area), labels(scene, area) or (answer,))
 
 
-def long(scene: Scene, area: Area, pool: str) -> Exchange:
-    labels = tuple(distortions.phrase(flaw.category) for flaw in scene.flaws_of(area.region))
-    return Exchange("refer", "detailed", pool.format(named(scene, area)), sentence(scene, area), targets(scene, area),
-                    labels or ("none",))
+def long(scene: Scene, area: Area, rng: np.random.Generator, plain: bool = False) -> Exchange:
+    pool = phrasing.LONG_TWO if len(scene.flaws_of(area.region)) == 2 else phrasing.LONG_ONE
+    template = draw(rng, pool, plain)
+    question = filled(template, spoken(scene, area, rng, plain), area.label)
+    answer = sentence(scene, area, rng, template != pool[0])
+    return Exchange("refer", "detailed", question, answer, targets(scene, area), labels(scene, area) or ("no",))
 
 
-def sentence(scene: Scene, area: Area) -> str:
-    from iqaflow.tasks.describe import EFFECTS
-
+def sentence(scene: Scene, area: Area, rng: np.random.Generator, varied: bool) -> str:
+    """What is wrong with a region and what it does; the plain wording unless `varied`."""
+    words = {}
     flaws = scene.flaws_of(area.region)
-    said = [f"{flaw.severity} {distortions.phrase(flaw.category)}, {EFFECTS[flaw.category]}" for flaw in flaws]
-    return f"This region shows {', and '.join(said)}." if said else "This region shows none, it is clear."
+    if len(flaws) > 2:  # people label as many as they see
+        return f"This region shows {listed([_shown(flaw, rng, varied) for flaw in flaws])}."
+    for number, flaw in enumerate(flaws):
+        suffix = str(number + 1) if number else ""
+        words[f"fault{suffix}"] = f"{flaw.severity} {distortions.phrase(flaw.category)}"
+        words[f"effect{suffix}"] = effect(flaw.category, flaw.level, rng, varied)
+    pool = (phrasing.CLEAR, phrasing.ONE, phrasing.TWO)[min(len(flaws), 2)]
+    return (pick(rng, pool) if varied else pool[0]).format(**words)
+
+
+def _shown(flaw: Flaw, rng: np.random.Generator, varied: bool) -> str:
+    does = effect(flaw.category, flaw.level, rng, varied)
+    return f"{flaw.severity} {distortions.phrase(flaw.category)}, which {does}"
+
+
+def labels(scene: Scene, area: Area) -> tuple[str, ...]:
+    return tuple(distortions.phrase(flaw.category) for flaw in scene.flaws_of(area.region))
 
 
 def targets(scene: Scene, area: Area) -> Targets:
     flaws = scene.flaws_of(area.region)
-    return Targets(tuple(flaw.category for flaw in flaws), tuple(float(flaw.level) for flaw in flaws), (area.region,),
-                   (scene.cells(area),), kind="faulty" if flaws else "clear")
+    return Targets(tuple(flaw.category for flaw in flaws), levels(flaws), (area.region,), (scene.cells(area),),
+                   kind="faulty" if flaws else "clear")
 
 
 def drawn(scene: Scene, rng: np.random.Generator) -> Area:

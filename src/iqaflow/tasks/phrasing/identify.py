@@ -1,0 +1,78 @@
+"""Identification: families of questions (`{}` is the distortion asked for, with or without its count) and sentences."""
+
+UNCOUNTED = ("distortion", "distortions")
+COUNTS = {1: "ONE distortion", 2: "TWO distortions"}
+# 24 families without a reference; the first is the test question
+FAMILIES = (
+    "Name the {} of the image.",
+    "What {} does the image show?",
+    "Which {} can be seen in the image?",
+    "Name the {} that harmed the quality of this image.",
+    "Identify the {} in this image.",
+    "Which {} would you name for this image?",
+    "Tell me the {} of the image.",
+    "Judging by its look, what {} does this picture have?",
+    "What {} did this image go through?",
+    "Look at the image and name the {}.",
+    "Please name the {} that you see in the picture.",
+    "Which {} can you find in this picture?",
+    "State the {} of this photo.",
+    "What {} can you make out in the photo?",
+    "Say which {} this image suffers from.",
+    "Which {} does the picture suffer from?",
+    "Report the {} of the given image.",
+    "What {} do you notice when looking at the image?",
+    "Find the {} in the image and name what you found.",
+    "By which {} was the quality of this picture reduced?",
+    "Point out the {} of this image.",
+    "Because of which {} does this image not look clean?",
+    "Can you name the {} in the picture?",
+    "For this image, give the {} that can be seen.",
+)
+# 25 families beside the reference
+FAMILIES_REFERENCE = (
+    "Name the {} of the image.",
+    "Compared with the reference, what {} does the image show?",
+    "What {} does the image show that the reference does not?",
+    "Which {} must one add to the reference to get this image?",
+    "Next to the reference, which {} can be seen in the image?",
+    "Compare the image with its reference and name the {}.",
+    "By which {} does the image differ from the reference?",
+    "Given the clean reference, identify the {} in the image.",
+    "The reference is clean: what {} does the image have?",
+    "Which {} can you find when you hold the image against the reference?",
+    "Seen beside the reference, what {} does this picture have?",
+    "Using the reference as a guide, name the {} of the picture.",
+    "What {} did the image go through since the reference?",
+    "Tell me the {} that set this image apart from the reference.",
+    "With the reference in view, which {} would you name for the image?",
+    "Look at both pictures and name the {} of the second one.",
+    "State the {} of the image as compared with the reference.",
+    "Which {} turned the reference into this image?",
+    "Judged against the reference, what {} do you notice?",
+    "Which {} does the image have beyond the reference?",
+    "Identify the {} by comparing the picture with the reference.",
+    "What {} can be made out when the reference is shown beside the image?",
+    "The first picture is the reference. Which {} does the other one show?",
+    "Between reference and image, what {} came in?",
+    "Relative to the reference, point out the {} of the image.",
+)
+SENTENCES = (
+    "The image shows {}.",
+    "The image is affected by {}.",
+    "Its quality is lowered by {}.",
+    "The picture suffers from {}.",
+    "There is {} in the image.",
+    "I can see {}.",
+    "What stands out is {}.",
+    "The photo has {}.",
+    "This image went through {}.",
+    "It is {} that can be seen here.",
+)
+CLEAN_SENTENCES = (
+    "The image shows no distortion.",
+    "There is no distortion, the picture looks clean.",
+    "I can see no distortion in this image.",
+    "The picture is clean and has no distortion.",
+    "It looks natural, with no visible distortion.",
+)
