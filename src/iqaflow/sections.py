@@ -45,7 +45,8 @@ class Source(Section):
     """Where photographs come from: `packaged` (inside scikit-image and scikit-learn), `folder`, `download` (a catalogue of
     addresses and checksums) or `dvc` (a folder that `dvc import` or `dvc add` brought)."""
     path: str | None = None
-    """Directory of images, searched recursively; needed by `folder` and `dvc`."""
+    """Directory of images, searched recursively; needed by `folder` and `dvc`. For `download`: where to keep downloads, if not in
+    `data/downloads`."""
     catalogue: str | None = None
     """What to download: `kadis700k`, `coco`, `bsds500`, `koniq10k`, or a YAML file of your own; needed by `download`."""
     masks: str | None = None
@@ -55,7 +56,7 @@ class Source(Section):
     limit: int | None = Field(default=None, ge=3)
     """Use at most this many photographs, chosen by content hash; null uses all."""
     license: str = "unknown"
-    """Licence kept with every photograph of a `folder` source."""
+    """Licence of photographs of a `folder` or `dvc` source that no `licenses.csv` or LICENSE beside them speaks of."""
     min_side_px: int = Field(default=96, ge=32)
     """Photographs with a shorter side are quarantined."""
     max_pixels: int = Field(default=60_000_000, ge=10_000)

@@ -232,14 +232,14 @@ def test_interval_covers_the_mean():
 def image_row(name: str, split: str, made: Item) -> dict:
     region = {"region_id": 0, "label": "gray region", "box_xyxy": [0.0, 0.0, 1.0, 1.0],
               "mask_rle": encode_mask(made.true_mask), "area": float(made.true_mask.mean()), "score": 0.3}
-    return {"image_id": name, "source_id": f"{split}-photo", "source_sha256": "0", "license": "CC0", "split": split,
-            "width": 80, "height": 60, "image": encode_png(made.image), "reference": None, "distortions": [],
+    return {"image_id": name, "origin": "synthetic", "source_id": f"{split}-photo", "source_sha256": "0", "license": "CC0",
+            "split": split, "width": 80, "height": 60, "image": encode_png(made.image), "reference": None, "distortions": [],
             "regions": [region], "score": 0.5, "score_source": "ssim", "phash": "0", "pipeline_version": "0", "seed": 0}
 
 
 def conversation_row(name: str, split: str) -> dict:
-    return {"conversation_id": f"{name}-0", "image_ids": [{"role": "image", "image_id": name}], "task": "ground",
-            "style": "brief", "reference_mode": "nr", "turns": [{"role": "user", "text": "Where is it worst?"},
+    return {"conversation_id": f"{name}-0", "origin": "synthetic", "image_ids": [{"role": "image", "image_id": name}],
+            "task": "ground", "style": "brief", "reference_mode": "nr", "turns": [{"role": "user", "text": "Where is it worst?"},
                                                                 {"role": "assistant", "text": "top left"}],
             "answer_spans": [[0, 3]], "targets": {"categories": [], "levels": [], "region_ids": [0], "boxes_cells": [],
                                                   "better": None, "kind": "worst"},

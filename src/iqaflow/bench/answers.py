@@ -13,7 +13,7 @@ from iqaflow.tasks import grammar
 
 NONE = grammar.CLEAN
 _CLEAN = re.compile(r"\b(none|no (visible |noticeable )?distortions?)\b", re.IGNORECASE)
-_BOX = re.compile(r"\[([^\]]*)\]\(<[^<>]*>\)")
+_BOX = re.compile(r"\[([^\]]*)\]\(<[^<>]*>(?:, <[^<>]*>)*\)")
 
 Finding = tuple[str | None, str]  # (severity word or None, category id)
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as shares of the image

@@ -82,7 +82,7 @@ def ground(material: Material) -> str:
         gallery = ("<h3>Answers, evenly from the best mask to the worst</h3>"
                    f'{legend}<div class="gallery">{gallery}</div>')
     tick = f" The diamond is {escape(rival)}." if rival else ""
-    return section("Where it is", f"The worst or best region, overall or in one distortion.{tick}",
+    return section("Where it is", f"The worst or best region, overall or in one distortion, or the one of a given order.{tick}",
                    f'<div class="columns">{"".join(parts)}</div>', gallery)
 
 

@@ -76,7 +76,7 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
     predictions[f"{final} + gate"] = [(whole(item)[0], prediction[1]) if says else prediction for item, says, prediction
                                       in zip(used, called, predictions[final], strict=True)]
     ablation = [{"method": name, **summary(used, row, seed)} for name, row in predictions.items()]
-    for family in ("HyD", "SiD"):
+    for family in ("HyD", "SiD", "DAO"):
         part = [at for at, item in enumerate(used) if _family(item.kind) == family]
         if part:
             row = summary([used[at] for at in part], [predictions[final][at] for at in part], seed)
@@ -212,4 +212,5 @@ def _short(name: str) -> str:
 
 
 def _family(kind: str) -> str:
-    return "HyD" if kind in ("worst", "best") else "SiD"
+    sort, _, named = kind.partition("_")
+    return "DAO" if sort in ("order", "first", "last") else "SiD" if named else "HyD"

@@ -56,8 +56,9 @@ def _commit(place: Workspace) -> bool:
 
 
 def _absolute_source(home: Workspace) -> tuple[str, ...]:
-    """A relative folder of photographs is meant relative to the checkout, not to the worktree."""
-    path = load(home.params).source.path
+    """A relative folder of photographs is meant relative to the checkout, not to the worktree; downloads stay in the checkout."""
+    source = load(home.params).source
+    path = source.path or ("data/downloads" if source.kind == "download" else None)
     if path is None or Path(path).expanduser().is_absolute():
         return ()
     return (f"source.path={(home.root / path).resolve()}",)

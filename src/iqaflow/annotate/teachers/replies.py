@@ -1,0 +1,152 @@
+"""Replies: read strictly, and kept in an append-only file so that no question is paid for twice.
+
+`replies.jsonl` has one JSON object per line: key, prompt, reply, confidence. A line is appended under a lock and flushed
+to disk, so a killed process can leave at most one torn line at the end, which the next writer cuts off. Processes on one
+machine or one file system share the file; the reply written first for a key is the one everybody uses.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from iqaflow.ops.files import explain_full_disk
+
+LONGEST = 20_000  # characters of a reply that are looked at
+
+
+class ReplyError(ValueError):
+    """A reply does not fit; the message says why, in words that can be sent back to the teacher."""
+
+
+def read(schema: type[BaseModel], text: str, context: Mapping[str, Any]) -> Any:
+    """The one JSON object in a reply (models put fences or words around it), checked by `schema`. Raises ReplyError."""
+    start, end = text.find("{"), text.rfind("}")
+    if len(text) > LONGEST:
+        raise ReplyError(f"it is longer than {LONGEST} characters")
+    if start < 0 or end < start:
+        raise ReplyError("it holds no JSON object")
+    try:
+        value = json.loads(text[start : end + 1], parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise ReplyError("it is not one valid JSON object") from None
+    try:
+        return schema.model_validate(value, context=dict(context))
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, one['loc'])) or 'object'}: {one['msg']}" for one in error.errors(include_input=False)]
+        raise ReplyError("; ".join(faults[:3])[:300]) from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+class Cache:
+    """Replies by key, in one file per folder. Entries stay on disk; memory holds where each one begins."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.dropped = folder / "replies.jsonl", folder / "dropped.jsonl"
+        self.places: dict[str, int] = {}
+        self.seen = 0  # end of the last whole line read
+        self.lock = threading.Lock()
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The entry of a key, from whichever process, or None."""
+        with self.lock:
+            if key not in self.places and self.path.is_file():
+                with self.path.open("rb") as file:
+                    self._catch_up(file)
+            return self._entry(key)
+
+    def put(self, key: str, prompt: str, reply: str, confidence: float | None,
+            instead: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Keep a reply; returns the entry that holds for the key, which is an earlier one if there is one. An earlier one
+        that no longer passes is given as `instead` and replaced, unless somebody has done so already."""
+        entry = {"key": key, "prompt": prompt, "reply": reply, "confidence": confidence}
+        with self.lock, _appending(self.path) as file:
+            self._catch_up(file)
+            kept = self._entry(key)
+            if kept is None or kept == instead:
+                entry |= {"replaces": True} if kept else {}
+                file.truncate(self.seen)  # whatever follows the last whole line was torn by a kill
+                file.seek(self.seen)
+                file.write(json.dumps(entry).encode() + b"\n")
+                self._catch_up(file)
+            return self._entry(key) or entry
+
+    def drop(self, prompt: str, reason: str) -> None:
+        """Note a reply that was of no use; nothing ever reads it as a reply."""
+        with self.lock, _appending(self.dropped) as file:
+            file.seek(0, os.SEEK_END)
+            file.write(json.dumps({"prompt": prompt, "reason": reason}).encode() + b"\n")
+
+    def counts(self) -> dict[str, Counter[str]]:
+        """Replies kept and dropped, per prompt, over all runs of this workspace."""
+        counted = {"kept": Counter(), "dropped": Counter()}
+        for name, path in (("kept", self.path), ("dropped", self.dropped)):
+            for line in path.open("rb") if path.is_file() else ():
+                entry = _parsed(line)
+                if entry is not None:
+                    counted[name][str(entry.get("prompt"))] += 1
+        return counted
+
+    def _catch_up(self, file: Any) -> None:
+        """Read what has been appended since, whole lines only."""
+        file.flush()
+        if os.fstat(file.fileno()).st_size < self.seen:
+            self.places, self.seen = {}, 0  # somebody emptied it
+        file.seek(self.seen)
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            entry = _parsed(line)
+            if entry is not None and isinstance(entry.get("key"), str):
+                if entry.get("replaces"):
+                    self.places[entry["key"]] = self.seen
+                self.places.setdefault(entry["key"], self.seen)
+            self.seen += len(line)
+
+    def _entry(self, key: str) -> dict[str, Any] | None:
+        if key not in self.places:
+            return None
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.places[key])
+                entry = _parsed(file.readline())
+        except OSError:
+            entry = None
+        if entry is None or entry.get("key") != key or not isinstance(entry.get("reply"), str):
+            del self.places[key]  # the file was exchanged or damaged since: as if it had never been kept
+            return None
+        return entry
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None  # a damaged line is a reply less
+    return entry if isinstance(entry, dict) else None
+
+
+@contextmanager
+def _appending(path: Path) -> Iterator[Any]:
+    """The file open for reading and appending, alone: one writer at a time over all processes; flushed to disk after."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with explain_full_disk(path), open(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
