@@ -13,7 +13,7 @@ import numpy as np
 from iqaflow import __version__, tasks
 from iqaflow.annotate import quality, views
 from iqaflow.annotate.views import Annotated
-from iqaflow.data.images import encode_png
+from iqaflow.data.images import encode_lossless
 from iqaflow.data.regions import Segments
 from iqaflow.data.sources import Photograph
 from iqaflow.data.tables import SPLITS, encode_mask
@@ -89,7 +89,7 @@ def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int, r
         "image_id": scene.image_id, "origin": "synthetic", "dataset": "synthetic", "source_id": photograph.source_id,
         "source_sha256": photograph.sha256, "source_origin": photograph.origin, "license": photograph.license,
         "split": split, "width": scene.width, "height": scene.height,
-        "image": encode_png(made.image), "reference": encode_png(made.view.pixels) if reference else None,
+        "image": encode_lossless(made.image), "reference": encode_lossless(made.view.pixels) if reference else None,
         "distortions": [
             {"name": flaw.name, "category": flaw.category, "level": flaw.level, "severity": flaw.severity,
              "order": flaw.order, "region_id": flaw.region} for flaw in scene.flaws

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from iqaflow.data.tables import TASKS
 from iqaflow.validate import pictures
@@ -18,11 +19,14 @@ COUNT = 12
 
 def choose(conversations: pd.DataFrame, links: pd.DataFrame, count: int) -> list[str]:
     """Ids of conversations to show: the tasks in turn, each image at most once, the same for the same data."""
-    image_of = links.drop_duplicates("conversation_id").set_index("conversation_id")["image_id"].to_dict()
+    from pandas.util import hash_array
+
+    image_of = links.drop_duplicates("conversation_id").set_index("conversation_id")["image_id"]
     queues = []
     for task in TASKS:
-        ids = conversations.loc[conversations["task"] == task, "conversation_id"].dropna().unique().tolist()
-        queues.append(sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest()))
+        ids = conversations.loc[conversations["task"] == task, "conversation_id"].dropna().unique()
+        ids = np.asarray(ids, dtype=object)
+        queues.append(ids[hash_array(ids).argsort(kind="stable")].tolist())  # the key of the hash is fixed
     chosen: list[str] = []
     used: set[str] = set()
     while len(chosen) < count and any(queues):

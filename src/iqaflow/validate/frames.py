@@ -1,16 +1,18 @@
-"""The two nested tables as flat frames that Great Expectations can judge: one row per thing a person would name.
+"""The images table as flat frames that Great Expectations can judge: one row per thing a person would name.
 
-`IDS` says which columns name a row of each frame; the suites (suites.py) say what must hold in it.
+`IDS` says which columns name a row of each frame; the suites say what must hold in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from iqaflow.data.tables import SPLITS, conversations_schema, images_schema, parts
 from iqaflow.ops.files import DamagedError
+from iqaflow.validate import flatten, hygiene, presence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +34,9 @@ IDS = {
     "target_levels": ("conversation_id", "item"),
     "target_regions": ("conversation_id", "region_id"),
     "target_boxes": ("conversation_id", "box"),
-    "categories": ("category",),
+    "categories": ("split", "category"),
+    "choices": ("split", "choice"),
+    "phrases": ("task",),
 }
 FLAW = ("name", "category", "level", "severity", "order", "region_id")
 AREA = ("region_id", "label", "area", "score")
@@ -66,66 +70,104 @@ def columns(folder: Path) -> pd.DataFrame:
 
 def tables(folder: Path) -> pd.DataFrame:
     """One row per table: how many `rows` it has."""
+    import pandas as pd
     import pyarrow.parquet as pq
 
-    return frame([(table, sum(pq.read_metadata(path).num_rows for path in parts(folder, table)))
-                  for table in ("images", "conversations")], ("table", "rows"))
+    names = ("images", "conversations")
+    return pd.DataFrame({"table": names, "rows": [sum(pq.read_metadata(path).num_rows for path in parts(folder, name))
+                                                  for name in names]})
 
 
 def images(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Frames `images` (without bytes), `distortions` and `regions`, the last two one row per nested item."""
+    table = read(folder, "images", [name for name in images_schema().names if name not in ("image", "reference")])
+    flat = table.drop_columns(["distortions", "regions"]).to_pandas()
+    flat["missing"] = presence.missing(flat, "images")
+    # our own images are the data set `synthetic`, and nobody else's are
+    flat["dataset_fits"] = (flat["origin"] == "synthetic").to_numpy(bool) == (flat["dataset"] == "synthetic").to_numpy(bool)
+    given, number = table["score"].is_valid().to_numpy(), flat["score"].notna().to_numpy()
+    made = (flat["origin"] == "synthetic").to_numpy(bool)  # whose missing scores have a check of their own
+    flat["score_fault"] = np.select([given & ~number & ~made, number & flat["score_source"].isna().to_numpy()],
+                                    ["the score is not a number", "nothing says where the score comes from"], None)
+    flat["text_fault"] = None
+    for name in ("license", "source_origin", "dataset", "source_id", "image_id"):
+        found = hygiene.faults(flatten.whole(table[name]), addresses=True)
+        flat["text_fault"] = np.where(np.equal(found, None), flat["text_fault"], [f"{name}: {one}" for one in found])
+    areas = _areas(table)
+    flaws = _flaws(table, areas)
+    # whether distortions cover the whole image, lie inside regions, or there are none
+    whole, local = np.zeros(len(flat), bool), np.zeros(len(flat), bool)
+    local[flaws["row_of_image"]] = True
+    whole[flaws.loc[flaws["region_id"].isna(), "row_of_image"]] = True
+    flat["extent"] = np.select([whole, local], ["global", "local"], "clean")
+    return flat, flaws, areas
+
+
+def complete(images: pd.DataFrame) -> pd.DataFrame:
+    """The images frame with what follows from it and from the pixel pass together."""
+    made = (images["origin"] == "synthetic").to_numpy(bool)
+    images["reference_due"] = made & images["split"].isin(SPLITS[1:]).to_numpy(bool) & ~images["has_reference"].to_numpy(bool)
+    kept = images[images["digest"].notna()]
+    other = kept[kept.groupby("digest")["split"].transform("nunique") > 1] if kept["digest"].duplicated().any() else kept[:0]
+    images["twin"] = None
+    for _, same in other.groupby("digest"):
+        for row, split in same["split"].items():
+            images.loc[row, "twin"] = same.loc[same["split"] != split, "image_id"].iloc[0]
+    return images
+
+
+def _flaws(table: pa.Table, areas: pd.DataFrame) -> pd.DataFrame:
     from iqaflow import distortions
 
-    category_of = {name: distortions.category_of(name) for name in distortions.names()}
-    table = read(folder, "images", [name for name in images_schema().names if name not in ("image", "reference")])
-    flaws: list[tuple[Any, ...]] = []
-    areas: list[tuple[Any, ...]] = []
-    for row, (image_id, width, height, applied, found) in enumerate(
-        rows(table, "image_id", "width", "height", "distortions", "regions")
-    ):
-        known = {region.get("region_id") for region in found}
-        for item, flaw in enumerate(applied):
-            region = flaw.get("region_id")
-            flaws.append((row, image_id, item, *(flaw.get(key) for key in FLAW), region is None or region in known,
-                          category_of.get(flaw.get("name"))))
-        for region in found:
-            box = region.get("box_xyxy") or []
-            corners = box if len(box) == 4 else [None] * 4
-            areas.append((row, image_id, *(region.get(key) for key in AREA), len(box), *corners, width, height))
-    flat_flaws = frame(flaws, ("row_of_image", "image_id", "item", *FLAW, "region_known", "category_of_name"),
-                       ("level", "order", "region_id"))
-    flat_areas = frame(areas, ("row_of_image", "image_id", *AREA, "box_numbers", *CORNERS, "width", "height"),
-                       ("region_id", "area", "score", *CORNERS))
-    flat = table.drop_columns(["distortions", "regions"]).to_pandas()
-    # whether distortions cover the whole image, lie inside regions, or there are none
-    whole = set(flat_flaws.loc[flat_flaws["region_id"].isna(), "row_of_image"])
-    local = set(flat_flaws["row_of_image"]) - whole
-    flat["extent"] = ["global" if row in whole else "local" if row in local else "clean" for row in range(len(flat))]
-    return flat, flat_flaws, flat_areas
+    parents, values = flatten.items(table["distortions"])
+    flaws = flatten.frame({**_owner(table, parents), "item": flatten.numbered(parents),
+                           **{name: flatten.field(values, name) for name in FLAW}})
+    flaws["own_name"] = flaws["name"].where(flaws["origin"] == "synthetic")
+    flaws["region_known"] = flaws["region_id"].isna() | np.isin(_key(flaws), _key(areas))
+    flaws["category_of_name"] = flaws["name"].map({name: distortions.category_of(name) for name in distortions.names()})
+    flaws["missing"] = presence.missing(flaws, "distortions")
+    return flaws
+
+
+def _areas(table: pa.Table) -> pd.DataFrame:
+    import pyarrow as pa
+
+    parents, values = flatten.items(table["regions"])
+    box, take = flatten.field(values, "box_xyxy"), pa.array(parents)
+    label = flatten.field(values, "label")
+    areas = flatten.frame({
+        **_owner(table, parents), **{name: flatten.field(values, name) for name in AREA},
+        "box_numbers": flatten.lengths(box), **{name: flatten.at(box, place, (4,)) for place, name in enumerate(CORNERS)},
+        "width": table["width"].take(take), "height": table["height"].take(take),
+    })
+    areas["label_fault"] = hygiene.faults(label)
+    areas["missing"] = presence.missing(areas, "regions")
+    return areas
+
+
+def _owner(table: pa.Table, parents: np.ndarray) -> dict[str, object]:
+    import pyarrow as pa
+
+    take = pa.array(parents)
+    return {"row_of_image": parents, **{name: table[name].take(take) for name in ("image_id", "origin")}}
+
+
+def _key(frame: pd.DataFrame) -> np.ndarray:
+    """A number for each (image row, region id); -1 where there is no id."""
+    region = frame["region_id"].to_numpy(float)
+    return np.where(np.isnan(region), -1, frame["row_of_image"].to_numpy() * 2.0**32 + np.nan_to_num(region))
 
 
 def splits(images: pd.DataFrame, conversations: pd.DataFrame) -> pd.DataFrame:
     """One row per split: photographs, images, conversations."""
+    import pandas as pd
+
     counts = [
         (split, int(images.loc[images["split"] == split, "source_id"].nunique()), int((images["split"] == split).sum()),
          int((conversations["split"] == split).sum()))
         for split in SPLITS
     ]
-    return frame(counts, ("split", "photographs", "images", "conversations"))
-
-
-def categories(images: pd.DataFrame, distortions: pd.DataFrame) -> pd.DataFrame:
-    """One row per category, then `none`: how many images of each split show it."""
-    from iqaflow import distortions as known
-
-    shown = distortions.assign(split=distortions["row_of_image"].map(images["split"]))
-    counts = []
-    for category in known.categories():
-        by_split = shown[shown["category"] == category].groupby("split")["row_of_image"].nunique()
-        counts.append((category, *(int(by_split.get(split, 0)) for split in SPLITS)))
-    clean = images.loc[images["extent"] == "clean", "split"].value_counts()
-    counts.append(("none", *(int(clean.get(split, 0)) for split in SPLITS)))
-    return frame(counts, ("category", *SPLITS))
+    return pd.DataFrame(counts, columns=["split", "photographs", "images", "conversations"])
 
 
 def read(folder: Path, table: str, names: list[str]) -> pa.Table:
@@ -134,27 +176,3 @@ def read(folder: Path, table: str, names: list[str]) -> pa.Table:
     import pyarrow.parquet as pq
 
     return pa.concat_tables([pq.read_table(path, columns=names) for path in parts(folder, table)])
-
-
-def rows(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    """Columns of a table row by row. Nulls among nested rows become empty dicts: a missing value is a finding."""
-    import pyarrow as pa
-
-    columns = []
-    for name in names:
-        values = table[name].to_pylist()
-        kind = table.schema.field(name).type
-        if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
-            values = [[item or {} for item in value or ()] for value in values]
-        columns.append(values)
-    return zip(*columns, strict=True)
-
-
-def frame(values: list[tuple[Any, ...]], names: Sequence[str], numbers: Sequence[str] = ()) -> pd.DataFrame:
-    """Tuples as a frame; columns in `numbers` are numeric even where all values are null."""
-    import pandas as pd
-
-    made = pd.DataFrame(values, columns=list(names))
-    for name in numbers:
-        made[name] = pd.to_numeric(made[name])
-    return made

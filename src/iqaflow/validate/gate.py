@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iqaflow.validate import data_docs
 from iqaflow.validate.frames import IDS
 
 if TYPE_CHECKING:
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 # Data Docs put values into their pages unescaped, and answers are untrusted text
-HARMLESS = str.maketrans({"<": "‹", ">": "›", "&": "＆", '"': "”", "'": "’", "`": "‘"})
-# the pages' logo comes from a server that counts who looks at them
-COUNTER = re.compile(r"https://[^\"']*/logo-long\.png[^\"']*")
-SELECTORS = ("task", "extent", "category")  # columns that row conditions read
+UNSAFE = "<>&\"'`"
+HARMLESS = str.maketrans(dict(zip(UNSAFE, "‹›＆”’‘", strict=True)))
+SELECTORS = ("task", "extent")  # columns that row conditions read
 LONGEST = 200  # characters of a value that are kept
 
 
@@ -84,7 +83,7 @@ def judge(
             _check(table, expectation, found[number], frame, named) for number, expectation in enumerate(expectations)
         ]
     context.build_data_docs()
-    _publish(scratch, docs)
+    data_docs.publish(scratch, docs, checks, {name: len(frame) for name, frame in frames.items()})
     return checks
 
 
@@ -93,12 +92,13 @@ def _harmless(frame: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
     frame = frame[[column for column in frame.columns if column in columns]].copy()
     for column in frame.columns:
         if frame[column].dtype.kind not in "biuf":
-            unsafe = {
-                value: value.translate(HARMLESS) for value in frame[column].unique().tolist() if isinstance(value, str)
-            }
-            unsafe = {value: safe for value, safe in unsafe.items() if value != safe}
-            if unsafe:
-                frame[column] = [unsafe.get(value, value) for value in frame[column].tolist()]
+            texts = frame[column]
+            found = texts.where(texts.notna(), "").astype(str).str.contains(f"[{UNSAFE}]", regex=True)
+            if found.any():
+                values = texts.to_numpy(dtype=object, copy=True)
+                for row in found.to_numpy().nonzero()[0]:
+                    values[row] = str(values[row]).translate(HARMLESS)
+                frame[column] = values
     frame["row"] = range(len(frame))
     return frame
 
@@ -120,7 +120,7 @@ def _check(table: str, expectation: Expectation, result: Any, frame: pd.DataFram
         return check
     offenders = [entry["row"] for entry in result.result.get("unexpected_index_list") or ()]
     check.unexpected_count = len(offenders) or int(result.result.get("unexpected_count") or 0)
-    shown = [*IDS[table], *columns, *filter(None, [(expectation.meta or {}).get("show")])]
+    shown = [*IDS[table], *columns, *((expectation.meta or {}).get("show") or ())]
     check.rows = [
         {column: _value(frame[column], row) for column in dict.fromkeys(shown)} for row in offenders[:named]
     ]
@@ -156,12 +156,3 @@ def plain(value: Any) -> Any:
     text = str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
-
-def _publish(scratch: Path, docs: Path) -> None:
-    """Put the new pages in the place of the old ones, so that runs do not pile up."""
-    for page in scratch.rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        page.write_text(COUNTER.sub("data:,", text), encoding="utf-8")
-    docs.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(docs, ignore_errors=True)
-    shutil.move(scratch, docs)

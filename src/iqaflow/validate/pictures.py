@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqaflow.data.tables import parts
-from iqaflow.validate import pixels
+from iqaflow.validate import decoding
 from iqaflow.validate.text import escape
 
 if TYPE_CHECKING:
@@ -21,19 +21,32 @@ NOTHING = '<span class="nothumb" title="this image cannot be shown">?</span>'
 
 
 def rows(folder: Path, ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Rows of the `images` table by id, bytes included; the first of equal ids."""
+    """Rows of the `images` table by id, bytes included; the first of equal ids. Only their row groups are read."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     found: dict[str, dict[str, Any]] = {}
+    wanted = pa.array(sorted(ids), pa.string())
     for path in parts(folder, "images") if ids else ():
-        for row in pq.read_table(path, filters=[("image_id", "in", sorted(ids))]).to_pylist():
-            found.setdefault(row["image_id"], row)
+        names = pq.read_table(path, columns=["image_id"])["image_id"]
+        places = pc.indices_nonzero(pc.is_in(names, value_set=wanted)).to_pylist()
+        if not places:
+            continue
+        with pq.ParquetFile(path) as stored:
+            start = 0
+            for group in range(stored.num_row_groups):
+                stop = start + stored.metadata.row_group(group).num_rows
+                if mine := [place - start for place in places if start <= place < stop]:
+                    for row in stored.read_row_group(group).take(mine).to_pylist():
+                        found.setdefault(row["image_id"], row)
+                start = stop
     return found
 
 
 def thumbnail(row: dict[str, Any] | None) -> str:
     """A small picture of an image row, or an empty frame if it cannot be decoded."""
-    image = None if row is None else pixels.decode(row["image"], LIMIT)[0]
+    image = None if row is None else decoding.decode(row["image"], LIMIT)[0]
     if image is None:
         return NOTHING
     return f'<img class="thumb" alt="" src="{_address(image, THUMB, "JPEG")}">'
@@ -41,7 +54,7 @@ def thumbnail(row: dict[str, Any] | None) -> str:
 
 def drawn(row: dict[str, Any] | None, caption: str, asked: Collection[int]) -> str:
     """An image with its distorted regions outlined, and dashed those that a question is about."""
-    image = None if row is None else pixels.decode(row["image"], LIMIT)[0]
+    image = None if row is None else decoding.decode(row["image"], LIMIT)[0]
     if row is None or image is None:
         return (
             f'<figure class="picture"><span class="nothumb">?</span><figcaption>{escape(caption)}</figcaption></figure>'
@@ -97,7 +110,7 @@ def _outlined(row: dict[str, Any], asked: Collection[int]) -> list[tuple[dict[st
     found = []
     for region in row["regions"] or ():
         if region and region["region_id"] in wanted:
-            mask, _ = pixels.decode_mask(region["mask_rle"], row["height"], row["width"], LIMIT)
+            mask, _ = decoding.decode_mask(region["mask_rle"], row["height"], row["width"], LIMIT)
             if mask is not None:
                 found.append((region, mask))
     return found

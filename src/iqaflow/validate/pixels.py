@@ -7,69 +7,90 @@ Great Expectations cannot look at pixels, so this pass turns them into plain col
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from iqaflow.validate.decoding import Decoded, decode, extent, flat, mask_runs, painted
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-FORMATS = ("PNG", "JPEG")  # lossless, or the very bytes of a compression distortion
 NEEDED = ["image_id", "width", "height", "image", "reference", "distortions", "regions"]
-IMAGE_COLUMNS = (
-    "image_fault",
-    "image_mode",
-    "image_width",
-    "image_height",
-    "reference_fault",
-    "reference_mode",
-    "reference_width",
-    "reference_height",
-    "changed",
-    "changed_outside",
-)
-WORDS = ("image_fault", "image_mode", "reference_fault", "reference_mode", "mask_fault", "decoded", "has_reference")
+IMAGE_COLUMNS = ("image_fault", "image_mode", "image_width", "image_height", "reference_fault", "reference_mode",
+                 "reference_width", "reference_height", "changed", "changed_outside", "digest")
 REGION_COLUMNS = ("mask_fault", "area_error", "box_error", "changed_inside")
+WORDS = ("image_fault", "image_mode", "reference_fault", "reference_mode", "mask_fault", "decoded", "has_reference", "digest")
+SHARED = 500  # images worth a worker process of their own
 
 
-def measure(files: Iterable[Path], max_pixels: int, rows: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measure(files: Iterable[Path], max_pixels: int, rows: int | None, workers: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measurements for every row of the `images` parts in `files`, and for every region, in table order.
 
     `rows` limits how many images are decoded (chosen by the hash of their id); the others get nulls and
-    `decoded` False. Columns: see `_image` and `_region`.
+    `decoded` False. Columns: see `_row` and `_region`. The result does not depend on `workers`.
     """
     import pandas as pd
     import pyarrow.parquet as pq
 
     files = list(files)
     chosen = _choose(files, rows)
-    images: list[dict[str, Any]] = []
-    regions: list[dict[str, Any]] = []
-    for file in files:
-        table = pq.read_table(file, columns=NEEDED)
-        stored = table["reference"].is_valid().to_pylist()
-        names = table["image_id"].to_pylist()
-        for number, name in enumerate(names):
-            if chosen is None or name in chosen:
-                row = table.slice(number, 1).to_pylist()[0]
-                image, parts = _row(row, max_pixels)
-            else:
-                count = len(table["regions"][number].as_py() or ())
-                image, parts = dict.fromkeys(IMAGE_COLUMNS), [dict.fromkeys(REGION_COLUMNS)] * count
-            images.append({"decoded": chosen is None or name in chosen, "has_reference": stored[number], **image})
-            regions.extend(parts)
-    measured = (
-        pd.DataFrame(images, columns=["decoded", "has_reference", *IMAGE_COLUMNS]),
-        pd.DataFrame(regions, columns=list(REGION_COLUMNS)),
-    )
-    for frame in measured:
+    total = sum(pq.read_metadata(file).num_rows for file in files) if chosen is None else len(chosen)
+    workers = max(min(workers, len(files), total // SHARED), 1)
+    if workers == 1:
+        measured = [_part(file, max_pixels, chosen) for file in files]
+    else:
+        from joblib import Parallel, delayed
+
+        measured = Parallel(n_jobs=workers, backend="loky")(delayed(_part)(file, max_pixels, chosen) for file in files)
+    images = pd.DataFrame([row for part, _ in measured for row in part], columns=["decoded", "has_reference", *IMAGE_COLUMNS])
+    regions = pd.DataFrame([row for _, part in measured for row in part], columns=list(REGION_COLUMNS))
+    for frame in (images, regions):
         for column in frame.columns.difference(WORDS):  # a column of nulls alone must still be one of numbers
             frame[column] = pd.to_numeric(frame[column])
-    return measured
+    return images, regions
+
+
+def _part(file: Path, max_pixels: int, chosen: set[str] | None) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """One part file, a row group at a time, so that memory does not grow with the part."""
+    import cv2
+    import numpy as np
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    cv2.setNumThreads(1)  # workers share the cores
+    images: list[tuple[Any, ...]] = []
+    regions: list[tuple[Any, ...]] = []
+    with pq.ParquetFile(file) as stored:
+        light = [name for name in NEEDED if name not in ("image", "reference")]
+        for group in range(stored.num_row_groups):
+            names = stored.read_row_group(group, columns=["image_id", "regions"])
+            ids = names["image_id"].to_pylist()
+            wanted = [chosen is None or name in chosen for name in ids]
+            table = stored.read_row_group(group, columns=NEEDED if any(wanted) else light)
+            blank = [None] * len(ids)
+            has = table["reference"].is_valid().to_pylist() if any(wanted) else _stored(stored, group)
+            rows = table.select(light).to_pylist() if any(wanted) else blank
+            counts = np.asarray(pc.fill_null(pc.list_value_length(names["regions"]), 0)).tolist()
+            before: tuple[bytes, Decoded] = (b"", decode(None, max_pixels))  # neighbours often share a reference
+            for number in range(len(ids)):
+                if not wanted[number]:
+                    images.append((False, has[number], *[None] * len(IMAGE_COLUMNS)))
+                    regions += [(None,) * len(REGION_COLUMNS)] * counts[number]
+                    continue
+                data, original = (table[name][number].as_py() for name in ("image", "reference"))
+                if original is not None and original != before[0]:
+                    before = original, decode(original, max_pixels)
+                image, parts = _row(rows[number], data, None if original is None else before[1], max_pixels)
+                images.append((True, has[number], *(image[name] for name in IMAGE_COLUMNS)))
+                regions += [tuple(part[name] for name in REGION_COLUMNS) for part in parts]
+    return images, regions
+
+
+def _stored(file: Any, group: int) -> list[bool]:
+    """Which rows of a row group have a reference."""
+    return file.read_row_group(group, columns=["reference"])["reference"].is_valid().to_pylist()
 
 
 def _choose(files: list[Path], rows: int | None) -> set[str] | None:
@@ -82,126 +103,64 @@ def _choose(files: list[Path], rows: int | None) -> set[str] | None:
     return set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:rows])
 
 
-def _row(row: dict[str, Any], max_pixels: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _row(row: dict[str, Any], data: bytes | None, original: Decoded | None, max_pixels: int
+         ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Measurements of one image and of its regions.
 
     `*_fault` is null or the reason in words; `changed` counts pixels that differ from the stored reference,
-    `changed_outside` those outside the masks of local distortions (null if a distortion covers the whole image).
+    `changed_outside` those outside the masks of local distortions (null if a distortion covers the whole image);
+    `digest` names the stored bytes (null for an image of one colour: two of those are no leak).
     """
-    import numpy as np
-
     cells: dict[str, Any] = dict.fromkeys(IMAGE_COLUMNS)
-    image, cells["image_fault"], cells["image_mode"], size = decode(row["image"], max_pixels)
-    cells["image_width"], cells["image_height"] = size
+    image, cells["image_fault"], cells["image_mode"], (cells["image_width"], cells["image_height"]) = decode(data, max_pixels)
+    if image is not None and not flat(image):
+        cells["digest"] = hashlib.sha256(data or b"").hexdigest()[:32]
     reference = None
-    if row["reference"] is not None:
-        reference, cells["reference_fault"], cells["reference_mode"], size = decode(row["reference"], max_pixels)
+    if original is not None:
+        reference, cells["reference_fault"], cells["reference_mode"], size = original
         cells["reference_width"], cells["reference_height"] = size
     differs = None
     if image is not None and reference is not None and image.shape == reference.shape:
-        red, green, blue = np.moveaxis(image != reference, -1, 0)
-        differs = red | green | blue  # six times faster than `any` over three values
+        differs = _differing(image, reference)
         cells["changed"] = int(differs.sum())
 
     regions, masks = [], {}
     local = {item["region_id"] for item in row["distortions"] or () if item}
     for region in row["regions"] or ():
-        mask, measured = _region(region or {}, row, max_pixels)
-        if differs is not None and mask is not None and mask.shape == differs.shape:
-            masks[(region or {}).get("region_id")] = mask
-            if (region or {}).get("region_id") in local:
-                measured["changed_inside"] = int(differs[mask].sum())
+        region = region or {}
+        runs, measured = _region(region, row, max_pixels)
+        name = region.get("region_id")
+        if differs is not None and runs is not None and name in local and differs.shape == (row["height"], row["width"]):
+            masks[name] = painted(runs, row["height"], row["width"])
+            measured["changed_inside"] = int((differs & masks[name]).sum())
         regions.append(measured)
     if differs is not None and None not in local and local <= masks.keys():
-        outside = differs.copy()
+        outside = differs
         for name in local:
-            outside &= ~masks[name]
+            outside = outside & ~masks[name]
         cells["changed_outside"] = int(outside.sum())
     return cells, regions
 
 
-def _region(region: dict[str, Any], row: dict[str, Any], max_pixels: int) -> tuple[np.ndarray | None, dict[str, Any]]:
-    """The mask and how far the region's `area` (in pixels) and `box_xyxy` (largest side, pixels) are from it."""
+def _differing(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Pixels (H, W) bool in which two images differ in some channel."""
+    import cv2
     import numpy as np
 
+    red, green, blue = cv2.split(cv2.bitwise_xor(image, reference))
+    return np.not_equal(cv2.bitwise_or(cv2.bitwise_or(red, green), blue), 0)
+
+
+def _region(region: dict[str, Any], row: dict[str, Any], max_pixels: int) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """The runs of the mask, and how far the region's `area` (in pixels) and `box_xyxy` (largest side, pixels) are from it."""
     cells: dict[str, Any] = dict.fromkeys(REGION_COLUMNS)
-    mask, cells["mask_fault"] = decode_mask(region.get("mask_rle"), row["height"], row["width"], max_pixels)
-    if mask is None:
+    runs, cells["mask_fault"] = mask_runs(region.get("mask_rle"), row["height"], row["width"], max_pixels)
+    if runs is None:
         return None, cells
-    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    inside, bounds = extent(runs, row["height"])
     if region.get("area") is not None:
-        cells["area_error"] = abs(float(region["area"]) * mask.size - int(mask.sum()))
+        cells["area_error"] = abs(float(region["area"]) * row["height"] * row["width"] - inside)
     box = region.get("box_xyxy") or []
     if len(box) == 4 and None not in box:
-        bounds = (xs[0], ys[0], xs[-1] + 1, ys[-1] + 1)
         cells["box_error"] = max(abs(float(a) - float(b)) for a, b in zip(box, bounds, strict=True))
-    return mask, cells
-
-
-@lru_cache(maxsize=3)  # neighbours often share a reference
-def decode(data: bytes | None, max_pixels: int) -> tuple[np.ndarray | None, str | None, str | None, tuple[Any, Any]]:
-    """Pixels uint8 RGB (H, W, 3) or None, the fault in words or None, the mode, and (width, height).
-
-    Stricter than decoding a photograph: nothing is converted, so what is stored is what a model will see.
-    """
-    import numpy as np
-    from PIL import Image
-
-    if not data:
-        return None, "no bytes are stored", None, (None, None)
-    mode, size = None, (None, None)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # decompression-bomb warnings: our own limit is stricter
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                mode, size = image.mode, image.size
-                if size[0] * size[1] > max_pixels:
-                    return None, f"claims {size[0]}x{size[1]} pixels, above the limit of {max_pixels}", mode, size
-                image.load()  # `verify` accepts a truncated file, a full load does not
-                return (np.asarray(image) if mode == "RGB" else None), None, mode, size
-    except Exception as error:  # decoders raise nearly anything on damaged input; the reason is kept
-        reason = " ".join(str(error).split())
-        if "cannot identify image" in reason:  # names an object's address, which differs from run to run
-            reason = f"not a readable {' or '.join(FORMATS)} file"
-        return None, f"cannot be decoded ({reason[:120]})", mode, size
-
-
-def decode_mask(
-    rle: dict[str, Any] | None, height: Any, width: Any, max_pixels: int
-) -> tuple[np.ndarray | None, str | None]:
-    """A COCO RLE as bool (H, W), or None and the fault in words. Nothing is allocated before the size is right."""
-    import numpy as np
-
-    size, counts = (rle or {}).get("size"), (rle or {}).get("counts")
-    if not size or counts is None or len(size) != 2 or None in size:
-        return None, "no mask is stored"
-    if list(size) != [height, width]:
-        return None, f"mask is {size[1]}x{size[0]} px, the image {width}x{height}"
-    if not 0 < height * width <= max_pixels:
-        return None, f"mask claims {height * width} pixels, the limit is {max_pixels}"
-    runs = _runs(counts)
-    # pycocotools reads memory it never wrote when the runs are too short: they must cover the image exactly
-    if runs is None or runs.min() < 0 or runs.sum() != height * width:
-        return None, "mask is not a valid run-length code"
-    mask = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
-    return (mask, None) if mask.any() else (None, "mask is empty")
-
-
-def _runs(counts: str) -> np.ndarray | None:
-    """Run lengths of COCO's compressed string: 5 bits per character, each run but the first three given as its
-    difference from the one before the last. None if the string is not such a code."""
-    import numpy as np
-
-    bits = np.frombuffer(counts.encode("utf-8"), dtype=np.uint8).astype(np.int64) - 48
-    if not len(bits) or bits.min() < 0 or bits.max() > 63 or bits[-1] & 0x20:
-        return None
-    ends = np.flatnonzero(~bits & 0x20)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    if lengths.max() > 8:  # more bits than any image has pixels
-        return None
-    shifts = 5 * (np.arange(len(bits)) - np.repeat(starts, lengths))
-    values = np.add.reduceat((bits & 0x1F) << shifts, starts)
-    runs = values - np.where(bits[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
-    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
-    return runs
+    return runs, cells

@@ -5,14 +5,13 @@ No script, no outside file, the same bytes for the same data; light or dark as t
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from iqaflow.data.tables import SPLITS, TASKS
-from iqaflow.validate import charts, examples, pictures
+from iqaflow.validate import examples, overview, pictures
 from iqaflow.validate.gate import Check
+from iqaflow.validate.remedies import remedy
 from iqaflow.validate.style import CSS
 from iqaflow.validate.text import escape, number, plural
 
@@ -40,7 +39,9 @@ TABLES = {  # frame: title, and why it is looked at
     "target_levels": ("Target levels", "Severity is learnt from them."),
     "target_regions": ("Target regions", "A region that is asked for must exist in the image."),
     "target_boxes": ("Target boxes", "Boxes in answers are two cells of the 20x20 grid, top left and bottom right."),
-    "categories": ("Class balance", "A category that is never seen in training cannot be learnt."),
+    "categories": ("Class balance", "A category that is hardly seen in training is not learnt."),
+    "choices": ("Choices", "A model that may always answer `Yes` learns to."),
+    "phrases": ("Wordings", "One question over and over teaches the question, not the image."),
 }
 
 
@@ -51,13 +52,13 @@ def page(checks: list[Check], data: dict[str, pd.DataFrame], folder: Path) -> st
     if failed:
         body.append(_failures(failed, data, folder))
     if "splits" in data:
-        body += [_splits(data), _balance(data)]
+        body += overview.sections(data)
     body.append(_checks(checks, data))
     if "conversations" in data:
         body.append(examples.section(data, folder))
     body.append(
         "<footer>The same verdict for programs: <code>data/validation.json</code>. Great Expectations' own pages: "
-        '<a href="data_docs/index.html">Data Docs</a> (their styling needs a network).</footer>'
+        '<a href="data_docs/index.html">Data Docs</a>.</footer>'
     )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -96,7 +97,7 @@ def _verdict(checks: list[Check], failed: list[Check], data: dict[str, pd.DataFr
 
 
 def _failures(failed: list[Check], data: dict[str, pd.DataFrame], folder: Path) -> str:
-    lookup = _Lookup(data)
+    lookup = _Lookup(data, failed)
     wanted = {image for check in failed for row in check.rows if (image := lookup.image(row))}
     found = pictures.rows(folder, wanted) if "images" in data else {}
     thumbs = {image: pictures.thumbnail(found.get(image)) for image in wanted}
@@ -115,8 +116,9 @@ def _failures(failed: list[Check], data: dict[str, pd.DataFrame], folder: Path) 
         more = check.unexpected_count - len(check.rows)
         rest = f'<p class="quiet">and {plural(more, "more row")}</p>' if more > 0 else ""
         cards.append(
-            f'<article class="failure"><h3>{escape(check.says)}</h3><p class="quiet">Not so for {count} '
-            f"(<code>{escape(check.column)}</code>, {escape(check.expectation)}).</p>"
+            f'<article class="failure"><h3>{_code(check.says)}</h3><p class="quiet">Not so for {count} '
+            f"(<code>{escape(check.column)}</code>, {escape(check.expectation)}). To do: "
+            f"{_code(remedy(check.table, check.column))}.</p>"
             f'<div class="wide"><table><thead><tr><th></th>{head}<th></th></tr></thead>'
             f"<tbody>{''.join(lines)}</tbody></table></div>"
             f"{rest}</article>"
@@ -124,10 +126,16 @@ def _failures(failed: list[Check], data: dict[str, pd.DataFrame], folder: Path) 
     return f"<section><h2>What failed</h2>{''.join(cards)}</section>"
 
 
+def _code(text: str) -> str:
+    """Text as HTML, with what stands in backticks as code."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
+
+
 class _Lookup:
     """From a failing row to the image and the words that belong to it."""
 
-    def __init__(self, data: dict[str, pd.DataFrame]) -> None:
+    def __init__(self, data: dict[str, pd.DataFrame], failed: list[Check]) -> None:
+        named = {row.get("conversation_id") for check in failed for row in check.rows}
         self.image_of: dict[str, dict[Any, Any]] = {}
         self.turns: dict[Any, list[tuple[Any, Any]]] = {}
         if "images" not in data:
@@ -135,7 +143,8 @@ class _Lookup:
         for key, frame in (("source_id", data["images"]), ("conversation_id", data["conversation_images"])):
             known = frame[frame["image_id"].notna()].drop_duplicates(key)
             self.image_of[key] = dict(zip(known[key], known["image_id"], strict=True))
-        for turn in data["turns"].itertuples():
+        turns = data["turns"][data["turns"]["conversation_id"].isin(named)]
+        for turn in turns.itertuples():
             self.turns.setdefault(turn.conversation_id, []).append((turn.role, turn.text))
 
     def image(self, row: dict[str, Any]) -> str | None:
@@ -150,62 +159,6 @@ class _Lookup:
         )
 
 
-def _splits(data: dict[str, pd.DataFrame]) -> str:
-    nearest = data["photographs"]
-    lines = []
-    for row in data["splits"].itertuples():
-        mine = nearest[[row.split in str(names).split(", ") for names in nearest["splits"]]]
-        bits = mine["nearest_distance"].dropna()
-        close = f"{bits.min():.0f} bits" if len(bits) else "–"
-        lines.append(
-            f'<tr><td><i class="key {row.split}"></i>{row.split}</td><td>{number(row.photographs)}</td>'
-            f"<td>{number(row.images)}</td><td>{number(row.conversations)}</td><td>{close}</td></tr>"
-        )
-    return (
-        "<section><h2>Splits</h2><p>Splits may share no photograph. The last column is how far the most similar "
-        "photograph of another split is, by perceptual hash (64 bits; unrelated pictures differ in about 32).</p>"
-        '<div class="wide"><table class="numbers"><thead><tr><th>split</th><th>photographs</th><th>images</th>'
-        "<th>conversations</th><th>closest look-alike elsewhere</th></tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div></section>"
-    )
-
-
-def _balance(data: dict[str, pd.DataFrame]) -> str:
-    images, conversations, distortions = data["images"], data["conversations"], data["distortions"]
-    by_category = [
-        (row.category.replace("_", " "), [getattr(row, split) for split in SPLITS])
-        for row in data["categories"].itertuples()
-    ]
-    by_task = [
-        (task, [int(((conversations["task"] == task) & (conversations["split"] == split)).sum()) for split in SPLITS])
-        for task in TASKS
-    ]
-    split = distortions["row_of_image"].map(images["split"])
-    by_level = [
-        (f"level {level}", [int(((distortions["level"].round() == level) & (split == name)).sum()) for name in SPLITS])
-        for level in range(1, 6)
-    ]
-    by_extent = [
-        (extent, [int(((images["extent"] == extent) & (images["split"] == name)).sum()) for name in SPLITS])
-        for extent in ("clean", "global", "local")
-    ]
-    edges = np.linspace(0, 1, 21)
-    scores = [np.histogram(images.loc[images["split"] == name, "score"].dropna(), bins=edges)[0] for name in SPLITS]
-    histogram = charts.histogram(np.stack(scores, 1).tolist(), "0, ruined", "1, untouched", "images by score")
-    key = " ".join(f'<span><i class="key {name}"></i>{name}</span>' for name in SPLITS)
-    figures = [
-        ("Images by category", charts.bars(by_category, "images by category")),
-        ("Conversations by task", charts.bars(by_task, "conversations by task")),
-        ("Images by score", histogram),
-        (
-            "Distortions by level, images by extent",
-            charts.bars(by_level, "distortions by level") + charts.bars(by_extent, "images by extent"),
-        ),
-    ]
-    shown = "".join(f"<figure><figcaption>{title}</figcaption>{chart}</figure>" for title, chart in figures)
-    return f'<section><h2>Class balance</h2><p class="keys">{key}</p><div class="charts">{shown}</div></section>'
-
-
 def _checks(checks: list[Check], data: dict[str, pd.DataFrame]) -> str:
     groups = []
     for table, (title, why) in TABLES.items():
@@ -215,14 +168,14 @@ def _checks(checks: list[Check], data: dict[str, pd.DataFrame]) -> str:
         bad = sum(not check.success for check in mine)
         lines = "".join(
             f'<tr class="{"hold" if check.success else "broken"}"><td>{"✓" if check.success else "✕"}</td>'
-            f"<td>{escape(check.says)}</td><td><code>{escape(check.column)}</code></td>"
+            f"<td>{_code(check.says)}</td><td><code>{escape(check.column)}</code></td>"
             f"<td>{'' if check.success else plural(check.unexpected_count, 'row')}</td></tr>"
             for check in mine
         )
         held = "1 check holds" if len(mine) == 1 else f"{len(mine)} checks hold"
         state = f'<b class="broken">{bad} of {len(mine)} failed</b>' if bad else held
         groups.append(
-            f"<details{' open' if bad else ''}><summary><b>{title}</b><span>{escape(why)}</span>"
+            f"<details{' open' if bad else ''}><summary><b>{title}</b><span>{_code(why)}</span>"
             f"<em>{state} on {plural(len(data[table]), 'row')}</em></summary>"
             f'<table class="checks"><tbody>{lines}</tbody></table></details>'
         )

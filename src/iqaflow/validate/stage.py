@@ -8,14 +8,16 @@ Reads `data/annotated`; writes `data/validation.json`, `reports/validation.html`
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqaflow.config import Config
-from iqaflow.data.tables import SPLITS, TASKS, parts
+from iqaflow.data.tables import TASKS, parts
 from iqaflow.ops.errors import StageError
 from iqaflow.ops.files import DamagedError, read_manifest, write_json, write_text
 from iqaflow.validate.frames import IDS
 from iqaflow.validate.gate import Check, judge
+from iqaflow.validate.remedies import remedy
 from iqaflow.validate.text import plural
 from iqaflow.workspace import StageResult, Workspace
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_PIXELS = 178_956_970  # no stored image may claim more: Pillow's own limit
-REMEDY = "fix the source or run `iqaflow annotate` again"
 
 
 def run(config: Config, workspace: Workspace) -> StageResult:
@@ -32,7 +33,7 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     Raises DamagedError if its files are not those of its manifest, and StageError (after writing the report) with the
     first failed expectation and its rows.
     """
-    from iqaflow.validate import dialogues, frames, leakage, pixels, report, suites
+    from iqaflow.validate import frames, report, suites
 
     workspace.validation.unlink(missing_ok=True)  # an old verdict must not outlive new data
     _verify(workspace)
@@ -42,17 +43,9 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     columns = frames.columns(folder)
     data: dict[str, pd.DataFrame] = {"columns": columns, "tables": frames.tables(folder)}
     rules = suites.layout()
-    readable = (columns["found"] == columns["expected"]).all() and data["tables"]["rows"].all()
-    if readable:
-        images, distortions, regions = frames.images(folder)
-        seen, seen_regions = pixels.measure(parts(folder, "images"), MAX_PIXELS, options.pixel_rows)
-        images, regions = images.join(seen), regions.join(seen_regions)
-        data |= {"images": images, "distortions": distortions, "regions": regions}
-        data |= dialogues.conversations(folder, images, distortions, regions)
-        data["photographs"] = leakage.photographs(images)
-        data["splits"] = frames.splits(images, data["conversations"])
-        data["categories"] = frames.categories(images, distortions)
-        rules |= suites.content(len(images), options.phash_distance)
+    if (columns["found"] == columns["expected"]).all() and data["tables"]["rows"].all():
+        data |= look(config, folder)
+        rules |= suites.content(options.phash_distance)
     found = judge(data, rules, options.max_rows_named, docs, workspace.scratch("validate") / "data_docs")
 
     failed = [check for check in found if not check.success]
@@ -69,13 +62,33 @@ def run(config: Config, workspace: Workspace) -> StageResult:
             "conversations": float(len(data.get("conversations", ()))),
         },
         markdown=_markdown(found, data),
-        artifacts=[workspace.relative(path) for path in (page, workspace.validation, docs / "index.html")],
+        artifacts=[workspace.relative(path) for path in (page, workspace.validation, docs)],
         details={"failed": [check.says for check in failed]},
     )
     result.save(workspace)
     if failed:
         raise StageError(_sentence(failed, len(found), data, workspace))
     return result
+
+
+def look(config: Config, folder: Path) -> dict[str, pd.DataFrame]:
+    """All frames that the suites judge, of tables whose columns are as they should be."""
+    from iqaflow.ops.cores import free_cores
+    from iqaflow.validate import balance, dialogues, frames, leakage, pixels
+
+    options, workers = config.validate_, config.resources.workers
+    images, distortions, regions = frames.images(folder)
+    seen, seen_regions = pixels.measure(parts(folder, "images"), MAX_PIXELS, options.pixel_rows,
+                                        free_cores() if workers == "auto" else workers)
+    images, regions = frames.complete(images.join(seen)), regions.join(seen_regions)
+    data = {"images": images, "distortions": distortions, "regions": regions}
+    data |= dialogues.conversations(folder, images, distortions, regions)
+    conversations = data["conversations"]
+    data["photographs"] = leakage.photographs(images, max(options.phash_distance, leakage.REACH))
+    data["splits"] = frames.splits(images, conversations)
+    data["categories"] = balance.categories(images, distortions)
+    data["choices"], data["phrases"] = balance.choices(conversations), balance.phrases(conversations)
+    return data
 
 
 def verdict(checks: list[Check], data: dict[str, pd.DataFrame]) -> dict[str, Any]:
@@ -94,6 +107,7 @@ def verdict(checks: list[Check], data: dict[str, pd.DataFrame]) -> dict[str, Any
                 "success": check.success,
                 "unexpected_count": check.unexpected_count,
                 "rows": check.rows,
+                "remedy": "" if check.success else remedy(check.table, check.column),
             }
             for check in checks
         ],
@@ -121,7 +135,8 @@ def _counts(data: dict[str, pd.DataFrame]) -> dict[str, Any]:
         "split": {row.pop("split"): row for row in data["splits"].to_dict("records")},
         "task": {task: tasks[task] for task in sorted({*TASKS, *tasks})},
         "category": {
-            row["category"]: {split: row[split] for split in SPLITS} for row in data["categories"].to_dict("records")
+            category: {row["split"]: row["images"] for row in mine.to_dict("records")}
+            for category, mine in data["categories"].groupby("category", sort=False)
         },
         "decoded": int(data["images"]["decoded"].sum()),
     }
@@ -134,7 +149,8 @@ def _sentence(failed: list[Check], total: int, data: dict[str, pd.DataFrame], wo
     return (
         f"{workspace.relative(workspace.annotated)} fails {len(failed)} of {total} checks, first: "
         f'"{first.says}" does not hold for {first.unexpected_count} of {len(data[first.table])} rows of {first.table} '
-        f"({rows}{more}); see {workspace.relative(workspace.reports / 'validation.html')}, then {REMEDY}."
+        f"({rows}{more}); see {workspace.relative(workspace.reports / 'validation.html')}, "
+        f"then {remedy(first.table, first.column)}."
     )
 
 
@@ -147,13 +163,17 @@ def _word(value: Any) -> str:
 def _markdown(checks: list[Check], data: dict[str, pd.DataFrame]) -> str:
     failed = [check for check in checks if not check.success]
     lines = [f"## validate: {'failed' if failed else 'passed'}\n",
-             f"{len(checks) - len(failed)} of {len(checks)} checks hold.\n"]
+             f"{len(checks) - len(failed)} of {len(checks)} checks hold. Read [reports/validation.html](reports/validation.html) "
+             "or Great Expectations' [Data Docs](reports/data_docs/index.html); the stage's MLflow run keeps both.\n"]
     if "splits" in data:
         lines += ["| split | photographs | images | conversations |", "|---|---|---|---|"]
         lines += [f"| {row.split} | {row.photographs} | {row.images} | {row.conversations} |"
                   for row in data["splits"].itertuples()]
+        origins = data["images"].groupby(["origin", "dataset"], dropna=False).size()
+        lines += ["\n| origin | data set | images |", "|---|---|---|"]
+        lines += [f"| {_word(origin)} | {_word(dataset)} | {count} |" for (origin, dataset), count in origins.items()]
     for check in failed:
         ids = ", ".join("/".join(_word(row[key]) for key in IDS[check.table] if key in row) for row in check.rows[:5])
         lines.append(f"\n- {check.table}: {check.says} Not so for {plural(check.unexpected_count, 'row')}: "
-                     f"`{ids.replace('`', '')}`")
+                     f"`{ids.replace('`', '')}`. To do: {remedy(check.table, check.column)}.")
     return "\n".join(lines) + "\n"

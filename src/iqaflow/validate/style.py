@@ -45,6 +45,8 @@ tr:last-child td{border-bottom:0}
 .numbers th,.numbers td{text-align:right;padding:6px 0 6px 32px;overflow-wrap:normal}
 .numbers td{white-space:nowrap}
 .numbers th:first-child,.numbers td:first-child{text-align:left;padding-left:0}
+.wide+.wide{margin-top:18px}
+.numbers th.words,.numbers td.words{text-align:left}
 .failure{border-left:4px solid var(--bad);margin:0 0 14px}
 .failure td:first-child{width:72px}
 .failure td span.q,.failure td span.a{display:block;max-width:44ch}

@@ -1,0 +1,175 @@
+"""Shards: the units that are annotated, resumed and shared out. Each is a deterministic function of (configuration,
+photographs and labels, seed), so a killed run makes only what is missing, and any engine gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from iqaflow.config import Config
+from iqaflow.data import regions, sources, tables
+from iqaflow.data.sources import Index
+from iqaflow.data.tables import SPLITS
+from iqaflow.ops.errors import InputError
+from iqaflow.ops.files import sha256, write_json
+from iqaflow.workspace import Workspace
+
+DASK_ADDRESS = "IQAFLOW_DASK_SCHEDULER"  # a running cluster; without it one is started on this machine
+Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """`count` units of a split from number `first`: pairs of views of the synthetic data set, items of a labelled one."""
+
+    name: str
+    dataset: str
+    split: str
+    first: int
+    count: int
+
+
+def plan(config: Config, labelled: dict[str, dict[str, int]]) -> list[Shard]:
+    """All shards of a data set. `labelled` is the number of items of each labelled data set by split."""
+    from iqaflow.annotate.synthetic import units
+
+    totals = [(sources.OWN, split, units(getattr(config.annotate.images, split)), max(config.annotate.shard_images // 2, 1))
+              for split in SPLITS]
+    totals += [(name, split, counts[split], config.annotate.shard_images)
+               for name, counts in labelled.items() for split in SPLITS]
+    shards: list[Shard] = []
+    for dataset, split, total, step in totals:
+        for first in range(0, total, step):
+            shards.append(Shard(f"{len(shards):05d}", dataset, split, first, min(step, total - first)))
+    return shards
+
+
+def make(work: Path, shard: Shard, config: Config, workspace: Workspace) -> str:
+    """Write both tables of a shard, and its marker last: a shard without one does not exist."""
+    import cv2
+
+    cv2.setNumThreads(1)  # workers share the cores
+    found = _index(sources.index_path(workspace))
+    images, conversations = (_synthetic if shard.dataset == sources.OWN else _labelled)(shard, config, found, workspace)
+    files = {}
+    for table, rows, schema in (("images", images, tables.images_schema()),
+                                ("conversations", conversations, tables.conversations_schema())):
+        path = work / table / f"part-{shard.name}.parquet"
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        tables.write_table(beside, rows, schema)
+        os.replace(beside, path)
+        files[f"{table}/{path.name}"] = sha256(path)
+    write_json(work / f"shard-{shard.name}.json", {
+        "files": files, "dataset": shard.dataset, "split": shard.split, "images": len(images),
+        "tasks": dict(sorted(Counter(row["task"] for row in conversations).items()))})
+    return shard.name
+
+
+def done(work: Path, shard: Shard) -> bool:
+    """Whether a shard is there, whole."""
+    marker = work / f"shard-{shard.name}.json"
+    if not marker.is_file():
+        return False
+    files = json.loads(marker.read_text())["files"]
+    return all((work / file).is_file() and sha256(work / file) == digest for file, digest in files.items())
+
+
+def _synthetic(shard: Shard, config: Config, found: Index, workspace: Workspace) -> Rows:
+    from iqaflow.annotate.synthetic import make_unit
+
+    @lru_cache(maxsize=2)  # neighbouring units share a photograph
+    def pixels(source_id: str) -> Any:
+        return sources.load(by_id[source_id], config.source, workspace)
+
+    @lru_cache(maxsize=2)
+    def segments(source_id: str) -> Any:
+        return regions.of_photograph(by_id[source_id], pixels(source_id), config, workspace)
+
+    photographs = found.of(shard.split)
+    by_id = {photograph.source_id: photograph for photograph in photographs}
+    images: list[dict[str, Any]] = []
+    conversations: list[dict[str, Any]] = []
+    for unit in range(shard.first, shard.first + shard.count):
+        made, asked = make_unit(unit, shard.split, config.annotate, config.seed, photographs,
+                                lambda photograph: pixels(photograph.source_id),
+                                lambda photograph: segments(photograph.source_id))
+        images += made
+        conversations += asked
+    if config.annotate.teacher.rewrite:
+        from iqaflow.annotate.teachers import rewrite
+
+        conversations = rewrite.shard(images, conversations, config, workspace)
+    return images, conversations
+
+
+def _labelled(shard: Shard, config: Config, found: Index, workspace: Workspace) -> Rows:
+    from iqaflow.annotate import labelled
+
+    data_set = next(one for one in config.source.labelled if one.name == shard.dataset)
+    items, _ = labelled.items(data_set, found, workspace)
+    chosen = items[shard.split][shard.first : shard.first + shard.count]
+    return labelled.make(chosen, data_set, shard.split, config, found, workspace, first=shard.first)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, stamp: tuple[int, int]) -> Index:
+    return Index.read(path)
+
+
+def _index(path: Path) -> Index:
+    """The photographs, read once per process: sending the list with every shard would cost more than the shard."""
+    status = path.stat()
+    return _read(path, (status.st_mtime_ns, status.st_size))
+
+
+@contextmanager
+def engine(config: Config, workers: int) -> Iterator[Callable[[list[Any]], Iterator[Any]]]:
+    """A function that runs joblib's delayed calls on `resources.engine` and yields results as they come.
+
+    Raises InputError if the engine is not installed or its cluster does not answer.
+    """
+    from joblib import Parallel, parallel_config
+
+    name = config.resources.engine
+    if name in ("loky", "sequential"):
+        yield Parallel(n_jobs=workers, backend=name, return_as="generator_unordered")
+        return
+    if name == "ray":
+        try:
+            from ray.util.joblib import register_ray
+        except ImportError:
+            raise InputError("resources.engine=ray needs the package ray: install it with `pip install iqaflow[ray]`, or take "
+                             "loky or dask.") from None
+        register_ray()
+        with parallel_config(backend="ray"):
+            yield Parallel(n_jobs=workers, return_as="generator_unordered")
+        return
+    with _dask(workers), parallel_config(backend="dask"):
+        yield Parallel(n_jobs=-1, return_as="generator_unordered")
+
+
+@contextmanager
+def _dask(workers: int) -> Iterator[Any]:
+    """A client of the cluster named in the environment, or of one made of processes on this machine."""
+    from distributed import Client, LocalCluster
+
+    address = os.environ.get(DASK_ADDRESS)
+    if address:
+        try:
+            client = Client(address, timeout="10s")
+        except (OSError, TimeoutError, ValueError) as error:
+            raise InputError(f"{DASK_ADDRESS}={address} does not answer ({error}): start the scheduler, or unset it.") from None
+        with client:
+            yield client
+        return
+    with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1",
+                      silence_logs="ERROR") as cluster, Client(cluster) as client:
+        yield client
