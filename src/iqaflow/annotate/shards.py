@@ -23,6 +23,7 @@ from iqaflow.ops.files import sha256, write_json
 from iqaflow.workspace import Workspace
 
 DASK_ADDRESS = "IQAFLOW_DASK_SCHEDULER"  # a running cluster; without it one is started on this machine
+DASK_SECONDS = 10
 Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
 
@@ -164,7 +165,7 @@ def _dask(workers: int) -> Iterator[Any]:
     address = os.environ.get(DASK_ADDRESS)
     if address:
         try:
-            client = Client(address, timeout="10s")
+            client = Client(address, timeout=DASK_SECONDS)
         except (OSError, TimeoutError, ValueError) as error:
             raise InputError(f"{DASK_ADDRESS}={address} does not answer ({error}): start the scheduler, or unset it.") from None
         with client:

@@ -196,7 +196,8 @@ def _score(view: np.ndarray, image: np.ndarray, region: Region) -> float:
 
 def _similarity(view: np.ndarray, image: np.ndarray) -> np.ndarray:
     """`quality.similarity` (H, W), computed only where something changed: elsewhere it is 1."""
-    changed = (view != image).any(2)
+    red, green, blue = np.moveaxis(view != image, 2, 0)
+    changed = red | green | blue  # many times faster than any(2)
     similarity = np.ones(changed.shape, np.float32)
     if changed.any():
         part = _around(regions.bounds(changed))
@@ -216,4 +217,6 @@ def _offset(rng: np.random.Generator) -> tuple[int, int]:
 
 def _seen(before: np.ndarray, after: np.ndarray) -> bool:
     """Whether a distortion changed anything: saturation does nothing to grey, blur nothing to a clear sky."""
-    return float(np.abs(after.astype(np.int16) - before).mean()) / 255.0 > VISIBLE
+    import cv2
+
+    return float(cv2.absdiff(before, after).mean()) / 255.0 > VISIBLE
