@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
@@ -61,7 +62,8 @@ def may_work_next_time(task: Any, run: Any, state: Any) -> bool:
 
 
 def publish(result: StageResult, workspace: Workspace) -> None:
-    """The stage's report, numbers and first picture as Prefect artifacts; their keys are stable, so versions form a history."""
+    """The stage's report, numbers, first picture and pages as Prefect artifacts; their keys are stable, so versions form a
+    history."""
     if result.markdown:
         create_markdown_artifact(result.markdown, key=f"{result.stage}-report", description=f"What {result.stage} found")
     if result.metrics:
@@ -71,3 +73,9 @@ def publish(result: StageResult, workspace: Workspace) -> None:
         picture = results.as_data_url(workspace.root / name)
         if picture:
             create_image_artifact(picture, key=f"{result.stage}-picture", description=name)
+    for name in result.artifacts:
+        page = workspace.root / name / "index.html" if (workspace.root / name).is_dir() else workspace.root / name
+        if page.suffix == ".html":
+            # a file of the machine that ran it; MLflow keeps a copy with the run
+            key = re.sub(r"[^a-z0-9]+", "-", f"{result.stage} {Path(name).stem}".lower())
+            create_link_artifact(page.as_uri(), link_text=name, key=key, description=f"{name}, also kept with the MLflow run")
