@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FORMATS = ("PNG", "JPEG")  # lossless, or the very bytes of a compression distortion
+FORMATS = ("PNG", "WEBP", "JPEG")  # lossless, or the very bytes of a compression distortion
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 Decoded = tuple["np.ndarray | None", "str | None", "str | None", tuple[Any, Any]]
 
@@ -22,12 +22,17 @@ def decode(data: bytes | None, max_pixels: int) -> Decoded:
     """Pixels uint8 RGB (H, W, 3) or None, the fault in words or None, the mode, and (width, height). Never raises."""
     if not data:
         return None, "no bytes are stored", None, (None, None)
-    whole, size = _png(data) if data.startswith(SIGNATURE) else (True, None)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        whole, size = _webp(data)
+        if whole and data[12:16] != b"VP8L":
+            return None, "is a WebP with loss; store it as PNG, lossless WebP or the original JPEG", None, (None, None)
+    else:
+        whole, size = _png(data) if data.startswith(SIGNATURE) else (True, None)
     if not whole or size is None or size[0] * size[1] > max_pixels:
         image, fault, mode, size = _any(data, max_pixels)
         if whole or fault:
             return image, fault, mode, size
-        return None, "cannot be decoded (a chunk is cut short or changed)", mode, size  # Pillow does not look at the last ones
+        return None, "cannot be decoded (a chunk is cut short or changed)", mode, size  # Pillow does not look at all of them
     import cv2
 
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)  # a quarter faster than Pillow
@@ -50,6 +55,15 @@ def _png(data: bytes) -> tuple[bool, tuple[int, int] | None]:
             size = (width, height) if kind == [8, 2, 0, 0, 0] and width and height else None
     plain = names[:1] == [b"IHDR"] and set(names[1:-1]) == {b"IDAT"}
     return names[-1:] == [b"IEND"], size if plain else None
+
+
+def _webp(data: bytes) -> tuple[bool, tuple[int, int] | None]:
+    """Whether a WebP has the length it says; and its (width, height) if it holds lossless RGB pixels and nothing else."""
+    if int.from_bytes(data[4:8], "little") + 8 != len(data):
+        return False, None
+    bits = int.from_bytes(data[21:25], "little")  # 14 bits of width - 1, 14 of height - 1, then whether there is an alpha
+    plain = data[12:16] == b"VP8L" and data[20:21] == b"\x2f" and not bits >> 28
+    return True, ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1) if plain else None
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview | None]]:

@@ -106,7 +106,11 @@ EFFECTS: dict[str, tuple[str, ...]] = {
 }
 
 
+# a new category is one file in distortions/; until it has effects of its own here, these are said of it
+ANY = ("lowers the quality", "draws attention away from the content", "looks unnatural", "hides part of the detail")
+
+
 def effect(category: str, level: float, rng: np.random.Generator, varied: bool = True) -> str:
     """What a distortion of a category does at a level; the plain wording unless `varied`."""
-    known = EFFECTS[category]
+    known = EFFECTS.get(category, ANY)
     return known[int(rng.integers(len(known) if level >= STRONG else 4))] if varied else known[0]
