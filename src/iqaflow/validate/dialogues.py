@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from iqaflow.data import hygiene
 from iqaflow.data.tables import conversations_schema
-from iqaflow.validate import answers, balance, hygiene, presence, truth
+from iqaflow.validate import answers, balance, presence, truth
 from iqaflow.validate.flatten import at, field, frame, items, joined, known, numbered, paired, whole
 from iqaflow.validate.frames import read
 

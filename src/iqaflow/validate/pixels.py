@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iqaflow.data.tables import ORIGINS
 from iqaflow.validate.decoding import Decoded, decode, extent, flat, mask_runs, painted
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-NEEDED = ["image_id", "width", "height", "image", "reference", "distortions", "regions"]
+NEEDED = ["image_id", "origin", "width", "height", "image", "reference", "distortions", "regions"]
 IMAGE_COLUMNS = ("image_fault", "image_mode", "image_width", "image_height", "reference_fault", "reference_mode",
                  "reference_width", "reference_height", "changed", "changed_outside", "digest")
 REGION_COLUMNS = ("mask_fault", "area_error", "box_error", "changed_inside")
@@ -108,7 +109,8 @@ def _row(row: dict[str, Any], data: bytes | None, original: Decoded | None, max_
     """Measurements of one image and of its regions.
 
     `*_fault` is null or the reason in words; `changed` counts pixels that differ from the stored reference,
-    `changed_outside` those outside the masks of local distortions (null if a distortion covers the whole image);
+    `changed_outside` those outside the masks of local distortions (null if a distortion covers the whole image, and for
+    images of other people);
     `digest` names the stored bytes (null for an image of one colour: two of those are no leak).
     """
     cells: dict[str, Any] = dict.fromkeys(IMAGE_COLUMNS)
@@ -134,7 +136,8 @@ def _row(row: dict[str, Any], data: bytes | None, original: Decoded | None, max_
             masks[name] = painted(runs, row["height"], row["width"])
             measured["changed_inside"] = int((differs & masks[name]).sum())
         regions.append(measured)
-    if differs is not None and None not in local and local <= masks.keys():
+    made = row["origin"] not in ORIGINS[1:]  # of other people's images nobody knows all that differs from a reference
+    if made and differs is not None and None not in local and local <= masks.keys():
         outside = differs
         for name in local:
             outside = outside & ~masks[name]

@@ -75,7 +75,7 @@ def _pixels() -> list[Expectation]:
         between("changed", 1, None, "A distortion of the whole image changes pixels of its reference.",
                 when=Column("extent") == "global"),
         between("changed_outside", 0, 0,
-                "Outside the masks of local distortions no pixel differs from the reference; in a clean image none does."),
+                "Outside the masks of our own distortions no pixel differs from the reference; in a clean image none does."),
     ]
 
 
