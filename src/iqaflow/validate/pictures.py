@@ -8,8 +8,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iqaflow.data import decoding
 from iqaflow.data.tables import parts
-from iqaflow.validate import decoding
 from iqaflow.validate.text import escape
 
 if TYPE_CHECKING:

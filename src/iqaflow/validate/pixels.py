@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iqaflow.data.decoding import Decoded, decode, extent, flat, mask_runs, painted
 from iqaflow.data.tables import ORIGINS
-from iqaflow.validate.decoding import Decoded, decode, extent, flat, mask_runs, painted
 
 if TYPE_CHECKING:
     import numpy as np
