@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from iqaflow.data import decoding
+from iqaflow.data import decoding, tables
 from iqaflow.data.images import encode_png
-from iqaflow.validate import pixels, tables
+from iqaflow.validate import pixels
 
 LIMIT = 1_000_000
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
