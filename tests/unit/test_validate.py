@@ -11,16 +11,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from iqaflow.data import decoding, hygiene
 from iqaflow.data.tables import encode_mask
 from iqaflow.validate import (
     answers,
     balance,
     chance,
     charts,
-    decoding,
     examples,
     flatten,
-    hygiene,
     leakage,
     pictures,
     presence,

@@ -19,7 +19,10 @@ from iqaflow.tasks.grammar import CELLS, GRID, RATINGS
 from iqaflow.train.dense import Truth
 from iqaflow.train.packing import Branch, Pack, Packer
 
-IMAGE_COLUMNS = ["distortions", "regions", "score"]
+IMAGE_COLUMNS = ["origin", "distortions", "regions", "score"]
+
+
+KNOWN = ("synthetic", "authentic")  # origins whose distortions are all in the table
 
 
 class Packs:
@@ -77,7 +80,9 @@ class Packs:
         ids = row["targets"]["region_ids"]
         region = next((r for r in image["regions"] if ids and r["region_id"] == ids[0]), None)
         if row["task"] == "score" and branch.answer[0] in self._ratings:
-            branch.soft[0] = np.array(self._ratings), rating.shares(region["score"] if region else image["score"])
+            score = region["score"] if region else image["score"]
+            if score is not None and score == score:
+                branch.soft[0] = np.array(self._ratings), rating.shares(score)
         elif row["task"] == "ground" and region:
             point = next((step for step, token in enumerate(branch.answer) if token in self._known), None)
             if point is not None:
@@ -94,6 +99,8 @@ def cell_shares(mask: np.ndarray) -> np.ndarray:
 
 
 def _truth(row: dict[str, Any]) -> Truth:
+    if row["origin"] not in KNOWN or any(flaw["level"] is None for flaw in row["distortions"]):
+        return Truth(None)
     masks = {region["region_id"]: region["mask_rle"] for region in row["regions"]}
     return Truth(tuple(
         (flaw["category"], flaw["level"], None if flaw["region_id"] is None else decode_mask(masks[flaw["region_id"]]))

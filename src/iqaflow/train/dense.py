@@ -19,9 +19,10 @@ SEVERITY_WEIGHT, PLACE_WEIGHT = 0.3, 0.3
 
 @dataclass(frozen=True)
 class Truth:
-    """What is wrong where: (category, level, mask (H, W) or None for the whole image) per distortion."""
+    """What is wrong where: (category, level, mask (H, W) or None for the whole image) per distortion; None where nobody
+    knows all of it, and nothing is learnt of what is wrong."""
 
-    flaws: tuple[tuple[str, float, np.ndarray | None], ...]
+    flaws: tuple[tuple[str, float, np.ndarray | None], ...] | None
 
 
 def targets(truths: list[Truth], grids: np.ndarray, merge: int) -> dict[str, np.ndarray]:
@@ -35,13 +36,14 @@ def targets(truths: list[Truth], grids: np.ndarray, merge: int) -> dict[str, np.
         size = int(rows) // merge, int(columns) // merge
         category = np.zeros((*size, len(categories) + 1), np.float32)
         severity = np.zeros((*size, len(SEVERITIES)), np.float32)
-        for name, level, mask in truth.flaws:
+        for name, level, mask in truth.flaws or ():
             share = np.ones(size, np.float32) if mask is None else cv2.resize(
                 mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
             category[..., categories.index(name) + 1] += share
             severity[..., int(np.clip(round(level), 1, 5)) - 1] += share
-        category[..., 0] = np.clip(1.0 - category.sum(-1), 0, 1)
-        category /= category.sum(-1, keepdims=True)
+        if truth.flaws is not None:
+            category[..., 0] = np.clip(1.0 - category.sum(-1), 0, 1)
+            category /= category.sum(-1, keepdims=True)
         severity /= np.maximum(severity.sum(-1, keepdims=True), 1.0)
         place = np.einsum("ir,jc->ijrc", _overlap(size[0]), _overlap(size[1])).reshape(*size, grammar.CELLS)
         for key, value in (("category", category), ("severity", severity), ("place", place)):

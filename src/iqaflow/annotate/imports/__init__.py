@@ -1,0 +1,63 @@
+"""Labels and texts that people already have, read from the formats they have them in. A format is one file here.
+
+A format module defines `read(path, problems) -> Iterator[Item]`: `path` is the label file (or folder), and an entry that
+cannot be used is left out with `problems(what, reason)`. A file that is broken as a whole raises InputError.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iqaflow.config import ConfigError
+from iqaflow.sections import Labelled
+from iqaflow.workspace import Workspace
+
+PARTS = ("vocabulary", "shapes", "text")  # modules here that are no formats
+Problems = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A region somebody labelled. `shape` is `("box", (x0, y0, x1, y1))` in pixels, right and bottom exclusive,
+    `("polygons", ((x, y, x, y, ...), ...))` in pixels, `("rle", {"size": [H, W], "counts": ...})` in COCO's form, compressed
+    or not, or None for the whole image. `distortions` are (category id, level 1..5 or None) in the order given."""
+
+    shape: tuple[str, Any] | None
+    distortions: tuple[tuple[str, float | None], ...]
+    label: str | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry of a label file: its images by role (`image`; or `reference`, `A`, `B`), names relative to `labelled.images`
+    with forward slashes; and whatever the file says of them: regions, a human description, a dialogue of (question, answer)
+    pairs, a score 0..1."""
+
+    images: tuple[tuple[str, str], ...]
+    findings: tuple[Finding, ...] = ()
+    description: str | None = None
+    dialogue: tuple[tuple[str, str], ...] = ()
+    score: float | None = None
+
+
+def formats() -> list[str]:
+    """The names for `source.labelled[].format`."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in PARTS)
+
+
+def read(labelled: Labelled, workspace: Workspace, problems: Problems) -> list[Item]:
+    """All usable entries of a labelled data set, in the order of its file.
+
+    Raises ConfigError for an unknown format and InputError for a file that cannot be read, in one sentence.
+    """
+    if labelled.format not in formats():
+        raise ConfigError(f"source.labelled: {labelled.name} has the unknown format {labelled.format!r}; choose one of "
+                          f"{', '.join(formats())}.")
+    module = importlib.import_module(f"{__package__}.{labelled.format}")
+    return list(module.read(workspace.root / Path(labelled.path).expanduser(), problems))
