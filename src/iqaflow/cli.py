@@ -110,6 +110,21 @@ def validate(preset: Preset = None, set_: Sets = None) -> None:
 
 
 @app.command(rich_help_panel=STAGES)
+def export(
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    format_: Annotated[str, typer.Option(
+        "--format", help="datasets (Hugging Face), chat (LLaMA-Factory, ms-swift) or both.")] = "both",
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+) -> None:
+    """data/annotated for other tools, with a dataset card."""
+    from iqaflow.data import export as module
+    from iqaflow.workspace import Workspace
+
+    counts = module.run(Workspace.here(), out, format_, force)
+    typer.echo(f"Wrote {counts['images']} images and {counts['conversations']} questions to {out}")
+
+
+@app.command(rich_help_panel=STAGES)
 def train(preset: Preset = None, set_: Sets = None) -> None:
     """Fine-tune the vision-language model with DeepSpeed (models/stage1); continues after a kill."""
     _stage("train", preset, set_)
