@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -17,8 +16,9 @@ import psutil
 import pytest
 
 from iqaflow.annotate import shards, stage
-from iqaflow.ops.errors import InputError
+from iqaflow.ops.errors import InputError, StageError
 from iqaflow.ops.files import NoSpaceError, read_manifest
+from iqaflow.sections import Splits
 from iqaflow.workspace import Workspace
 
 
@@ -31,30 +31,140 @@ def using(config, **resources):
     return config.model_copy(update={"resources": config.resources.model_copy(update=resources)})
 
 
-def test_dask_gives_the_same_bytes_though_a_worker_is_killed(annotated, small_config, tmp_path) -> None:
+RUN = (
+    "import json, signal, sys\n"
+    "from pathlib import Path\n"
+    "from iqaflow.annotate import stage\n"
+    "from iqaflow.config import Config\n"
+    "from iqaflow.workspace import Workspace\n"
+    "if __name__ == '__main__':\n"
+    "    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    "    stage.run(Config.model_validate(json.loads(sys.argv[1])), Workspace(Path(sys.argv[2])))\n"
+)
+
+
+def command(config, root: Path, code: str = RUN) -> tuple[list[str], dict[str, str]]:
+    """Arguments and environment of a process of its own that annotates."""
+    return ([sys.executable, "-c", code, json.dumps(config.tree()), str(root)],
+            {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)})
+
+
+def alive(processes: list[psutil.Process], seconds: float = 5) -> list[psutil.Process]:
+    """Which of these still live after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while left := [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return left
+
+
+@pytest.fixture(scope="module")
+def many(small_config):
+    """A run of 28 shards, long enough to be interrupted."""
+    return small_config.model_copy(update={"annotate": small_config.annotate.model_copy(update={
+        "shard_images": 4, "sizes_px": ((160, 160),), "images": Splits(train=64, calibration=24, test=24)})})
+
+
+@pytest.fixture(scope="module")
+def unbroken(many, tmp_path_factory) -> dict[str, str]:
+    """What `many` gives when nothing happens."""
+    root = tmp_path_factory.mktemp("unbroken")
+    stage.run(many, Workspace(root))
+    return digests(root)
+
+
+def test_dask_gives_the_same_bytes_though_a_worker_is_killed(many, unbroken, tmp_path, monkeypatch) -> None:
     """A local cluster of two processes; one is killed as soon as the first shard is there."""
+    from distributed import Client
+
+    from iqaflow.ops import progress
+
     killed: list[int] = []
+    counted = progress.progress
 
-    def kill_one() -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not killed:
-            if list(tmp_path.rglob("shard-*.json")):
-                workers = [child for child in psutil.Process().children(recursive=True)
-                           if "spawn_main" in " ".join(child.cmdline()) and child.num_threads() > 2]
-                if workers:
-                    workers[-1].send_signal(signal.SIGKILL)
-                    killed.append(workers[-1].pid)
-            time.sleep(0.02)
+    def killing(items, total, label):
+        for item in counted(items, total, label):
+            if not killed:
+                workers = Client.current().run(os.getpid)
+                assert len(set(workers.values())) == 2
+                killed.append(next(iter(workers.values())))
+                os.kill(killed[0], signal.SIGKILL)
+            yield item
 
-    killer = threading.Thread(target=kill_one)
-    killer.start()
-    config = using(small_config, engine="dask", workers=2)
-    config = config.model_copy(update={"annotate": config.annotate.model_copy(update={"shard_images": 12})})
-    stage.run(config, Workspace(tmp_path))
-    killer.join()
-    assert killed and digests(tmp_path) == digests(annotated)
-    left = [child for child in psutil.Process().children(recursive=True) if "distributed" in " ".join(child.cmdline())]
-    assert not left, "the cluster ends with the stage"
+    before = set(psutil.Process().children(recursive=True))
+    monkeypatch.setattr(progress, "progress", killing)
+    stage.run(using(many, engine="dask", workers=2), Workspace(tmp_path))
+    assert killed and digests(tmp_path) == unbroken
+    left = alive([child for child in psutil.Process().children(recursive=True) if child not in before])
+    assert not [one for one in left if "resource_tracker" not in " ".join(one.cmdline())], "the cluster ends with the stage"
+
+
+@pytest.mark.parametrize("engine", ["loky", "dask"])
+def test_kill_the_run_and_start_it_again(many, unbroken, tmp_path, engine) -> None:
+    """No worker outlives the run, and the next one makes only what is missing; what the dead were writing is not in it."""
+    arguments, environment = command(using(many, engine=engine, workers=2), tmp_path)
+    run = subprocess.Popen(arguments, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.rglob("shard-*.json"))) < 3:
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    workers = psutil.Process(run.pid).children(recursive=True)
+    run.kill()
+    run.wait()
+    assert len(workers) >= 2 and not alive(workers)
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("shard-*.json")}
+    assert not (tmp_path / "data" / "annotated").exists()
+    for path in list(tmp_path.rglob("images/part-00001.parquet")):
+        (path.parents[1] / shards.UNFINISHED).mkdir(exist_ok=True)
+        (path.parents[1] / shards.UNFINISHED / "images-00009-beef").write_bytes(path.read_bytes()[:1000])
+    stamps: dict[Path, int] = {}
+    count = stage._counts
+
+    def looked(work):
+        stamps.update({path: path.stat().st_mtime_ns for path in work.glob("shard-*.json")})
+        return count(work)
+
+    stage._counts = looked
+    try:
+        stage.run(many, Workspace(tmp_path))
+    finally:
+        stage._counts = count
+    assert digests(tmp_path) == unbroken
+    assert len(stamps) == 28 and made.items() <= stamps.items(), "finished shards are not made again"
+
+
+def test_loky_leaves_no_process_behind(many, unbroken, tmp_path) -> None:
+    before = set(psutil.Process().children(recursive=True))
+    stage.run(using(many, engine="loky", workers=2), Workspace(tmp_path))
+    assert digests(tmp_path) == unbroken
+    left = alive([child for child in psutil.Process().children(recursive=True) if child not in before])
+    assert not [one for one in left if "resource_tracker" not in " ".join(one.cmdline())]
+
+
+def test_two_runs_at_once_do_not_mix(many, unbroken, tmp_path) -> None:
+    """The second says who is at work; it does not touch the shards of the first, though its parameters differ."""
+    arguments, environment = command(many, tmp_path)
+    run = subprocess.Popen(arguments, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("shard-*.json")):
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(StageError, match=rf"Another annotation is at work .*process {run.pid} on "):
+        stage.run(many.model_copy(update={"seed": 9}), Workspace(tmp_path))
+    assert run.wait(120) == 0 and digests(tmp_path) == unbroken
+
+
+def test_a_running_cluster_is_used_and_left_alone(small_config, annotated, tmp_path, monkeypatch) -> None:
+    from distributed import Client, LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1",
+                      silence_logs="ERROR") as cluster:
+        monkeypatch.setenv(shards.DASK_ADDRESS, cluster.scheduler_address)
+        stage.run(using(small_config, engine="dask"), Workspace(tmp_path))
+        with Client(cluster) as client:
+            assert client.submit(int, "7").result(20) == 7
+    assert digests(tmp_path) == digests(annotated)
 
 
 def test_a_cluster_that_does_not_answer_is_one_sentence(small_config, tmp_path, monkeypatch) -> None:
@@ -70,29 +180,24 @@ def test_ray_that_is_not_installed_is_one_sentence(small_config, tmp_path) -> No
         stage.run(using(small_config, engine="ray"), Workspace(tmp_path))
 
 
-def test_a_full_disk_leaves_no_data_set(small_config, tmp_path) -> None:
-    """Files may grow to 200 kB: the first shard does not fit."""
-    code = (
-        "import json, resource, sys\n"
-        "from pathlib import Path\n"
-        "from iqaflow.annotate import stage\n"
-        "from iqaflow.config import Config\n"
-        "from iqaflow.workspace import Workspace\n"
-        "from iqaflow.data import sources\n"
-        "config, workspace = Config.model_validate(json.loads(sys.argv[1])), Workspace(Path(sys.argv[2]))\n"
-        "sources.index(config, workspace)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
-        "stage.run(config, workspace)\n"
-    )
-    big = small_config.model_copy(update={"annotate": small_config.annotate.model_copy(update={
-        "shard_images": 100, "sizes_px": ((192, 192),)})})
-    done = subprocess.run([sys.executable, "-c", "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n" + code,
-                           json.dumps(big.tree()), str(tmp_path)], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+def test_a_full_disk_leaves_no_data_set(many, tmp_path) -> None:
+    """Files may grow to 200 kB: the first shard does not fit. With room again, nothing half-written is in the data set."""
+    big = many.model_copy(update={"annotate": many.annotate.model_copy(update={"shard_images": 100, "sizes_px": ((192, 192),)})})
+    full = RUN.replace("    stage.run(", "    from iqaflow.data import sources\n"
+                       "    import resource\n"
+                       "    sources.index(Config.model_validate(json.loads(sys.argv[1])), Workspace(Path(sys.argv[2])))\n"
+                       "    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+                       "    stage.run(")
+    arguments, environment = command(big, tmp_path, full)
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment)
     assert done.returncode and NoSpaceError.__name__ in done.stderr.splitlines()[-1]
+    assert "free some disk space and run the same command again" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "data" / "annotated").exists() and not list(tmp_path.rglob("shard-*.json"))
-    stage.run(big, Workspace(tmp_path))  # with room again it is made
-    assert read_manifest(tmp_path / "data" / "annotated", verify=True)
+    stage.run(big, Workspace(tmp_path))
+    folder = tmp_path / "data" / "annotated"
+    assert set(read_manifest(folder, verify=True)["files"]) == {
+        f"{table}/part-0000{number}.parquet" for table in ("images", "conversations") for number in range(3)}
+    assert len([path for path in folder.rglob("*") if path.is_file()]) == 7
 
 
 def test_a_damaged_shard_is_made_again(annotated, small_config, tmp_path) -> None:
@@ -132,17 +237,9 @@ def test_memory_stays_small_with_large_photographs(small_config, tmp_path) -> No
     for number in range(3):
         small = rng.integers(0, 256, (60, 80, 3), np.uint8)
         Image.fromarray(small).resize((4000, 3000), Image.Resampling.BICUBIC).save(folder / f"{number}.jpg", quality=90)
-    code = (
-        "import json, resource, sys\n"
-        "from pathlib import Path\n"
-        "from iqaflow.annotate import stage\n"
-        "from iqaflow.config import Config\n"
-        "from iqaflow.workspace import Workspace\n"
-        "stage.run(Config.model_validate(json.loads(sys.argv[1])), Workspace(Path(sys.argv[2])))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
-    )
     config = small_config.model_copy(update={"source": small_config.source.model_copy(update={
         "kind": "folder", "path": str(folder)})})
-    done = subprocess.run([sys.executable, "-c", code, json.dumps(config.tree()), str(tmp_path)], capture_output=True,
-                          text=True, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    arguments, environment = command(config, tmp_path, RUN + "    import resource\n"
+                                     "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n")
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment)
     assert int(done.stdout.split()[-1]) < 1.5 * 2**20, f"{done.stdout} KiB"

@@ -13,17 +13,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from iqaflow.config import Config
 from iqaflow.data import regions, sources, tables
 from iqaflow.data.sources import Index
 from iqaflow.data.tables import SPLITS
+from iqaflow.ops import process
 from iqaflow.ops.errors import InputError
 from iqaflow.ops.files import sha256, write_json
 from iqaflow.workspace import Workspace
 
 DASK_ADDRESS = "IQAFLOW_DASK_SCHEDULER"  # a running cluster; without it one is started on this machine
 DASK_SECONDS = 10
+UNFINISHED = "unfinished"  # folder of tables being written; what a killed process leaves there never joins the data set
 Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
 
@@ -64,9 +67,13 @@ def make(work: Path, shard: Shard, config: Config, workspace: Workspace) -> str:
     for table, rows, schema in (("images", images, tables.images_schema()),
                                 ("conversations", conversations, tables.conversations_schema())):
         path = work / table / f"part-{shard.name}.parquet"
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        tables.write_table(beside, rows, schema)
-        os.replace(beside, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = work / UNFINISHED / f"{table}-{shard.name}-{uuid4().hex}"  # a cluster may make a shard twice at once
+        try:
+            tables.write_table(beside, rows, schema)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
         files[f"{table}/{path.name}"] = sha256(path)
     write_json(work / f"shard-{shard.name}.json", {
         "files": files, "dataset": shard.dataset, "split": shard.split, "images": len(images),
@@ -137,30 +144,54 @@ def engine(config: Config, workers: int) -> Iterator[Callable[[list[Any]], Itera
 
     Raises InputError if the engine is not installed or its cluster does not answer.
     """
-    from joblib import Parallel, parallel_config
+    from joblib import Parallel
 
-    name = config.resources.engine
-    if name in ("loky", "sequential"):
-        yield Parallel(n_jobs=workers, backend=name, return_as="generator_unordered")
-        return
-    if name == "ray":
-        try:
-            from ray.util.joblib import register_ray
-        except ImportError:
-            raise InputError("resources.engine=ray needs the package ray: install it with `pip install iqaflow[ray]`, or take "
-                             "loky or dask.") from None
-        register_ray()
-        with parallel_config(backend="ray"):
-            yield Parallel(n_jobs=workers, return_as="generator_unordered")
-        return
-    with _dask(workers), parallel_config(backend="dask"):
-        yield Parallel(n_jobs=-1, return_as="generator_unordered")
+    with ENGINES[config.resources.engine](workers) as options:
+        yield Parallel(**{"n_jobs": workers, "return_as": "generator_unordered", **options})
 
 
 @contextmanager
-def _dask(workers: int) -> Iterator[Any]:
-    """A client of the cluster named in the environment, or of one made of processes on this machine."""
+def _sequential(workers: int) -> Iterator[dict[str, Any]]:
+    yield {"backend": "sequential"}
+
+
+@contextmanager
+def _loky(workers: int) -> Iterator[dict[str, Any]]:
+    """Processes on this machine, which end with this one even when it is killed."""
+    from joblib.externals.loky import get_reusable_executor
+
+    try:
+        yield {"backend": "loky", "initializer": process.die_with, "initargs": ((process.identity(),),)}
+    finally:
+        get_reusable_executor(reuse=True).shutdown(kill_workers=True)  # joblib would keep them for the next call
+
+
+@contextmanager
+def _ray(workers: int) -> Iterator[dict[str, Any]]:
+    """The Ray cluster of RAY_ADDRESS, or one on this machine."""
+    try:
+        import ray
+        from joblib import parallel_config
+        from ray.util.joblib import register_ray
+    except ImportError:
+        raise InputError("resources.engine=ray needs the package ray: install it with `pip install iqaflow[ray]`, or take "
+                         "loky or dask.") from None
+    register_ray()
+    ours = not ray.is_initialized()
+    try:
+        with parallel_config("ray"):
+            yield {}
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+@contextmanager
+def _dask(workers: int) -> Iterator[dict[str, Any]]:
+    """All workers of the cluster named in the environment, or processes on this machine."""
     from distributed import Client, LocalCluster
+    from joblib import parallel_config
+
 
     address = os.environ.get(DASK_ADDRESS)
     if address:
@@ -168,9 +199,12 @@ def _dask(workers: int) -> Iterator[Any]:
             client = Client(address, timeout=DASK_SECONDS)
         except (OSError, TimeoutError, ValueError) as error:
             raise InputError(f"{DASK_ADDRESS}={address} does not answer ({error}): start the scheduler, or unset it.") from None
-        with client:
-            yield client
+        with client, parallel_config("dask"):
+            yield {"n_jobs": -1}
         return
     with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1",
-                      silence_logs="ERROR") as cluster, Client(cluster) as client:
-        yield client
+                      silence_logs="ERROR") as cluster, Client(cluster), parallel_config("dask"):
+        yield {"n_jobs": -1}
+
+
+ENGINES = {"loky": _loky, "dask": _dask, "ray": _ray, "sequential": _sequential}  # names for `resources.engine`

@@ -19,6 +19,7 @@ from iqaflow.annotate import shards
 from iqaflow.config import Config
 from iqaflow.data import regions, sources
 from iqaflow.data.tables import SPLITS
+from iqaflow.ops import lease
 from iqaflow.ops.files import commit_directory
 from iqaflow.workspace import StageResult, Workspace
 
@@ -26,7 +27,13 @@ CODE = ("distortions", "data", "tasks", "annotate")
 
 
 def run(config: Config, workspace: Workspace) -> StageResult:
-    """Write `data/annotated`. Raises StageError if the source has no usable photographs."""
+    """Write `data/annotated`. Raises StageError if the source has no usable photographs, or if another annotation is at work
+    in this workspace."""
+    with lease.hold(workspace.state / "locks" / "annotated.lock", "annotation"):
+        return _run(config, workspace)
+
+
+def _run(config: Config, workspace: Workspace) -> StageResult:
     found = sources.index(config, workspace)
     labelled, left_out = _labelled(config, found, workspace)
     work = workspace.scratch("annotate") / _key(config, found)
@@ -40,6 +47,7 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     counts = _counts(work)
     for marker in work.glob("shard-*.json"):
         marker.unlink()
+    shutil.rmtree(work / shards.UNFINISHED, ignore_errors=True)
     bare = regions.left_out([photograph for split in SPLITS for photograph in found.of(split)], config, workspace)
     left_out = [*found.quarantine, *left_out, *bare]
     commit_directory(work, workspace.annotated, {

@@ -50,7 +50,11 @@ def alive(who: str) -> bool:
 
 def die_with_runner(poll_seconds: float = 0.5) -> None:
     """End this process and its children soon after the pipeline (or the `dvc`) that started it is gone."""
-    watched = [who for who in (os.environ.get(RUNNER), _dvc_above()) if who]
+    die_with([who for who in (os.environ.get(RUNNER), _dvc_above()) if who], poll_seconds)
+
+
+def die_with(watched: Sequence[str], poll_seconds: float = 0.5) -> None:
+    """End this process and its children soon after any of these processes (`identity`) is gone."""
     if watched:
         threading.Thread(target=_watch, args=(watched, poll_seconds), daemon=True, name="runner-watch").start()
 
