@@ -62,8 +62,7 @@ def may_work_next_time(task: Any, run: Any, state: Any) -> bool:
 
 
 def publish(result: StageResult, workspace: Workspace) -> None:
-    """The stage's report, numbers, first picture and pages as Prefect artifacts; their keys are stable, so versions form a
-    history."""
+    """The stage's report, numbers, first picture and pages as Prefect artifacts; keys are stable, so versions form a history."""
     if result.markdown:
         create_markdown_artifact(result.markdown, key=f"{result.stage}-report", description=f"What {result.stage} found")
     if result.metrics:

@@ -1,84 +1,117 @@
-"""A folder that `datasets.load_dataset(OUT)` opens, and the Hugging Face hub shows: Parquet shards of both tables.
-
-Pictures are `{bytes, path}` columns declared as images in the file's metadata, as the library itself writes them; the library
-is not needed here. Bytes are those of the annotated data set: lossless, or the very JPEG where JPEG is the distortion.
-"""
+"""A folder that `datasets.load_dataset(FOLDER, "images")` and `(FOLDER, "conversations")` load, pictures as pictures, with a
+dataset card."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from iqaflow.data import tables
-from iqaflow.data.export import Part, Source
-from iqaflow.data.images import suffix
+from iqaflow.data.tables import SPLITS, conversations_schema, images_schema, parts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHARD_BYTES = 400_000_000
 PICTURES = ("image", "reference")
-ROWS = {"images": tables.ROW_GROUP, "conversations": 10_000}  # read and written together
 
 
-def write(source: Source, folder: Path) -> list[Part]:
-    """`images/SPLIT-00000-of-00001.parquet` and `conversations/...`, in the order of the annotated data set."""
-    return [Part(table, {split: f"{table}/{split}-*.parquet" for split in tables.SPLITS
-                         if _shards(source.folder, table, split, folder / table)})
-            for table in ("images", "conversations")]
-
-
-def _shards(annotated: Path, table: str, split: str, folder: Path) -> int:
-    """The rows of a split as files of about SHARD_BYTES; how many files."""
+def write(annotated: Path, folder: Path, manifest: dict[str, Any]) -> dict[str, int]:
+    """Both tables by split, one file per part, and README.md; one part in memory at a time."""
     import pyarrow.parquet as pq
 
-    folder.mkdir(exist_ok=True)
-    paths: list[Path] = []
-    writer, size = None, 0
-    try:
-        for rows in _batches(annotated, table, split):
-            if writer is None or size > SHARD_BYTES:
-                if writer:
-                    writer.close()
-                paths.append(folder / f".{split}-{len(paths):05d}")
-                writer, size = pq.ParquetWriter(paths[-1], rows.schema, compression="zstd", use_dictionary=False,
-                                                write_statistics=False), 0
-            writer.write_table(rows)
-            size += rows.nbytes
-    finally:
-        if writer:
-            writer.close()
-    for number, path in enumerate(paths):
-        path.rename(folder / f"{split}-{number:05d}-of-{len(paths):05d}.parquet")
-    return len(paths)
+    counts: dict[str, int] = {}
+    seen: dict[str, Counter[str]] = {name: Counter() for name in ("task", "dataset", "license", "split")}
+    for table, schema in (("images", images_schema()), ("conversations", conversations_schema())):
+        counts[table] = 0
+        numbers: Counter[str] = Counter()
+        for path in parts(annotated, table):
+            rows = pq.read_table(path)
+            for split in SPLITS:
+                chosen = rows.filter([one == split for one in rows["split"].to_pylist()])
+                if not chosen.num_rows:
+                    continue
+                counts[table] += chosen.num_rows
+                for name, counter in seen.items():
+                    if name in chosen.column_names and (name != "split" or table == "images"):
+                        counter.update(chosen[name].to_pylist())
+                target = folder / table / f"{split}-{numbers[split]:05d}.parquet"
+                numbers[split] += 1
+                target.parent.mkdir(parents=True, exist_ok=True)
+                pq.write_table(_told(chosen, schema), target, compression="zstd", use_dictionary=False, row_group_size=100)
+    (folder / "README.md").write_text(card(counts, seen, manifest), encoding="utf-8")
+    return counts
 
 
-def _batches(annotated: Path, table: str, split: str) -> Iterator[pa.Table]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    for path in tables.parts(annotated, table):
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=ROWS[table]):
-            rows = pa.Table.from_batches([batch])
-            rows = rows.filter(pc.equal(rows["split"], split))
-            if rows.num_rows:
-                yield _shown(rows) if table == "images" else rows
-
-
-def _shown(rows: pa.Table) -> pa.Table:
-    """Rows of `images` whose pictures are images to `datasets`."""
+def _told(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows with pictures as `{bytes, path}`, and a note in the file's metadata of what each column is."""
     import pyarrow as pa
 
-    names = rows["image_id"].to_pylist()
-    for column in PICTURES:
-        data = rows[column].combine_chunks()
-        added = "" if column == "image" else f".{column}"
-        paths = [None if not one.is_valid else f"{name}{added}{suffix(one.as_buffer())}"
-                 for name, one in zip(names, data, strict=True)]
-        pictures = pa.StructArray.from_arrays([data, pa.array(paths, pa.string())], ["bytes", "path"], mask=data.is_null())
-        rows = rows.set_column(rows.schema.get_field_index(column), column, pictures)
-    features = {column: {"_type": "Image"} for column in PICTURES}
+    features: dict[str, Any] = {}
+    for name in schema.names:
+        if name in PICTURES:
+            cells = [None if data is None else {"bytes": data, "path": None} for data in rows[name].to_pylist()]
+            kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+            rows = rows.set_column(rows.column_names.index(name), name, pa.array(cells, kind))
+            features[name] = {"_type": "Image"}
+        else:
+            features[name] = _feature(schema.field(name).type)
     return rows.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _feature(kind: pa.DataType) -> Any:
+    """An Arrow type as `datasets` writes it."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return {kind.field(at).name: _feature(kind.field(at).type) for at in range(kind.num_fields)}
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    return {"dtype": {"float": "float32", "double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
+
+
+def card(counts: dict[str, int], seen: dict[str, Counter[str]], manifest: dict[str, Any]) -> str:
+    """README.md: where the files are, how much there is of what, licences, where it comes from, what it is not."""
+    configs = "".join(
+        f"- config_name: {table}\n  data_files:\n" + "".join(
+            f"  - split: {split}\n    path: {table}/{split}-*.parquet\n" for split in SPLITS if seen["split"][split])
+        for table in ("images", "conversations"))
+    licences = "\n".join(f"- {_plain(name)}: {number} images" for name, number in seen["license"].most_common(30))
+    tasks = "\n".join(f"| {task} | {number} |" for task, number in sorted(seen["task"].items()))
+    sets = ", ".join(f"{_plain(name)} {number}" for name, number in sorted(seen["dataset"].items()))
+    splits = ", ".join(f"{split} {seen['split'][split]}" for split in SPLITS)
+    return f"""---
+license: other
+task_categories: [image-text-to-text, visual-question-answering]
+tags: [image-quality-assessment, iqaflow]
+configs:
+{configs}---
+# Annotated images for explainable image quality assessment
+
+{counts['images']} images ({splits}) and {counts['conversations']} questions with answers, made by iqaflow
+{manifest['pipeline_version']}. Rows of both configurations by data set: {sets}.
+
+| task | questions |
+|---|---|
+{tasks}
+
+`images` holds the pictures (`image`, and `reference` where a question shows it), the distortions with category, level and
+order, exact region masks (COCO run lengths), boxes in pixels and full-reference scores from 0 to 1; `conversations` holds
+questions and answers, which name their images by `image_id` and role. Splits share no photograph and no near-duplicate.
+
+## Licences of the photographs
+{licences}
+
+## Where it comes from
+Source `{_plain(str(manifest['source']))}`, seed {manifest['seed']}, {sum(manifest['photographs'].values())} photographs; the same
+parameters, photographs and version give the same bytes.
+
+## Limits
+Rows of origin `synthetic` have synthetic distortions; their scores are a full-reference metric's, not people's. Texts of
+synthetic and authentic rows are made from templates. Check the licence of each photograph before you pass it on.
+"""
+
+
+def _plain(text: str) -> str:
+    """Text from the data as text: no markup, one line."""
+    return " ".join("".join(char if char.isalnum() or char in " .,:;/()'+-_" else " " for char in str(text)).split())[:200]
