@@ -21,7 +21,7 @@ STEPS = (  # where the time of a shard goes: the function's module, its name, an
     (sources, "load", "decode photographs"), (views, "cut", "cut views"), (regions, "of_view", "find regions"),
     (views.distortions, "apply", "distort"), (views.distortions, "apply_in_mask", "distort"), (quality, "similarity", "score"),
     (synthetic, "_asked_alone", "questions and answers"), (synthetic, "_compared", "questions and answers"),
-    (synthetic, "encode_lossless", "encode pictures"), (synthetic, "encode_mask", "encode masks"),
+    (views, "encode_lossless", "encode pictures"), (synthetic, "encode_mask", "encode masks"),
     (tables, "write_table", "write Parquet"),
 )
 

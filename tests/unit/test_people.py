@@ -31,6 +31,7 @@ def test_shapes_are_exact():
 @pytest.mark.parametrize(("finding", "said"), [
     (Finding(("box", (5, 5, 5, 9)), ()), "no area"),
     (Finding(("box", (50, 5, 60, 9)), ()), "outside"),
+    (Finding(("polygons", [[2, 2, 1e9, 2, 5, 5]]), ()), "far outside"),
     (Finding(("box", (float("nan"), 5, 6, 9)), ()), "numbers that are none"),
     (Finding(("box", (1, 2, 3)), ()), "3 numbers"),
     (Finding(("polygons", ()), ()), "no outline"),

@@ -22,6 +22,7 @@ from iqaflow.distortions import SEVERITIES
 from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene
 
 WHOLE = 0.95  # share of the image from which a region is the whole image: its box says no place
+FAR = 10  # image sizes that a corner may lie outside: COCO's code walks every pixel of an outline, and dies of a far one
 INSIDE = 0.5  # share of a region inside another one from which it shows that one's distortions too
 UNKNOWN, NOT_SAID = len(SEVERITIES), "?"  # stand for the level and severity that nobody gave; nothing asked needs them
 LOCAL = tasks.SINGLE
@@ -83,6 +84,8 @@ def fault(finding: Finding, height: int, width: int) -> str | None:
         return "a region has no area"
     if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
         return f"a region lies outside the image of {width}x{height} px"
+    if max(abs(x0), abs(x1)) > FAR * width or max(abs(y0), abs(y1)) > FAR * height:
+        return f"a region has a corner far outside the image of {width}x{height} px"
     return None
 
 

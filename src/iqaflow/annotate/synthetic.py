@@ -13,7 +13,6 @@ import numpy as np
 from iqaflow import __version__, tasks
 from iqaflow.annotate import quality, views
 from iqaflow.annotate.views import Annotated
-from iqaflow.data.images import encode_lossless
 from iqaflow.data.regions import Segments
 from iqaflow.data.sources import Photograph
 from iqaflow.data.tables import SPLITS, encode_mask
@@ -89,14 +88,14 @@ def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int, r
         "image_id": scene.image_id, "origin": "synthetic", "dataset": "synthetic", "source_id": photograph.source_id,
         "source_sha256": photograph.sha256, "source_origin": photograph.origin, "license": photograph.license,
         "split": split, "width": scene.width, "height": scene.height,
-        "image": encode_lossless(made.image), "reference": encode_lossless(made.view.pixels) if reference else None,
+        "image": made.encoded, "reference": made.view.encoded if reference else None,
         "distortions": [
             {"name": flaw.name, "category": flaw.category, "level": flaw.level, "severity": flaw.severity,
              "order": flaw.order, "region_id": flaw.region} for flaw in scene.flaws
         ],
         "regions": [
             {"region_id": area.region, "label": area.label, "box_xyxy": list(map(float, area.box)),
-             "mask_rle": encode_mask(area.mask), "area": float(area.mask.mean()), "score": area.score}
+             "mask_rle": encode_mask(area.mask), "area": np.count_nonzero(area.mask) / area.mask.size, "score": area.score}
             for area in scene.areas
         ],
         "score": scene.score, "score_source": quality.SOURCE, "phash": photograph.phash,

@@ -122,10 +122,11 @@ def read_rows(folder: Path, table: str, split: str | None = None, columns: list[
 
 def encode_mask(mask: Any) -> dict[str, Any]:
     """Boolean mask (H, W) as COCO RLE `{size: [H, W], counts}`."""
+    import cv2
     import numpy as np
     from pycocotools import mask as coco
 
-    rle = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    rle = coco.encode(cv2.transpose(np.ascontiguousarray(mask, dtype=np.uint8)).T)  # columns first, as COCO counts
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 

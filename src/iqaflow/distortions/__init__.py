@@ -117,11 +117,11 @@ def apply_in_mask(
         raise ValueError(f"mask is {found}, expected a bool array of the image's height and width")
     if isinstance(feather, bool) or not isinstance(feather, numbers.Real) or not 0 <= feather < np.inf:
         raise ValueError(f"feather is {feather!r}, expected a number of pixels >= 0")
+    import cv2
+
     distorted = apply(image, name, level, rng, offset=offset)
     if feather == 0 or not mask.any() or mask.all():  # with no edge there is nothing to feather
-        return np.where(mask[..., None], distorted, image)
-
-    import cv2
+        return cv2.copyTo(distorted, np.ascontiguousarray(mask).view(np.uint8), image.copy())
 
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     alpha = np.minimum(1.0, inside / (1.0 + feather))[..., None]

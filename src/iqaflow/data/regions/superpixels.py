@@ -38,7 +38,7 @@ def superpixels(image: np.ndarray, segments: int, area: tuple[float, float]) -> 
     regions = []
     for value in range(labels.max() + 1):
         mask = full == value
-        if max(area[0], 1 / mask.size) <= mask.mean() <= area[1]:
+        if max(area[0], 1 / mask.size) <= np.count_nonzero(mask) / mask.size <= area[1]:
             regions.append(Region(mask, bounds(mask), f"{colour(small[labels == value])} region"))
     return regions
 
