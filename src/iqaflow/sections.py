@@ -108,7 +108,7 @@ class Teacher(Section):
     """Seconds before a request is given up."""
     retries: int = Field(default=3, ge=0)
     """Tries again after an error of the network or the server, with growing waits."""
-    max_tokens: int = Field(default=256, ge=8)
+    max_tokens: int = Field(default=400, ge=8)
     """Longest reply."""
     temperature: float = Field(default=0.0, ge=0.0)
     """Sampling temperature; 0 is greedy."""
@@ -206,7 +206,7 @@ class Train(Section):
     """Micro-batches per optimizer step, over all ranks: one rank accumulates what two would share."""
     questions: int = Field(default=8, ge=1)
     """Questions per pack, drawn per step."""
-    lr: float = Field(default=1e-4, gt=0)
+    lr: float = Field(default=3e-5, gt=0)
     """Peak learning rate."""
     warmup: int = Field(default=20, ge=0)
     """Warm-up steps."""

@@ -5,6 +5,7 @@ What it made, its dvc.lock and metrics, becomes a commit on a branch of its own:
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -34,7 +35,7 @@ def fresh(home: Workspace, say: Callable[[str], None]) -> Iterator[tuple[Workspa
     (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{home.mlruns / 'mlflow.db'}")
     say(f"Retraining in {folder}, branch {branch}.")
-    yield place, _absolute_source(home)
+    yield place, anchored(home, folder)
     made = _commit(place)
     _git(home.root, "worktree", "remove", "--force", str(folder))
     if made:
@@ -55,13 +56,27 @@ def _commit(place: Workspace) -> bool:
     return True
 
 
-def _absolute_source(home: Workspace) -> tuple[str, ...]:
-    """A relative folder of photographs is meant relative to the checkout, not to the worktree; downloads stay in the checkout."""
-    source = load(home.params).source
-    path = source.path or ("data/downloads" if source.kind == "download" else None)
-    if path is None or Path(path).expanduser().is_absolute():
-        return ()
-    return (f"source.path={(home.root / path).resolve()}",)
+def anchored(home: Workspace, folder: Path) -> tuple[str, ...]:
+    """Overrides for relative paths of the parameters that the checkout has and its worktree has not: what git does not keep
+    is read, and downloads are kept, where they are."""
+    config = load(home.params)
+    source, annotate = config.source, config.annotate
+    named = {"source.path": source.path, "source.masks": source.masks, "source.catalogue": source.catalogue,
+             "annotate.sam.model": annotate.sam.model, "annotate.detector.model": annotate.detector.model,
+             "annotate.teacher.model": annotate.teacher.model, "train.base": config.train.base}
+
+    def absolute(path: str | None) -> str | None:
+        if path is None or Path(path).expanduser().is_absolute() or (folder / path).exists() or not (home.root / path).exists():
+            return path
+        return str((home.root / path).resolve())
+
+    moved = [f"{key}={json.dumps(absolute(path))}" for key, path in named.items() if absolute(path) != path]
+    if source.kind == "download" and source.path is None:
+        moved.append(f"source.path={home.root / 'data' / 'downloads'}")
+    labelled = [one.model_dump() | {"path": absolute(one.path), "images": absolute(one.images)} for one in source.labelled]
+    if labelled != [one.model_dump() for one in source.labelled]:
+        moved.append(f"source.labelled={json.dumps(labelled)}")
+    return tuple(moved)
 
 
 def _forget_old(home: Workspace) -> None:
