@@ -3,7 +3,7 @@
 #   make run ARGS="--preset quick"        options for `iqaflow run`; ARGS="--set source.kind=folder --set source.path=photos"
 #   make run CUDA=1                       the CUDA build of torch (chosen by itself where an NVIDIA GPU answers)
 
-.PHONY: help setup run test lint up down doctor bench base lock ci clean
+.PHONY: help setup run test faults lint up down doctor bench base lock ci clean
 .DEFAULT_GOAL := help
 STAMP := .venv/.installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -22,6 +22,9 @@ run: $(STAMP)     ## the pipeline, only what is out of date; ARGS="..." for opti
 
 test: $(STAMP)    ## the tests; ARGS="tests/unit -k name" for some
 	@python -m pytest $(ARGS)
+
+faults: $(STAMP)  ## the fault tests in full: training killed fifty times
+	@python -m pytest tests/faults --kills 50 $(ARGS)
 
 lint: $(STAMP)    ## style and safety rules
 	@ruff check .

@@ -22,6 +22,10 @@ SMALL = (
 )
 
 
+def pytest_addoption(parser) -> None:
+    parser.addoption("--kills", type=int, default=10, help="how often the kill test kills training")
+
+
 @pytest.fixture(scope="session")
 def small_config():
     """The configuration of every small test run."""

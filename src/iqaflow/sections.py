@@ -190,10 +190,17 @@ class Train(Section):
     """Rank of the adapters."""
     lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Modules that get adapters."""
+    frozen: tuple[Literal["vision", "projector", "language"], ...] = ()
+    """Parts of the base that are not trained; adapters in them are frozen, too."""
+    mixture: dict[str, float] = {}
+    """Weight of each data set (`synthetic` and the names of `source.labelled`): how often its packs are drawn, whatever its size.
+    Empty: every pack once an epoch."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Number format of weights and activations."""
     zero_stage: int = Field(default=0, ge=0, le=3)
     """DeepSpeed ZeRO stage."""
+    offload: bool = False
+    """Keep optimizer states, under ZeRO-3 also weights, in main memory: slower, less GPU memory; needs ZeRO 1 to 3."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: slower, less memory."""
     epochs: float = Field(default=1.0, gt=0)
@@ -238,6 +245,12 @@ class Train(Section):
     def _dense(self) -> Train:
         if self.vision_images and not self.dense:
             raise ValueError("train.vision_images needs train.dense > 0: the dense read-out is all it trains")
+        if self.base == "scratch" and self.zero_stage == 3:
+            raise ValueError("train.zero_stage=3 divides the weights of large models; a tiny one from scratch takes 0, 1 or 2")
+        if self.offload and not self.zero_stage:
+            raise ValueError("train.offload needs train.zero_stage 1, 2 or 3")
+        if any(weight <= 0 for weight in self.mixture.values()):
+            raise ValueError("train.mixture: weights must be greater than 0; leave a data set out of source.labelled instead")
         return self
 
 
@@ -298,3 +311,11 @@ class Resources(Section):
     """Training ranks on this machine; auto shares the micro-batches of a step over free cores or GPUs."""
     threads: int = Field(default=1, ge=1)
     """Threads per rank; more than one changes the last bits of the weights."""
+    launcher: Literal["local", "torchrun", "deepspeed", "slurm"] = "local"
+    """Who starts the training ranks."""
+    nodes: int = Field(default=1, ge=1)
+    """Hosts of a training by `torchrun` or `slurm`; they share the workspace folder."""
+    rendezvous: str | None = None
+    """Address host:port of the first host where those of `torchrun` meet; needed with more than one node."""
+    hostfile: str | None = None
+    """DeepSpeed hostfile (`host slots=8` a line); without it `deepspeed` starts the ranks of this machine."""

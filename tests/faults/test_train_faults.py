@@ -15,7 +15,7 @@ import pytest
 
 from iqaflow.ops.errors import StageError
 from iqaflow.ops.files import DamagedError, read_manifest
-from iqaflow.train import checkpoint, stage
+from iqaflow.train import checkpoint, launch, stage
 from iqaflow.workspace import Workspace
 
 
@@ -66,15 +66,19 @@ def test_damaged_checkpoints_are_refused(tmp_path):
         (made / "more").write_bytes(b"more")
         commit_directory(made, tmp_path / f"step-{step:07d}", {"step": step})
     said: list[str] = []
-    assert checkpoint.newest(tmp_path) == (tmp_path / "step-0000006", 6)
+
+    def found(say=None) -> Path:
+        return checkpoint.newest(tmp_path, say)[0]
+
+    assert found() == tmp_path / "step-0000006"
     victim = tmp_path / "step-0000006" / "weights"
     data = bytearray(victim.read_bytes())
     data[500] ^= 1
     victim.write_bytes(data)
-    assert checkpoint.newest(tmp_path, said.append) == (tmp_path / "step-0000004", 4)
+    assert found(said.append) == tmp_path / "step-0000004"
     assert "does not match its manifest" in said[0]
     (tmp_path / "step-0000004" / "manifest.json").write_text("")
-    assert checkpoint.newest(tmp_path) == (tmp_path / "step-0000002", 2)
+    assert found() == tmp_path / "step-0000002"
     (tmp_path / "step-0000002" / "more").unlink()
     assert checkpoint.newest(tmp_path) is None
 
@@ -99,3 +103,87 @@ def test_loss_that_is_not_finite_stops_after_three(work, small_config):
         update={"lr": 1e30, "clip": 1e30, "warmup": 0})})
     with pytest.raises(StageError, match="not finite 3 steps in a row"):
         stage.run(wild, Workspace(work))
+
+
+def altered(config, **train):
+    return config.model_copy(update={"train": config.train.model_copy(update=train)})
+
+
+def shared(config, ranks: int, **train):
+    return altered(config.model_copy(update={"resources": config.resources.model_copy(update={"ranks": ranks})}), **train)
+
+
+def test_killed_at_random_instants_every_run_ends_in_the_same_bytes(annotated, tmp_path, small_config, request):
+    """Ten kills, or as many as `--kills` says (`make faults`: fifty)."""
+    count = request.config.getoption("--kills")
+    job = tmp_path / "config.json"
+    job.write_text(json.dumps(altered(small_config, checkpoint_steps=1, max_steps=10).tree()))
+    done = subprocess.run([sys.executable, str(Path(__file__).with_name("kills.py")), str(job), str(annotated), str(count), "1"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["kills"] >= count and len(told["runs"]) >= 2
+    for run in told["runs"]:
+        assert [step for step, _ in run["losses"]] == list(range(1, 11))
+        assert run == told["runs"][0]  # the first one was not killed
+
+
+def test_interrupted_training_commits_where_it_stands(work, trained, small_config):
+    rare = altered(small_config, checkpoint_steps=1000)
+    process = start(work, rare)
+    scratch = work / ".iqaflow" / "scratch" / "train"
+    deadline = time.monotonic() + 120
+    while not list(scratch.glob("*/steps.jsonl")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)  # Ctrl-C reaches the stage, which asks its ranks to stop
+    process.wait(60)
+    kept = list(scratch.glob("*/checkpoints/step-*"))
+    assert len(kept) == 1 and 1 <= int(kept[0].name[5:]) < 8
+    stage.run(rare, Workspace(work))
+    assert digest(work) == digest(trained)
+
+
+def test_a_bad_batch_is_left_out_and_nothing_else(work, small_config, monkeypatch, capfd):
+    monkeypatch.setattr(launch, "WORKER", (str(Path(__file__).with_name("spoilt.py")), "nan-2"))
+    stage.run(small_config, Workspace(work))
+    said = capfd.readouterr().err
+    assert "the loss or gradient of step 3 is not finite: its batch is left out" in said
+    steps = [line.split(",")[0] for line in (work / "reports" / "train.csv").read_text().splitlines()[1:]]
+    assert steps == ["1", "2", "4", "5", "6", "7", "8"]
+    from safetensors.torch import load_file
+
+    weights = load_file(work / "models" / "stage1" / "model.safetensors")
+    assert all(bool(value.isfinite().all()) for value in weights.values())
+
+
+def test_out_of_memory_goes_on_in_smaller_micro_batches(work, small_config, monkeypatch, capfd):
+    monkeypatch.setattr(launch, "WORKER", (str(Path(__file__).with_name("spoilt.py")), "memory"))
+    large = altered(small_config, micro_batch=4, micro_batches=1)
+    stage.run(large, Workspace(work))
+    said = capfd.readouterr().err
+    assert "out of memory; going on with micro-batches of 2" in said and "micro-batches of 1" in said
+    rows = (work / "reports" / "train.csv").read_text().splitlines()[1:]
+    assert len(rows) == 8  # as many steps of four packs as asked for
+    whole = altered(small_config, micro_batch=1, micro_batches=4)
+    first = float(rows[0].split(",")[1])
+    monkeypatch.undo()
+    shutil.rmtree(work / "models")
+    stage.run(whole, Workspace(work))
+    assert first == float((work / "reports" / "train.csv").read_text().splitlines()[1].split(",")[1])
+
+
+def test_memory_that_one_pack_does_not_fit_into_is_one_sentence(work, small_config):
+    with pytest.raises(StageError, match="does not fit into memory with train.micro_batch=1"):
+        launch._halved(altered(small_config, micro_batch=1), "no memory")
+
+
+def test_a_divided_state_is_not_continued_by_other_ranks(work, small_config):
+    process = start(work, shared(small_config, 2, zero_stage=2, max_steps=400, checkpoint_steps=1))
+    scratch = work / ".iqaflow" / "scratch" / "train"
+    deadline = time.monotonic() + 120
+    while not list(scratch.glob("*/checkpoints/step-*")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    with pytest.raises(StageError, match=r"written by 2 rank\(s\) under ZeRO-2 and cannot be continued by 1 under ZeRO-0"):
+        stage.run(shared(small_config, 1, max_steps=400, checkpoint_steps=1), Workspace(work))

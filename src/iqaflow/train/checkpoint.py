@@ -7,15 +7,17 @@ missing; so nothing is loaded here that this project did not write and hash.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from iqaflow.ops.errors import StageError
 from iqaflow.ops.files import DamagedError, commit_directory, read_manifest
 
 TAG = "state"
 
 
-def save(engine: Any, folder: Path, step: int, keep: int, rank: int) -> None:
+def save(engine: Any, folder: Path, step: int, keep: int, rank: int, world: int, zero_stage: int) -> None:
     """Commit `folder/step-N`; every rank must call it. Older checkpoints beyond `keep` go only afterwards."""
     import torch.distributed as dist
 
@@ -28,7 +30,7 @@ def save(engine: Any, folder: Path, step: int, keep: int, rank: int) -> None:
     engine.save_checkpoint(str(work), tag=TAG)
     dist.barrier()
     if rank == 0:
-        commit_directory(work, final, {"schema": "iqaflow.checkpoint/1", "step": step})
+        commit_directory(work, final, {"schema": "iqaflow.checkpoint/1", "step": step, "world": world, "zero_stage": zero_stage})
         for old in committed(folder)[keep:]:
             shutil.rmtree(old)
     dist.barrier()
@@ -39,19 +41,33 @@ def committed(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
 
-def newest(folder: Path, say: Any = None) -> tuple[Path, int] | None:
-    """The newest checkpoint whose every hash is right, with its step; damaged ones are named through `say`."""
+def newest(folder: Path, say: Callable[[str], None] | None = None) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint whose every hash is right, with its manifest; damaged ones are named through `say`."""
     for path in committed(folder):
         try:
-            return path, int(read_manifest(path, verify=True)["step"])
+            return path, read_manifest(path, verify=True)
         except DamagedError as error:
             if say:
                 say(f"{error} Falling back to an older checkpoint.")
     return None
 
 
-def load(engine: Any, path: Path) -> None:
-    """Restore weights, optimizer and schedule from a verified checkpoint."""
+def resume(engine: Any, folder: Path, world: int, zero_stage: int, say: Callable[[str], None]) -> int:
+    """Restore weights, optimizer and schedule from the newest whole checkpoint; its step, or 0 where there is none.
+
+    Raises StageError where the state was divided among ranks in another way (ZeRO 1 to 3 give each rank a part).
+    """
+    found = newest(folder, say)
+    if found is None:
+        return 0
+    path, manifest = found
+    was, now = (manifest["world"], manifest["zero_stage"]), (world, zero_stage)
+    if was != now and (was[1] or now[1]):
+        raise StageError(f"{path} was written by {was[0]} rank(s) under ZeRO-{was[1]} and cannot be continued by {now[0]} under "
+                         f"ZeRO-{now[1]}: set resources.ranks={was[0]} and train.zero_stage={was[1]}, or remove {folder} to "
+                         "start this training anew.")
     loaded, _ = engine.load_checkpoint(str(path), tag=TAG)
     if loaded is None:
         raise DamagedError(f"{path} could not be loaded by DeepSpeed: remove it and run again.")
+    say(f"continuing from step {manifest['step']}")
+    return int(manifest["step"])

@@ -5,6 +5,7 @@ The order is a function of (seed, epoch) alone, so it is the same for any number
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,15 @@ import numpy as np
 
 from iqaflow.data.images import decode
 from iqaflow.data.pictures import Pictures
-from iqaflow.data.tables import decode_mask, read_rows
+from iqaflow.data.tables import TASKS, decode_mask, read_rows
 from iqaflow.sections import Train
 from iqaflow.tasks import score as rating
 from iqaflow.tasks.grammar import CELLS, GRID, RATINGS
+from iqaflow.train import mixture
 from iqaflow.train.dense import Truth
 from iqaflow.train.packing import Branch, Pack, Packer
 
 IMAGE_COLUMNS = ["origin", "distortions", "regions", "score"]
-
-
 KNOWN = ("synthetic", "authentic")  # origins whose distortions are all in the table
 
 
@@ -38,6 +38,7 @@ class Packs:
             grouped.setdefault(key, []).append(row)
         self.keys = sorted(grouped)
         self.asked = [grouped[key] for key in self.keys]
+        self.mixed = mixture.of([rows[0]["dataset"] for rows in self.asked], dict(train.mixture), seed) if train.mixture else None
         self._order = -1, np.empty(0, int)
         ids = packer.processor.tokenizer.convert_tokens_to_ids
         self._cells, self._ratings = ids([str(cell) for cell in range(CELLS)]), ids(list(RATINGS))
@@ -49,7 +50,8 @@ class Packs:
     def order(self, epoch: int) -> np.ndarray:
         """Pack numbers in the order of an epoch."""
         if self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng([self.seed, 17, epoch]).permutation(len(self))
+            rng = np.random.default_rng([self.seed, 17, epoch])
+            self._order = epoch, rng.permutation(len(self)) if self.mixed is None else self.mixed(epoch)
         return self._order[1]
 
     def pack(self, number: int, epoch: int) -> tuple[Pack, list[Truth]]:
@@ -68,11 +70,10 @@ class Packs:
 
     def _branch(self, roles: list[str], row: dict[str, Any]) -> Branch:
         question, answer = (turn["text"] for turn in row["turns"])
-        branch = self.packer.branch(roles, question, answer)
+        branch = replace(self.packer.branch(roles, question, answer), task=TASKS.index(row["task"]))
         if self.train.soft_targets:
             self._soften(branch, row)
         return branch
-
 
     def _soften(self, branch: Branch, row: dict[str, Any]) -> None:
         """Point cells learn the region's whole distribution, ratings the score between two words (as DeQA-Score does)."""

@@ -77,9 +77,10 @@ class DenseHead:
                     "place": ids([str(cell) for cell in range(grammar.CELLS)])}
 
     def loss(self, visual: Any, embedding: Any, wanted: dict[str, Any]) -> Any:
-        """Cross-entropy of visual tokens (N, width) against the `targets` distributions."""
+        """Cross-entropy of visual tokens (N, width) against the `targets` distributions; `embedding` is the model's layer of
+        word embeddings (called, not read: under ZeRO-3 a rank has only a part of its weights at other times)."""
         total = 0.0
         for key, weight in (("category", 1.0), ("severity", SEVERITY_WEIGHT), ("place", PLACE_WEIGHT)):
-            log_probs = (visual @ embedding[self.ids[key]].T).log_softmax(-1)
+            log_probs = (visual @ embedding(self.ids[key].to(visual.device)).T).log_softmax(-1)
             total = total - weight * (wanted[key] * log_probs).sum() / len(visual)
         return total

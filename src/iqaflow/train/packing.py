@@ -19,12 +19,13 @@ from iqaflow.tasks import grammar
 @dataclass(frozen=True)
 class Branch:
     """A question and its answer as token ids with a loss weight each. `soft` maps a place in the answer to a distribution
-    over vocabulary ids (ids, probabilities) that replaces the one token written there."""
+    over vocabulary ids (ids, probabilities) that replaces the one token written there; `task` is its place in `tables.TASKS`."""
 
     prompt: Sequence[int]
     answer: Sequence[int] = ()
     weights: Sequence[float] = ()
     soft: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    task: int = -1
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class Packer:
 
         `input_ids` (B, S), `position_ids` (3, B, S) or (B, S), `attention_mask` (B, 1, S, S) additive, `pixel_values`,
         `image_grid_thw`; `at` (N, 2) the row and column whose output predicts each answer token, `labels` (N,),
-        `weights` (N,) of their losses; `soft_rows`, `soft_ids`,
-        `soft_probs` for soft answer tokens; `ends` (rows, last prompt column) of every branch in order; `segments` (B, S): 0
-        prefix, n branch, -1 padding; `next_position` (B,) of a branch's first token.
+        `weights` (N,) of their losses, `tasks` (N,) of their questions; `soft_rows`, `soft_ids`, `soft_probs` for soft
+        answer tokens; `ends` (rows, last prompt column) of every branch in order; `segments` (B, S): 0 prefix, n branch,
+        -1 padding; `next_position` (B,) of a branch's first token.
         """
         import torch
 
@@ -82,18 +83,19 @@ class Packer:
         ids = torch.full((len(rows), width), pad)
         segments = torch.full((len(rows), width), -1)
         positions = torch.zeros((3, len(rows), width), dtype=torch.long)
-        at, labels, weights, ends, soft = [], [], [], [], []
+        at, labels, weights, tasks, ends, soft = [], [], [], [], [], []
         for number, row in enumerate(rows):
             length = len(row["ids"])
             ids[number, :length] = torch.tensor(row["ids"])
             segments[number, :length] = torch.tensor(row["segments"])
             positions[:, number, :length] = row["positions"]
-            for column, label, weight, distribution in row["answers"]:
+            for column, label, weight, task, distribution in row["answers"]:
                 if distribution is not None:
                     soft.append((len(at), *distribution))
                 at.append((number, column))
                 labels.append(label)
                 weights.append(weight)
+                tasks.append(task)
             ends += [(number, column) for column in row["ends"]]
         causal = torch.ones(width, width, dtype=torch.bool).tril()
         keys, queries = segments[:, None, :], segments[:, :, None]
@@ -105,6 +107,7 @@ class Packer:
             "attention_mask": mask[:, None], "pixel_values": pixels["pixel_values"],
             "image_grid_thw": pixels["image_grid_thw"],
             "at": torch.tensor(at).reshape(-1, 2), "labels": torch.tensor(labels), "weights": torch.tensor(weights),
+            "tasks": torch.tensor(tasks),
             "ends": torch.tensor(ends).reshape(-1, 2), "segments": segments,
             "next_position": torch.tensor([row["start"] for row in rows]),
         }
@@ -132,7 +135,7 @@ class Packer:
             whole = [*branch.prompt, *branch.answer]
             last = len(ids) + len(branch.prompt) - 1
             ends.append(last)
-            answers += [(last + step, label, weight, branch.soft.get(step))
+            answers += [(last + step, label, weight, branch.task, branch.soft.get(step))
                         for step, (label, weight) in enumerate(zip(branch.answer, branch.weights, strict=True))]
             chunks.append(torch.arange(start, start + len(whole)).expand(3, -1))
             ids = [*ids, *whole]

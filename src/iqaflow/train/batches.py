@@ -1,0 +1,61 @@
+"""Micro-batches of packs as tensors. Which packs a step sees is a function of (seed, step) alone; the next micro-batch is made
+in a thread while the model works on this one, so that a rank hardly ever waits for data."""
+
+from __future__ import annotations
+
+import copy
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from iqaflow.config import Config
+from iqaflow.train.dataset import Packs
+from iqaflow.train.packing import packer_for
+from iqaflow.workspace import Workspace
+
+
+class Batches:
+    """The micro-batches of the training split."""
+
+    def __init__(self, config: Config, workspace: Workspace, model: Any, processor: Any) -> None:
+        self.train = config.train
+        # a copy: tokenizers cannot be used by two threads at once
+        self.packs = Packs(workspace.annotated, "train", packer_for(model, copy.deepcopy(processor)), config.train, config.seed)
+        self.merge = getattr(processor.image_processor, "merge_size", 1)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._ahead: dict[tuple[int, int], Future[dict[str, Any]]] = {}
+
+    def __len__(self) -> int:
+        return len(self.packs)
+
+    def take(self, step: int, micro: int, then: tuple[int, int] | None = None) -> dict[str, Any]:
+        """Micro-batch `micro` of `step`; the one named by `then` is begun in the background."""
+        waiting = self._ahead.pop((step, micro), None)
+        if then is not None and then not in self._ahead:
+            if waiting is None:  # nothing was begun: make this one first
+                waiting = self._pool.submit(self.make, step, micro)
+            self._ahead[then] = self._pool.submit(self.make, *then)
+        return waiting.result() if waiting is not None else self.make(step, micro)
+
+    def make(self, step: int, micro: int) -> dict[str, Any]:
+        """The tensors, on the host: `packing.Packer.collate`, and under `dense` the truth of every visual token."""
+        import torch
+
+        from iqaflow.train import dense
+
+        train = self.train
+        first = (step * train.micro_batches + micro) * train.micro_batch
+        made = []
+        for number in range(first, first + train.micro_batch):
+            epoch, place = divmod(number, len(self.packs))
+            made.append(self.packs.pack(self.packs.order(epoch)[place], epoch))
+        batch = self.packs.packer.collate([pack for pack, _ in made])
+        if train.dense:
+            truths = [truth for _, several in made for truth in several]
+            batch["dense"] = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in
+                              dense.targets(truths, batch["image_grid_thw"].numpy(), self.merge).items()}
+        if train.precision == "bf16":
+            batch["attention_mask"] = batch["attention_mask"].clamp(min=torch.finfo(torch.bfloat16).min).bfloat16()
+            batch["pixel_values"] = batch["pixel_values"].bfloat16()
+        return batch

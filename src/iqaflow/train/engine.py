@@ -1,0 +1,71 @@
+"""DeepSpeed's engine around an objective: optimizer, schedule, ZeRO, and what a run needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from iqaflow.sections import Train
+
+
+def settings(train: Train, world: int) -> dict[str, Any]:
+    """DeepSpeed's configuration for `world` ranks; the micro-batches of a step are shared among them."""
+    zero: dict[str, Any] = {"stage": train.zero_stage}
+    if train.offload:
+        zero["offload_optimizer"] = {"device": "cpu"}
+        if train.zero_stage == 3:
+            zero["offload_param"] = {"device": "cpu"}
+    return {
+        "train_micro_batch_size_per_gpu": train.micro_batch, "gradient_accumulation_steps": train.micro_batches // world,
+        "zero_optimization": zero, "zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False,
+        "gradient_clipping": train.clip, "bf16": {"enabled": train.precision == "bf16"},
+        "steps_per_print": 1_000_000_000, "wall_clock_breakdown": False,
+    }
+
+
+def build(objective: Any, train: Train, world: int, device: Any, rate: Callable[[int], float]) -> Any:
+    """The engine of this rank. `rate(step)` is the learning rate relative to `train.lr`."""
+    import deepspeed
+    import torch
+
+    if device.type == "cpu":
+        # its shared-memory all-reduce needs a compiler and a minute; gloo does the same work
+        import deepspeed.ops
+
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    learnt = [p for p in objective.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [{"params": [p for p in learnt if p.ndim > 1], "weight_decay": train.weight_decay},
+         {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0}],
+        lr=train.lr, betas=train.betas, eps=1e-8,
+    )
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo")
+    engine, *_ = deepspeed.initialize(
+        model=objective, optimizer=optimizer, lr_scheduler=scheduler, config=settings(train, world), dist_init_required=False
+    )
+    return engine
+
+
+def gradient_norm(model: Any) -> float:
+    """Norm of the gradients before they are clipped; ZeRO stage 0 clips without saying what it clipped."""
+    import torch
+
+    return float(torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
+
+
+def memory_gib() -> float:
+    """What this rank holds: of its GPU at most so far, or resident in main memory."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return psutil.Process().memory_info().rss / 2**30
+
+
+def to(value: Any, device: Any) -> Any:
+    """A batch on a device."""
+    if isinstance(value, dict):
+        return {key: to(item, device) for key, item in value.items()}
+    return value.to(device)

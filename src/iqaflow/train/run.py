@@ -1,0 +1,207 @@
+"""A rank's run over the optimizer steps: model, data and engine, checkpoints, and what happens when a step goes wrong.
+
+The order of the data, the micro-batches of a step and their sum do not depend on the number of ranks: one rank
+accumulates what two would share, and the weights come out the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+from iqaflow.config import Config
+from iqaflow.data.tables import TASKS
+from iqaflow.ops.errors import StageError
+from iqaflow.ops.files import commit_directory, write_bytes, write_json
+from iqaflow.train import checkpoint, engine, student
+from iqaflow.train.batches import Batches
+from iqaflow.train.probes import Probes
+from iqaflow.train.steps import StepLog, write_curve
+from iqaflow.workspace import Workspace
+
+STRIKES = 3
+SKIPPED = "skipped.json"  # steps whose batch gave a loss or gradient that is not finite, in the work folder
+
+
+class Again(RuntimeError):
+    """This rank must start anew, from the newest checkpoint: what it holds in memory is spoilt."""
+
+
+class Stopped(RuntimeError):
+    """Somebody asked the run to stop; its checkpoint is committed."""
+
+
+class Run:
+    """Model, data and engine of a rank, and the loop over optimizer steps."""
+
+    def __init__(self, config: Config, workspace: Workspace, work: Path) -> None:
+        import torch
+
+        from iqaflow.train import dense
+        from iqaflow.train.objective import Objective
+
+        self.config, self.settings, self.workspace, self.work = config, config.train, workspace, work
+        self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if torch.cuda.is_available() else torch.device("cpu")
+        self.model, self.processor = student.load(config, workspace)
+        self.batches = Batches(config, workspace, self.model, self.processor)
+        head = dense.DenseHead(self.processor.tokenizer) if self.settings.dense else None
+        if head:
+            self.model.config.iqaflow_dense = True  # inference may then read visual tokens too
+        self.engine = engine.build(Objective(self.model, head, self.settings.dense), self.settings, self.world, self.device,
+                                   self.rate)
+        self.skipped = set(json.loads((work / SKIPPED).read_text())) if (work / SKIPPED).is_file() else set()
+        self.leave = False  # set by a signal handler
+
+    @property
+    def per_step(self) -> int:
+        return self.settings.micro_batch * self.settings.micro_batches
+
+    @property
+    def steps(self) -> int:
+        steps = max(1, round(self.settings.epochs * len(self.batches) / self.per_step))
+        return min(steps, self.settings.max_steps or steps)
+
+    def rate(self, step: int) -> float:
+        """Learning rate relative to the peak: linear warm-up, constant, linear decay at the end."""
+        warm = min(1.0, (step + 1) / (self.settings.warmup + 1))
+        tail = max(1, round(self.settings.decay * self.steps))
+        return warm * min(1.0, (self.steps - step) / tail)
+
+    def train(self) -> None:
+        """All steps from the newest whole checkpoint on. Raises StageError after three bad steps in a row, Again where the run
+        must start anew, Stopped after a signal."""
+        folder = self.work / "checkpoints"
+        start = checkpoint.resume(self.engine, folder, self.world, self.settings.zero_stage, self._say)
+        self.log = StepLog(self.work / "steps.jsonl", start) if self.rank == 0 else None
+        probes = Probes(self.workspace.annotated, self.config) if self.rank == 0 and self.settings.zero_stage < 3 else None
+        if start == 0:
+            self._probe(probes, 0)
+        for step in range(start, self.steps):
+            if step in self.skipped:
+                self.engine.lr_scheduler.step()
+                continue
+            good, leave = self._step(step)
+            if not good:
+                self._skip(step)
+            due = (step + 1) % self.settings.checkpoint_steps == 0 and step + 1 < self.steps
+            if due or leave:
+                checkpoint.save(self.engine, folder, step + 1, self.settings.keep_checkpoints, self.rank, self.world,
+                                self.settings.zero_stage)
+            if leave:
+                raise Stopped(f"Training was asked to stop and did after step {step + 1} of {self.steps}; run again to continue.")
+            if due:
+                self._probe(probes, step + 1)
+        self._probe(probes, self.steps)
+        self._finish()
+
+    def _skip(self, step: int) -> None:
+        """Remember that this step's batch is left out, and go back to the last weights that were whole."""
+        import torch.distributed as dist
+
+        self.skipped.add(step)
+        strikes = next(count for count in range(1, self.steps + 2) if step - count not in self.skipped)
+        if self.rank == 0:
+            write_json(self.work / SKIPPED, sorted(self.skipped))
+        dist.barrier()
+        if strikes >= STRIKES:
+            raise StageError(f"The loss was not finite {STRIKES} steps in a row (step {step + 1}): lower train.lr or check "
+                             f"the data; checkpoints are kept in {self.work / 'checkpoints'}.")
+        raise Again(f"the loss or gradient of step {step + 1} is not finite: its batch is left out, back to the last checkpoint")
+
+    def _probe(self, probes: Probes | None, step: int) -> None:
+        sheet = probes.sheet(self.model, self.processor) if probes else None
+        if sheet:
+            write_bytes(self.work / "probes" / f"{step:07d}.png", sheet)
+
+    def _step(self, step: int) -> tuple[bool, bool]:
+        """One optimizer step: whether its loss and gradient were finite, and whether some rank was asked to stop."""
+        import torch
+        import torch.distributed as dist
+
+        begun = time.perf_counter()
+        config, waited, tokens = self.settings, 0.0, 0
+        # loss, answer part, dense part, bad micro-batches, signals; then per task the sum of losses and of weights
+        sums = torch.zeros(5 + 2 * len(TASKS), dtype=torch.float64)
+        vision_only = step * self.per_step < config.vision_images
+        norm = None
+        for micro in range(self.rank, config.micro_batches, self.world):
+            fetched = time.perf_counter()
+            batch = self.batches.take(step, micro, self._following(step, micro))
+            waited += time.perf_counter() - fetched
+            tokens += batch["input_ids"].numel()
+            loss, parts = self.engine(engine.to(batch, self.device), vision_only)
+            if torch.isfinite(loss):
+                values = [loss.detach(), parts.get("answer"), parts.get("dense")]
+                sums[:3] += torch.stack([torch.zeros(()) if v is None else v.cpu().float() for v in values]).double()
+                if "tasks" in parts:
+                    sums[5:] += parts["tasks"].cpu().double().flatten()
+            else:
+                sums[3] += 1
+                loss = sum((p * 0).sum() for p in self.engine.parameters() if p.requires_grad)
+            self.engine.backward(loss)
+            if config.zero_stage == 0 and self.engine.is_gradient_accumulation_boundary():
+                norm = engine.gradient_norm(self.model)
+            self.engine.step()
+        if config.soft_targets and config.base == "scratch":
+            from iqaflow.model.tiny import share_cells
+
+            share_cells(self.model, self.processor.tokenizer)
+        norm = norm if norm is not None else self.engine.get_global_grad_norm()
+        norm = float(norm) if norm is not None else 0.0
+        sums[3] += not math.isfinite(norm)
+        sums[4] += self.leave
+        if self.world > 1:
+            total = sums.to(self.device)
+            dist.all_reduce(total)
+            sums = total.cpu()
+        if sums[3]:
+            return False, bool(sums[4])
+        if self.log is not None:
+            self._record(step, sums.tolist(), norm, time.perf_counter() - begun, waited, tokens)
+        return True, bool(sums[4])
+
+    def _following(self, step: int, micro: int) -> tuple[int, int] | None:
+        """The micro-batch this rank needs next."""
+        if micro + self.world < self.settings.micro_batches:
+            return step, micro + self.world
+        step = next((later for later in range(step + 1, self.steps) if later not in self.skipped), self.steps)
+        return (step, self.rank) if step < self.steps else None
+
+    def _record(self, step: int, sums: list[float], norm: float, seconds: float, waited: float, tokens: int) -> None:
+        micros = self.settings.micro_batches
+        row = {
+            "step": step + 1, "steps": self.steps, "loss": sums[0] / micros, "loss_answer": sums[1] / micros,
+            "loss_dense": sums[2] / micros, "lr": self.settings.lr * self.rate(step), "grad_norm": norm,
+            "samples_per_second": self.per_step / seconds, "tokens_per_second": tokens * self.world / seconds,
+            "data_wait_share": waited / seconds, "memory_gib": engine.memory_gib(),
+        }
+        weighed = zip(TASKS, sums[5::2], sums[6::2], strict=True)
+        row |= {f"loss_{task}": loss / weight for task, loss, weight in weighed if weight}
+        self.log.add(row)
+
+    def _finish(self) -> None:
+        import torch.distributed as dist
+
+        from iqaflow.train import card
+
+        state = student.gathered(self.model, self.settings.zero_stage)
+        if self.rank == 0:
+            work = self.work / "stage1"
+            student.save(self.model, self.processor, state, self.settings, work)
+            rows = self.log.rows()
+            (work / "README.md").write_text(card.stage_one(self.config, self.steps, rows[-1]["loss"] if rows else math.nan),
+                                            encoding="utf-8")
+            write_curve(self.work / "train.csv", rows)
+            commit_directory(work, self.work / "finished", {"schema": "iqaflow.model/1", "base": self.settings.base,
+                                                            "steps": self.steps})
+        dist.barrier()
+        dist.destroy_process_group()
+
+    def _say(self, text: str) -> None:
+        if self.rank == 0:
+            print(f"train: {text}", file=sys.stderr, flush=True)

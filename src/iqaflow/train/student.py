@@ -1,0 +1,132 @@
+"""The model that learns: a base, grown, frozen or with adapters as configured; and how it is saved."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from iqaflow.config import Config
+from iqaflow.ops.errors import StageError
+from iqaflow.sections import Train
+from iqaflow.workspace import Workspace
+
+# what `train.frozen` names, by how the model classes of transformers call it
+PARTS = {
+    "projector": ("merger", "deepstack_merger_list", "multi_modal_projector", "connector"),  # inside the vision part, so first
+    "vision": ("visual", "vision_tower", "vision_model"),
+    "language": ("language_model", "lm_head"),
+}
+
+
+def load(config: Config, workspace: Workspace) -> tuple[Any, Any]:
+    """Model and processor, ready to be trained. Raises StageError where the base or what is to be frozen is absent."""
+    from iqaflow.model import base, tiny
+
+    train = config.train
+    if train.base == "scratch":
+        model, processor = tiny.build(_texts(workspace), config.seed, train.min_pixels, train.max_pixels)
+    else:
+        where = workspace.root / train.base
+        model, processor = base.load(where if where.is_dir() else train.base, train)
+        if train.vocabulary == "data":
+            model, processor = tiny.grow(model, processor, _texts(workspace))
+    if train.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    if train.tuning == "lora":
+        _adapt(model, train)
+    freeze(model, train)
+    return model, processor
+
+
+def freeze(model: Any, train: Train) -> None:
+    """Switch off the gradients of the parts named in `train.frozen`; the projector of a vision tower is a part of its own."""
+    for part in train.frozen:
+        found = 0
+        for name, weights in model.named_parameters():
+            if _part(name) == part:
+                weights.requires_grad_(False)
+                found += 1
+        if not found:
+            raise StageError(f"train.frozen names {part}, but {type(model).__name__} has no such part.")
+    if not any(weights.requires_grad for weights in model.parameters()):
+        raise StageError(f"train.frozen={list(train.frozen)} leaves nothing to train.")
+
+
+def _part(name: str) -> str | None:
+    words = name.split(".")
+    return next((part for part, names in PARTS.items() if set(names) & set(words)), None)
+
+
+def _adapt(model: Any, train: Train) -> None:
+    from peft import inject_adapter_in_model
+
+    model.requires_grad_(False)
+    inject_adapter_in_model(_lora(train), model)
+
+
+def _lora(train: Train) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(r=train.lora_rank, lora_alpha=2 * train.lora_rank, target_modules=list(train.lora_targets),
+                      base_model_name_or_path=train.base, revision=train.revision)
+
+
+def _texts(workspace: Workspace) -> list[str]:
+    from iqaflow.data.tables import read_rows
+
+    return [turn["text"] for row in read_rows(workspace.annotated, "conversations", "train", ["turns"]) for turn in row["turns"]]
+
+
+def gathered(model: Any, zero_stage: int) -> dict[str, Any]:
+    """All weights by name on every rank's host; ZeRO stage 3 keeps only a part of each on a rank."""
+    if zero_stage < 3:
+        return dict(model.state_dict())
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters(list(model.parameters()), modifier_rank=0):
+        return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def save(model: Any, processor: Any, state: dict[str, Any], train: Train, folder: Path) -> None:
+    """Hugging Face layout. With adapters, the weights have them merged in, and `adapter/` holds them alone as peft reads them."""
+    from iqaflow.model import base
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if train.tuning == "full" and train.zero_stage < 3:
+        base.save(model, processor, folder)
+        return
+    if train.tuning == "lora":
+        _save_adapter(model, state, train, folder / "adapter")
+        state = _merged(model, state)
+    model.save_pretrained(folder, safe_serialization=True, state_dict=state)
+    processor.tokenizer.save_pretrained(folder)
+    processor.image_processor.save_pretrained(folder)
+    for path in folder.iterdir():
+        path.chmod(0o644) if path.is_file() else None
+
+
+def _save_adapter(model: Any, state: dict[str, Any], train: Train, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    lora = _lora(train)
+    lora.inference_mode = True
+    lora.save_pretrained(folder)
+    weights = {f"base_model.model.{name.replace('.default.weight', '.weight')}": value.contiguous()
+               for name, value in state.items() if ".lora_" in name}
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def _merged(model: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """The state without adapters: `W + B A alpha / r` where there was one."""
+    from peft.tuners.lora import LoraLayer
+
+    merged = {name.replace(".base_layer", ""): value for name, value in state.items() if ".lora_" not in name}
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLayer):
+            down, up = (state[f"{name}.lora_{side}.default.weight"] for side in "AB")
+            weight = merged[f"{name}.weight"]
+            merged[f"{name}.weight"] = weight + ((up.float() @ down.float()) * module.scaling["default"]).to(weight.dtype)
+    return merged
