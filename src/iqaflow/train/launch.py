@@ -81,15 +81,17 @@ def _halved(config: Config, sentence: str) -> Config:
     return config.model_copy(update={"train": train.model_copy(update=smaller)})
 
 
-def commands(config: Config, job: Path, here: int, port: int) -> list[tuple[list[str], dict[str, str]]]:
-    """The processes to start on this machine, each with what is new in its environment."""
+def commands(config: Config, job: Path, here: int, port: int, first: bool = True) -> list[tuple[list[str], dict[str, str]]]:
+    """The processes to start on this machine, each with what is new in its environment; of `torchrun` those of the first host,
+    where the others meet, or of another."""
     resources = config.resources
     worker = [*WORKER, str(job)]
     nodes = str(resources.nodes)
     if resources.launcher == "torchrun":
         meeting = resources.rendezvous or f"127.0.0.1:{port}"
         return [([sys.executable, "-m", "torch.distributed.run", "--nnodes", nodes, "--nproc-per-node", str(here),
-                  "--rdzv-backend", "c10d", "--rdzv-id", job.parent.name, "--rdzv-endpoint", meeting, *worker], {})]
+                  "--rdzv-backend", "c10d", "--rdzv-id", job.parent.name, "--rdzv-endpoint", meeting,
+                  "--rdzv-conf", f"is_host={int(first)}", *worker], {})]
     if resources.launcher == "deepspeed":
         hosts = ["--hostfile", resources.hostfile] if resources.hostfile else ["--num_gpus", str(here)]
         return [([sys.executable, "-m", "deepspeed.launcher.runner", *hosts, "--master_port", str(port), "--module",
@@ -114,12 +116,13 @@ def _attempt(config: Config, work: Path, here: int) -> dict | None:
     from iqaflow.ops.process import stop
     from iqaflow.ops.services import free_port
 
-    job = work / "job.json"
+    job, port = work / "job.json", free_port(0)
     processes: list[subprocess.Popen] = []
+    if config.resources.launcher == "torchrun" and config.resources.nodes > 1:
+        (command, _), = commands(config, job, here, port, first=False)
+        print(f"train: on the other hosts run: {shlex.join(command)}", file=sys.stderr, flush=True)
     try:
-        for number, (command, environment) in enumerate(commands(config, job, here, free_port(0))):
-            if config.resources.launcher == "torchrun" and config.resources.nodes > 1:
-                print(f"train: on the other hosts run: {shlex.join(command)}", file=sys.stderr, flush=True)
+        for number, (command, environment) in enumerate(commands(config, job, here, port)):
             with (work / f"rank-{number}.log").open("w") as log:
                 processes.append(subprocess.Popen(
                     command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
