@@ -236,6 +236,12 @@ class Train(Section):
     """Steps between committed checkpoints."""
     keep_checkpoints: int = Field(default=2, ge=1)
     """Committed checkpoints kept."""
+    evaluate_steps: int | None = Field(default=None, ge=1)
+    """Steps between measurements of the loss on the calibration split; the best weights are the result. Null: the last ones."""
+    evaluate_packs: int = Field(default=64, ge=1)
+    """Packs of the calibration split that are measured, the first of the split."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many measurements without a better one; needs `evaluate_steps`."""
     min_pixels: int = Field(default=4_096, ge=256)
     """Smaller images are enlarged to this many pixels, aspect kept."""
     max_pixels: int = Field(default=65_536, ge=1_024)
@@ -247,6 +253,8 @@ class Train(Section):
             raise ValueError("train.vision_images needs train.dense > 0: the dense read-out is all it trains")
         if self.base == "scratch" and self.zero_stage == 3:
             raise ValueError("train.zero_stage=3 divides the weights of large models; a tiny one from scratch takes 0, 1 or 2")
+        if self.patience and not self.evaluate_steps:
+            raise ValueError("train.patience counts measurements: it needs train.evaluate_steps")
         if self.offload and not self.zero_stage:
             raise ValueError("train.offload needs train.zero_stage 1, 2 or 3")
         if any(weight <= 0 for weight in self.mixture.values()):

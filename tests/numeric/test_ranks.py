@@ -53,7 +53,7 @@ def test_losses_do_not_depend_on_who_shares_the_work(annotated, tmp_path, small_
 
 
 def test_micro_batches_that_nodes_cannot_share_are_refused(small_config):
-    with pytest.raises(StageError, match="cannot be shared by resources.nodes=3"):
+    with pytest.raises(StageError, match=r"cannot be shared by resources\.nodes=3"):
         launch.ranks(configured(small_config, {"nodes": 3}))
 
 

@@ -16,12 +16,12 @@ from iqaflow.workspace import Workspace
 
 
 class Batches:
-    """The micro-batches of the training split."""
+    """The micro-batches of a split."""
 
-    def __init__(self, config: Config, workspace: Workspace, model: Any, processor: Any) -> None:
+    def __init__(self, config: Config, workspace: Workspace, model: Any, processor: Any, split: str = "train") -> None:
         self.train = config.train
         # a copy: tokenizers cannot be used by two threads at once
-        self.packs = Packs(workspace.annotated, "train", packer_for(model, copy.deepcopy(processor)), config.train, config.seed)
+        self.packs = Packs(workspace.annotated, split, packer_for(model, copy.deepcopy(processor)), config.train, config.seed)
         self.merge = getattr(processor.image_processor, "merge_size", 1)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._ahead: dict[tuple[int, int], Future[dict[str, Any]]] = {}

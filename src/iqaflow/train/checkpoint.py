@@ -17,8 +17,9 @@ from iqaflow.ops.files import DamagedError, commit_directory, read_manifest
 TAG = "state"
 
 
-def save(engine: Any, folder: Path, step: int, keep: int, rank: int, world: int, zero_stage: int) -> None:
-    """Commit `folder/step-N`; every rank must call it. Older checkpoints beyond `keep` go only afterwards."""
+def save(engine: Any, folder: Path, step: int, keep: int, rank: int, facts: dict[str, Any]) -> None:
+    """Commit `folder/step-N` with `facts` (`world`, `zero_stage`, ...) in its manifest; every rank must call it. Older
+    checkpoints beyond `keep` go only afterwards."""
     import torch.distributed as dist
 
     final = folder / f"step-{step:07d}"
@@ -30,7 +31,7 @@ def save(engine: Any, folder: Path, step: int, keep: int, rank: int, world: int,
     engine.save_checkpoint(str(work), tag=TAG)
     dist.barrier()
     if rank == 0:
-        commit_directory(work, final, {"schema": "iqaflow.checkpoint/1", "step": step, "world": world, "zero_stage": zero_stage})
+        commit_directory(work, final, {"schema": "iqaflow.checkpoint/1", "step": step, **facts})
         for old in committed(folder)[keep:]:
             shutil.rmtree(old)
     dist.barrier()
@@ -66,8 +67,13 @@ def resume(engine: Any, folder: Path, world: int, zero_stage: int, say: Callable
         raise StageError(f"{path} was written by {was[0]} rank(s) under ZeRO-{was[1]} and cannot be continued by {now[0]} under "
                          f"ZeRO-{now[1]}: set resources.ranks={was[0]} and train.zero_stage={was[1]}, or remove {folder} to "
                          "start this training anew.")
+    load(engine, path)
+    say(f"continuing from step {manifest['step']}")
+    return int(manifest["step"])
+
+
+def load(engine: Any, path: Path) -> None:
+    """Restore a verified checkpoint."""
     loaded, _ = engine.load_checkpoint(str(path), tag=TAG)
     if loaded is None:
         raise DamagedError(f"{path} could not be loaded by DeepSpeed: remove it and run again.")
-    say(f"continuing from step {manifest['step']}")
-    return int(manifest["step"])

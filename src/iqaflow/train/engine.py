@@ -34,11 +34,10 @@ def build(objective: Any, train: Train, world: int, device: Any, rate: Callable[
 
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     learnt = [p for p in objective.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        [{"params": [p for p in learnt if p.ndim > 1], "weight_decay": train.weight_decay},
-         {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0}],
-        lr=train.lr, betas=train.betas, eps=1e-8,
-    )
+    groups = [{"params": [p for p in learnt if p.ndim > 1], "weight_decay": train.weight_decay},
+              {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]  # adapters have no vectors, and DeepSpeed drops empty groups
+    optimizer = torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, eps=1e-8)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo")
     engine, *_ = deepspeed.initialize(

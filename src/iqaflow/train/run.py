@@ -19,6 +19,7 @@ from iqaflow.ops.errors import StageError
 from iqaflow.ops.files import commit_directory, write_bytes, write_json
 from iqaflow.train import checkpoint, engine, student
 from iqaflow.train.batches import Batches
+from iqaflow.train.best import Best
 from iqaflow.train.probes import Probes
 from iqaflow.train.steps import StepLog, write_curve
 from iqaflow.workspace import Workspace
@@ -49,6 +50,8 @@ class Run:
         self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if torch.cuda.is_available() else torch.device("cpu")
         self.model, self.processor = student.load(config, workspace)
         self.batches = Batches(config, workspace, self.model, self.processor)
+        self.best = Best(config, workspace, work, self.model, self.processor, self.rank, self.world
+                         ) if self.settings.evaluate_steps else None
         head = dense.DenseHead(self.processor.tokenizer) if self.settings.dense else None
         if head:
             self.model.config.iqaflow_dense = True  # inference may then read visual tokens too
@@ -56,6 +59,11 @@ class Run:
                                    self.rate)
         self.skipped = set(json.loads((work / SKIPPED).read_text())) if (work / SKIPPED).is_file() else set()
         self.leave = False  # set by a signal handler
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """How the state of a checkpoint is divided."""
+        return {"world": self.world, "zero_stage": self.settings.zero_stage}
 
     @property
     def per_step(self) -> int:
@@ -85,17 +93,26 @@ class Run:
             if step in self.skipped:
                 self.engine.lr_scheduler.step()
                 continue
-            good, leave = self._step(step)
-            if not good:
+            row, leave = self._step(step)
+            if row is None:
                 self._skip(step)
+            if self.best and self.best.due(step + 1, self.steps):
+                row["calibration_loss"] = self.best.measure(self.engine, self.device)
+                self.best.keep(self.engine, step + 1, row["calibration_loss"], self.facts)
+            if self.log is not None:
+                self.log.add(row)
             due = (step + 1) % self.settings.checkpoint_steps == 0 and step + 1 < self.steps
             if due or leave:
-                checkpoint.save(self.engine, folder, step + 1, self.settings.keep_checkpoints, self.rank, self.world,
-                                self.settings.zero_stage)
+                checkpoint.save(self.engine, folder, step + 1, self.settings.keep_checkpoints, self.rank, self.facts)
             if leave:
                 raise Stopped(f"Training was asked to stop and did after step {step + 1} of {self.steps}; run again to continue.")
             if due:
                 self._probe(probes, step + 1)
+            if self.best and self.best.exhausted(step + 1):
+                self._say(f"no better loss on the calibration split for {self.settings.patience} measurements: stopped early")
+                break
+        if self.best:
+            self._say(f"the best weights are those of step {self.best.restore(self.engine)}")
         self._probe(probes, self.steps)
         self._finish()
 
@@ -118,8 +135,8 @@ class Run:
         if sheet:
             write_bytes(self.work / "probes" / f"{step:07d}.png", sheet)
 
-    def _step(self, step: int) -> tuple[bool, bool]:
-        """One optimizer step: whether its loss and gradient were finite, and whether some rank was asked to stop."""
+    def _step(self, step: int) -> tuple[dict[str, float] | None, bool]:
+        """One optimizer step: its metrics (None where loss or gradient were not finite), and whether a rank was asked to stop."""
         import torch
         import torch.distributed as dist
 
@@ -160,10 +177,8 @@ class Run:
             dist.all_reduce(total)
             sums = total.cpu()
         if sums[3]:
-            return False, bool(sums[4])
-        if self.log is not None:
-            self._record(step, sums.tolist(), norm, time.perf_counter() - begun, waited, tokens)
-        return True, bool(sums[4])
+            return None, bool(sums[4])
+        return self._row(step, sums.tolist(), norm, time.perf_counter() - begun, waited, tokens), bool(sums[4])
 
     def _following(self, step: int, micro: int) -> tuple[int, int] | None:
         """The micro-batch this rank needs next."""
@@ -172,7 +187,7 @@ class Run:
         step = next((later for later in range(step + 1, self.steps) if later not in self.skipped), self.steps)
         return (step, self.rank) if step < self.steps else None
 
-    def _record(self, step: int, sums: list[float], norm: float, seconds: float, waited: float, tokens: int) -> None:
+    def _row(self, step: int, sums: list[float], norm: float, seconds: float, waited: float, tokens: int) -> dict[str, float]:
         micros = self.settings.micro_batches
         row = {
             "step": step + 1, "steps": self.steps, "loss": sums[0] / micros, "loss_answer": sums[1] / micros,
@@ -181,8 +196,7 @@ class Run:
             "data_wait_share": waited / seconds, "memory_gib": engine.memory_gib(),
         }
         weighed = zip(TASKS, sums[5::2], sums[6::2], strict=True)
-        row |= {f"loss_{task}": loss / weight for task, loss, weight in weighed if weight}
-        self.log.add(row)
+        return row | {f"loss_{task}": loss / weight for task, loss, weight in weighed if weight}
 
     def _finish(self) -> None:
         import torch.distributed as dist

@@ -1,0 +1,61 @@
+"""The best weights by the loss on the calibration split, and when to stop looking for better ones. Test data plays no part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from iqaflow.config import Config
+from iqaflow.train import checkpoint
+from iqaflow.train.batches import Batches
+from iqaflow.train.engine import to
+from iqaflow.workspace import Workspace
+
+
+class Best:
+    """Measures every `train.evaluate_steps` steps; every rank takes part, each with its share of the micro-batches."""
+
+    def __init__(self, config: Config, workspace: Workspace, work: Path, model: Any, processor: Any, rank: int,
+                 world: int) -> None:
+        self.train, self.folder, self.rank, self.world = config.train, work / "best", rank, world
+        train = config.train.model_copy(update={"mixture": {}})
+        self.batches = Batches(config.model_copy(update={"train": train}), workspace, model, processor, "calibration")
+        self.micros = max(1, min(train.evaluate_packs, len(self.batches)) // train.micro_batch)
+
+    def due(self, step: int, steps: int) -> bool:
+        """Whether to measure after `step` of `steps` steps."""
+        return step % self.train.evaluate_steps == 0 or step == steps
+
+    def measure(self, engine: Any, device: Any) -> float:
+        """Mean loss of the answers to the first `train.evaluate_packs` packs of the calibration split."""
+        import torch
+        import torch.distributed as dist
+
+        total = torch.zeros(2, dtype=torch.float64, device=device)
+        engine.eval()
+        with torch.no_grad():
+            for micro in range(self.rank, self.micros, self.world):
+                then = (0, micro + self.world) if micro + self.world < self.micros else None
+                _, parts = engine(to(self.batches.take(0, micro, then), device))
+                total += parts["tasks"].double().sum(0)
+        engine.train()
+        if self.world > 1:
+            dist.all_reduce(total)
+        return float(total[0] / total[1])
+
+    def keep(self, engine: Any, step: int, loss: float, facts: dict[str, Any]) -> None:
+        """Commit the weights if no measurement before was better."""
+        found = checkpoint.newest(self.folder)
+        if found is None or loss < found[1]["loss"]:
+            checkpoint.save(engine, self.folder, step, 1, self.rank, {**facts, "loss": loss})
+
+    def exhausted(self, step: int) -> bool:
+        """Whether the last `train.patience` measurements were no better than the one before them."""
+        found = checkpoint.newest(self.folder)
+        return bool(self.train.patience and found and step - found[1]["step"] >= self.train.patience * self.train.evaluate_steps)
+
+    def restore(self, engine: Any) -> int:
+        """Load the best weights; the step they were reached at."""
+        path, manifest = checkpoint.newest(self.folder)
+        checkpoint.load(engine, path)
+        return int(manifest["step"])
