@@ -107,7 +107,7 @@ def _first_host() -> str:
     """The first host of a SLURM allocation, where rank 0 will be."""
     nodes = os.environ.get("SLURM_JOB_NODELIST")
     if not nodes:
-        raise StageError("resources.launcher=slurm works inside an allocation: use salloc or sbatch (infra/slurm).")
+        raise StageError("resources.launcher=slurm works inside an allocation: use salloc or sbatch.")
     return subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True).stdout.split()[0]
 
 
