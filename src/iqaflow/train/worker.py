@@ -238,11 +238,11 @@ class Run:
         batch = self.packs.packer.collate([pack for pack, _ in made])
         if self.train_config.dense:
             truths = [truth for _, several in made for truth in several]
-            merge = self.processor.image_processor.merge_size
             batch["dense"] = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in
-                              dense.targets(truths, batch["image_grid_thw"].numpy(), merge).items()}
+                              dense.targets(truths, batch.get("grids")).items()}
         if self.train_config.precision == "bf16":
-            batch["attention_mask"] = batch["attention_mask"].clamp(min=torch.finfo(torch.bfloat16).min).bfloat16()
+            if batch["attention_mask"].is_floating_point():
+                batch["attention_mask"] = batch["attention_mask"].clamp(min=torch.finfo(torch.bfloat16).min).bfloat16()
             batch["pixel_values"] = batch["pixel_values"].bfloat16()
         return _to(batch, self.device)
 
