@@ -50,16 +50,23 @@ class Family:
     def processor(self, where: str | Path, config: Any, revision: str | None, pixels: tuple[int, int] | None) -> Any:
         """Tokenizer and image processor of a folder or hub id; `pixels` is the budget (least, most) of an image, for
         families that keep an image's own resolution. Raises StageError if the base has no chat template."""
-        from transformers import AutoImageProcessor, AutoTokenizer
+        from transformers import AutoImageProcessor
+
+        tokenizer = self.tokenizer(where, revision)
+        images = AutoImageProcessor.from_pretrained(where, revision=revision, backend="pil", trust_remote_code=False)
+        self.whole(images, config)
+        token = tokenizer.convert_ids_to_tokens(config.image_token_id)
+        return Chat(tokenizer, images, tokenizer.chat_template, token, config.image_token_id, token)
+
+    def tokenizer(self, where: str | Path, revision: str | None) -> Any:
+        """The base's tokenizer, with its chat template and a padding token."""
+        from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
         tokenizer.chat_template = chat_template(where, tokenizer, revision)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        images = AutoImageProcessor.from_pretrained(where, revision=revision, backend="pil", trust_remote_code=False)
-        self.whole(images, config)
-        token = tokenizer.convert_ids_to_tokens(config.image_token_id)
-        return Chat(tokenizer, images, tokenizer.chat_template, token, config.image_token_id, token)
+        return tokenizer
 
     def whole(self, images: Any, config: Any) -> None:
         """Set an image processor to show whole pictures: a cropped one hides what the answers speak of."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.model.families.family import Family, Placed, chat_template
+from iqaflow.model.families.family import Family, Placed
 
 OWN_PROCESSOR = "LowLevelImageProcessor"
 
@@ -23,14 +23,12 @@ class Qwen(Family):
     axes = 3
 
     def processor(self, where: str | Path, config: Any, revision: str | None, pixels: tuple[int, int] | None) -> Any:
-        from transformers import AutoTokenizer
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
         from transformers.utils import cached_file
 
         from iqaflow.model.processor import ImageOnlyProcessor, LowLevelImageProcessor
 
-        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
-        tokenizer.chat_template = chat_template(where, tokenizer, revision)
+        tokenizer = self.tokenizer(where, revision)
         path = cached_file(where, "preprocessor_config.json", revision=revision)
         own = json.loads(Path(path).read_text()).get("image_processor_type") == OWN_PROCESSOR
         images = (LowLevelImageProcessor if own else Qwen2VLImageProcessorPil).from_pretrained(where, revision=revision)
