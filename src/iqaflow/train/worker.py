@@ -123,7 +123,8 @@ class Run:
         plain = [p for p in objective.parameters() if p.requires_grad and p.ndim <= 1]
         config = self.train_config
         optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            [group for group in ({"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0})
+             if group["params"]],  # adapters have no vectors, and DeepSpeed drops empty groups
             lr=config.lr, betas=config.betas, eps=1e-8,
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
