@@ -127,10 +127,9 @@ def plain(model, packer, several: list[Pack], batch: int, folder: str) -> tuple[
                 self.begun = time.perf_counter()
 
     def collate(chunk: list[Pack]) -> dict[str, torch.Tensor]:
-        pixels = packer.processor.image_processor([image for pack in chunk for image in pack.images], return_tensors="pt")
-        grids = iter(pixels["image_grid_thw"])
-        merge = packer.processor.image_processor.merge_size**2
-        rows = [packer._row(pack, [next(grids) for _ in pack.images], merge) for pack in chunk]
+        pixels, placed = packer.family.encode(packer.processor, model.config, [image for pack in chunk for image in pack.images])
+        places = iter(placed)
+        rows = [packer._row(pack, [next(places) for _ in pack.images]) for pack in chunk]
         width, pad = max(len(row["ids"]) for row in rows), packer.processor.tokenizer.pad_token_id
         ids = torch.full((len(rows), width), pad)
         labels, mask = torch.full((len(rows), width), -100), torch.zeros((len(rows), width), dtype=torch.long)

@@ -89,6 +89,15 @@ def sources(preset: Preset = None, set_: Sets = None) -> None:
 
 
 @app.command(rich_help_panel=PIPELINE)
+def plan(json: Json = False, trial: Annotated[bool, typer.Option("--trial", help="Time a few steps if none were.")] = False,
+         preset: Preset = None, set_: Sets = None) -> None:
+    """What training will take: parameters, memory, tokens, steps, time."""
+    from iqaflow.train import plan as module
+
+    raise typer.Exit(module.run(*_context(preset, set_), as_json=json, trial=trial))
+
+
+@app.command(rich_help_panel=PIPELINE)
 def base(preset: Preset = "base", set_: Sets = None) -> None:
     """Make the small base that ships (models/base-tiny) anew from a folder of photographs; hours of CPU."""
     from iqaflow.model import release

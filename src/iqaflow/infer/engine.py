@@ -16,6 +16,7 @@ import numpy as np
 
 from iqaflow.calibrate.text_to_point import Spatial
 from iqaflow.infer.lens import Lens
+from iqaflow.infer.rows import Rows
 from iqaflow.infer.tree import Tree
 from iqaflow.tasks import grammar
 from iqaflow.train.packing import Pack, packer_for
@@ -56,8 +57,9 @@ class Engine:
         """Encode image sets (uint8 RGB (H, W, 3) each) once; ask them any number of questions."""
         return Session(self, images, roles)
 
-    def ids(self, text: str) -> list[int]:
-        return self.packer.ids(text)
+    def ids(self, text: str, begun: bool = False) -> list[int]:
+        """Token ids of an answer, or of how a `begun` one goes on."""
+        return self.packer.after(self.packer.layout(("image",)).mark, text) if begun else self.packer.ids(text)
 
 
 class Session:
@@ -67,14 +69,16 @@ class Session:
         self.engine = engine
         packs = [Pack(list(some), tuple(names), ()) for some, names in zip(images, roles, strict=True)]
         self.roles = [pack.roles for pack in packs]
-        self.tree = Tree(engine.model, engine.packer.collate(packs))
+        kind = Rows if engine.packer.alone else Tree
+        self.tree = kind(engine.model, engine.packer.collate(packs), engine.packer.family)
         last = np.cumsum([len(some) for some in images]) - 1  # the image in question comes last in every set
-        self.lens = Lens.of(engine, [self.tree.visual[n] for n in last], [self.tree.grids[n] for n in last])
+        self.lens = None if self.tree.grids is None else Lens.of(
+            engine, [self.tree.visual[n] for n in last], [self.tree.grids[n] for n in last])
 
     def choose(self, prompts: Sequence[Prompt], candidates: Sequence[str], ended: bool = True) -> np.ndarray:
         """Log-probabilities (len(prompts), len(candidates)) of each candidate continuing each prompt, normalised over
         the candidates. `ended` counts the end marker too: `noise` is then not the start of `noise and blur`."""
-        ids = [self.engine.ids(candidate) for candidate in candidates]
+        ids = [self.engine.ids(candidate, bool(prompts[0].said)) for candidate in candidates]
         if all(len(one) == 1 for one in ids):
             logs = self.tree.last([(prompt.item, self._asked(prompt)) for prompt in prompts])
             return _normalised(logs[:, [one[0] for one in ids]])
@@ -125,7 +129,7 @@ class Session:
 
     def _say(self, prompts: Sequence[Prompt], words: Sequence[str]) -> None:
         for prompt, word in zip(prompts, words, strict=True):
-            prompt.said += self.engine.ids(word)
+            prompt.said += self.engine.ids(word, bool(prompt.said))
 
     def _asked(self, prompt: Prompt) -> list[int]:
         return [*self.engine.packer.branch(self.roles[prompt.item], prompt.question).prompt, *prompt.said]

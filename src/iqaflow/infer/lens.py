@@ -26,17 +26,16 @@ class Lens:
 
     @classmethod
     def of(cls, engine: Any, visual: Sequence[Any], grids: Sequence[Any]) -> Lens | None:
-        """The lens of images with visual tokens (N, width) on patch grids (3,), or None if the model has none."""
+        """The lens of images with visual tokens (N, width) on grids (rows, columns), or None if the model has none."""
         import torch
 
         if engine.lens_ids is None:
             return None
-        merge = engine.processor.image_processor.merge_size
         weight = engine.model.get_input_embeddings().weight
         chances, severities = [], []
         with torch.inference_mode():
             for tokens, grid in zip(visual, grids, strict=True):
-                shape = int(grid[1]) // merge, int(grid[2]) // merge
+                shape = int(grid[0]), int(grid[1])
                 for key, out in (("category", chances), ("severity", severities)):
                     read = (tokens @ weight[engine.lens_ids[key]].T).float().softmax(-1)
                     out.append(read.cpu().numpy().reshape(*shape, -1))

@@ -11,29 +11,32 @@ from typing import Any
 import numpy as np
 import torch
 
+from iqaflow.model.families.family import Family
+
 Asked = tuple[int, Sequence[int]]  # row of the tree, token ids of the branch so far
 
 
 class Tree:
     """The cached prefixes of B image sets. Rows are padded; `segments` is 0 in a prefix, -1 in padding. `visual` holds the
-    visual tokens (N, width) of every image in order, `grids` their patch grids (images, 3)."""
+    visual tokens (N, width) of every image in order, `grids` (images, 2) their rows and columns, None if they have none."""
 
-    def __init__(self, model: Any, batch: dict[str, Any]) -> None:
+    def __init__(self, model: Any, batch: dict[str, Any], family: Family) -> None:
         from transformers import DynamicCache
 
         self.model, self.device = model, next(model.parameters()).device
         self.cache = DynamicCache(config=model.config.get_text_config())
         self.segments = batch["segments"].to(self.device)
         self.start = batch["next_position"]
-        self.grids = batch["image_grid_thw"]
-        grids = self.grids.to(self.device)
+        self.grids, self.axes = batch.get("grids"), family.axes
+        vision = {name: batch[name].to(self.device) for name in family.inputs}
+        vision["pixel_values"] = vision["pixel_values"].to(model.dtype)
         with torch.inference_mode():
-            features = model.get_image_features(batch["pixel_values"].to(self.device, model.dtype), grids, return_dict=True)
-            self.visual = features.pooler_output
+            features = family.features(model, vision)
+            self.visual = family.visual(features, batch["tokens"].tolist())
             model.model(
                 input_ids=batch["input_ids"].to(self.device), position_ids=batch["position_ids"].to(self.device),
                 attention_mask=batch["attention_mask"].to(self.device, model.dtype),
-                past_key_values=self.cache, use_cache=True, image_grid_thw=grids, mm_encoder_outputs={"image": features},
+                past_key_values=self.cache, use_cache=True, mm_encoder_outputs={"image": features},
             )
 
     def last(self, asked: Sequence[Asked]) -> np.ndarray:
@@ -114,7 +117,8 @@ class Tree:
         with torch.inference_mode():
             hidden = self.model.model(
                 input_ids=table[..., 0], attention_mask=mask[:, None],
-                position_ids=positions.expand(3, -1, -1), past_key_values=self.cache, use_cache=True,
+                position_ids=positions.expand(3, -1, -1) if self.axes > 1 else positions,
+                past_key_values=self.cache, use_cache=True,
             ).last_hidden_state
         return hidden, torch.tensor(at), keys
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from iqaflow.ops.errors import StageError
 from iqaflow.sections import Train
-
-OWN_PROCESSOR = "LowLevelImageProcessor"
 
 
 def load(where: str | Path, train: Train | None = None) -> tuple[Any, Any]:
@@ -31,27 +28,21 @@ def load(where: str | Path, train: Train | None = None) -> tuple[Any, Any]:
     dtype = torch.bfloat16 if train and train.precision == "bf16" else torch.float32
     try:
         model = AutoModelForImageTextToText.from_pretrained(where, dtype=dtype, **options)
-        processor = load_processor(where, train, options.get("revision"))
+        processor = load_processor(where, train, options.get("revision"), model.config)
     except (OSError, ValueError, KeyError) as error:
         raise StageError(f"The base {where} cannot be loaded ({str(error).splitlines()[0]}).") from None
     return model, processor
 
 
-def load_processor(where: str | Path, train: Train | None = None, revision: str | None = None) -> Any:
-    """The image and text processor of a base, without torchvision."""
-    from transformers import AutoTokenizer
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-    from transformers.utils import cached_file
+def load_processor(where: str | Path, train: Train | None = None, revision: str | None = None, config: Any = None) -> Any:
+    """The image and text processor of a base, as its family has it; `train` gives the pixel budget."""
+    from transformers import AutoConfig
 
-    from iqaflow.model.processor import ImageOnlyProcessor, LowLevelImageProcessor
+    from iqaflow.model import families
 
-    tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
-    path = cached_file(where, "preprocessor_config.json", revision=revision)
-    own = json.loads(Path(path).read_text()).get("image_processor_type") == OWN_PROCESSOR
-    images = (LowLevelImageProcessor if own else Qwen2VLImageProcessorPil).from_pretrained(where, revision=revision)
-    if train is not None:
-        images.size = {"shortest_edge": train.min_pixels, "longest_edge": train.max_pixels}
-    return ImageOnlyProcessor(images, tokenizer, chat_template=tokenizer.chat_template)
+    config = config or AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+    pixels = (train.min_pixels, train.max_pixels) if train else None
+    return families.of(config).processor(where, config, revision, pixels)
 
 
 def save(model: Any, processor: Any, folder: Path) -> None:

@@ -84,6 +84,7 @@ class ImageOnlyProcessor(Qwen3VLProcessor):
         self.video_processor = None
         self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
         self.vision_start_token, self.vision_end_token = "<|vision_start|>", "<|vision_end|>"
+        self.image_end = self.vision_end_token
         ids = tokenizer.convert_tokens_to_ids
         self.image_token_id, self.video_token_id = ids(self.image_token), ids(self.video_token)
         self.vision_start_token_id, self.vision_end_token_id = ids(self.vision_start_token), ids(self.vision_end_token)

@@ -12,10 +12,13 @@ MARK = "\u2047question\u2047"
 
 @dataclass(frozen=True)
 class Layout:
-    """A rendered conversation cut at its one boundary that every tokenizer respects, the end of the last image:
-    `prefix` holds the images, `lead` + question + `close` is a branch, an answer ends with `end`."""
+    """A rendered conversation cut at its one boundary that every tokenizer respects, the end of the last image: `prefix`
+    (after the token `begin`, if any) holds the images and ends with the special token `mark`, `lead` + question + `close` is
+    a branch, an answer ends with `end`."""
 
+    begin: int | None
     prefix: str
+    mark: str
     lead: str
     close: str
     end: str
@@ -32,9 +35,15 @@ def messages(roles: Sequence[str], question: str) -> list[dict[str, Any]]:
 
 
 def layout(processor: Any, roles: Sequence[str]) -> Layout:
-    text = processor.tokenizer.apply_chat_template(
+    tokenizer = processor.tokenizer
+    text = tokenizer.apply_chat_template(
         messages(roles, MARK), tokenize=False, add_generation_prompt=True, chat_template=processor.chat_template
     )
     head, close = text.split(MARK)
-    cut = head.rindex(processor.vision_end_token) + len(processor.vision_end_token)
-    return Layout(head[:cut], head[cut:], close, processor.tokenizer.eos_token)
+    # what closes an image is written by the template, or comes with the image's own tokens
+    mark = processor.image_end if processor.image_end in head else processor.image_token
+    cut = head.rindex(mark) + len(mark)
+    # a template may leave the begin-of-text token to the tokenizer
+    begins = not head.startswith(tokenizer.bos_token or "") and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return Layout(tokenizer.bos_token_id if begins else None, head[:cut], processor.image_end, head[cut:], close,
+                  tokenizer.eos_token)

@@ -22,7 +22,6 @@ class Batches:
         self.train = config.train
         # a copy: tokenizers cannot be used by two threads at once
         self.packs = Packs(workspace.annotated, split, packer_for(model, copy.deepcopy(processor)), config.train, config.seed)
-        self.merge = getattr(processor.image_processor, "merge_size", 1)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._ahead: dict[tuple[int, int], Future[dict[str, Any]]] = {}
 
@@ -54,8 +53,9 @@ class Batches:
         if train.dense:
             truths = [truth for _, several in made for truth in several]
             batch["dense"] = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in
-                              dense.targets(truths, batch["image_grid_thw"].numpy(), self.merge).items()}
+                              dense.targets(truths, batch.get("grids")).items()}
         if train.precision == "bf16":
-            batch["attention_mask"] = batch["attention_mask"].clamp(min=torch.finfo(torch.bfloat16).min).bfloat16()
+            if batch["attention_mask"].is_floating_point():
+                batch["attention_mask"] = batch["attention_mask"].clamp(min=torch.finfo(torch.bfloat16).min).bfloat16()
             batch["pixel_values"] = batch["pixel_values"].bfloat16()
         return batch

@@ -18,7 +18,7 @@ from iqaflow.sections import Train
 from iqaflow.tasks import score as rating
 from iqaflow.tasks.grammar import CELLS, GRID, RATINGS
 from iqaflow.train import mixture
-from iqaflow.train.dense import Truth
+from iqaflow.train.dense import Truth, single_tokens
 from iqaflow.train.packing import Branch, Pack, Packer
 
 IMAGE_COLUMNS = ["origin", "distortions", "regions", "score"]
@@ -40,9 +40,11 @@ class Packs:
         self.asked = [grouped[key] for key in self.keys]
         self.mixed = mixture.of([rows[0]["dataset"] for rows in self.asked], dict(train.mixture), seed) if train.mixture else None
         self._order = -1, np.empty(0, int)
-        ids = packer.processor.tokenizer.convert_tokens_to_ids
-        self._cells, self._ratings = ids([str(cell) for cell in range(CELLS)]), ids(list(RATINGS))
-        self._known = set(self._cells)
+        if train.soft_targets:
+            words = [str(cell) for cell in range(CELLS)], RATINGS
+            self._cells, self._ratings = (single_tokens(packer.processor.tokenizer, some, "train.soft_targets", "false")
+                                          for some in words)
+            self._known = set(self._cells)
 
     def __len__(self) -> int:
         return len(self.keys)

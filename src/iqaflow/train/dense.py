@@ -5,6 +5,7 @@ lays positions of the image and cell words of the text into one space.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from iqaflow import distortions
 from iqaflow.distortions import SEVERITIES
+from iqaflow.ops.errors import StageError
 from iqaflow.tasks import grammar
 
 SEVERITY_WEIGHT, PLACE_WEIGHT = 0.3, 0.3
@@ -25,15 +27,18 @@ class Truth:
     flaws: tuple[tuple[str, float, np.ndarray | None], ...] | None
 
 
-def targets(truths: list[Truth], grids: np.ndarray, merge: int) -> dict[str, np.ndarray]:
-    """Distributions per visual token, in the order of the tokens of all images: `category` (N, 13), `severity` (N, 5; rows
-    sum to the share of the token that is distorted) and `place` (N, 400)."""
+def targets(truths: list[Truth], grids: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Distributions per visual token, in the order of the tokens of all images on `grids` (images, 2; rows and columns):
+    `category` (N, 13), `severity` (N, 5; rows sum to the share of the token that is distorted) and `place` (N, 400)."""
     import cv2
 
+    if grids is None:
+        raise StageError("train.dense needs visual tokens that lie on one grid over the image, but this base drops some: set "
+                         "it to 0.")
     categories = sorted(distortions.categories())
     out: dict[str, list[np.ndarray]] = {"category": [], "severity": [], "place": []}
-    for truth, (_, rows, columns) in zip(truths, grids, strict=True):
-        size = int(rows) // merge, int(columns) // merge
+    for truth, (rows, columns) in zip(truths, np.asarray(grids), strict=True):
+        size = int(rows), int(columns)
         category = np.zeros((*size, len(categories) + 1), np.float32)
         severity = np.zeros((*size, len(SEVERITIES)), np.float32)
         for name, level, mask in truth.flaws or ():
@@ -59,6 +64,16 @@ def _overlap(tokens: int) -> np.ndarray:
     return (share / share.sum(1, keepdims=True)).astype(np.float32)
 
 
+def single_tokens(tokenizer: Any, words: Sequence[str], parameter: str, off: str) -> list[int]:
+    """The id of each answer word. Raises StageError, saying what to set to `off`, if the tokenizer splits one."""
+    found = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+    split = [word for word, tokens in zip(words, found, strict=True) if len(tokens) != 1]
+    if split:
+        raise StageError(f"{parameter} needs single-token answer words, but the base splits {', '.join(map(repr, split[:3]))}: "
+                         f"set it to {off}.")
+    return [tokens[0] for tokens in found]
+
+
 class DenseHead:
     """Closed-set read-out through the model's own word embeddings; it has no weights of its own."""
 
@@ -66,11 +81,7 @@ class DenseHead:
         import torch
 
         def ids(words: list[str]) -> Any:
-            found = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
-            split = [word for word, tokens in zip(words, found, strict=True) if len(tokens) != 1]
-            if split:
-                raise ValueError(f"train.dense needs single-token answer words, but the base splits {split[:3]}: set it to 0.")
-            return torch.tensor([tokens[0] for tokens in found])
+            return torch.tensor(single_tokens(tokenizer, words, "train.dense", "0"))
 
         phrases = [distortions.phrase(category) for category in sorted(distortions.categories())]
         self.ids = {"category": ids([grammar.CLEAN, *phrases]), "severity": ids(list(SEVERITIES)),

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from iqaflow.data.tables import TASKS
+from iqaflow.model import families
 
 
 class Objective(nn.Module):
@@ -16,31 +17,27 @@ class Objective(nn.Module):
     def __init__(self, model: Any, dense: Any = None, dense_weight: float = 0.0) -> None:
         super().__init__()
         self.model, self.dense, self.dense_weight = model, dense, dense_weight
+        self.family = families.of(model.config)
 
     def forward(self, batch: dict[str, Any], vision_only: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        vision = {"pixel_values": batch["pixel_values"]}
+        features = self.family.features(self.model, batch)
         parts: dict[str, torch.Tensor] = {}
         loss = torch.zeros((), device=batch["input_ids"].device)
         if self.dense_weight:
-            features = self.model.get_image_features(batch["pixel_values"], batch["image_grid_thw"], return_dict=True)
-            vision = {"mm_encoder_outputs": {"image": features}}
-            dense = self.dense.loss(torch.cat(features.pooler_output), self.model.get_input_embeddings(), batch["dense"])
+            visual = torch.cat(self.family.visual(features, batch["tokens"].tolist()))
+            dense = self.dense.loss(visual, self.model.get_input_embeddings(), batch["dense"])
             parts["dense"] = dense.detach()
             loss = loss + self.dense_weight * dense
         if not vision_only:
-            answer, parts["tasks"] = self._answers(batch, vision)
+            answer, parts["tasks"] = self._answers(batch, features)
             parts["answer"] = answer.detach()
             loss = loss + answer
         return loss, parts
 
-    def _answers(self, batch: dict[str, Any], vision: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _answers(self, batch: dict[str, Any], features: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean loss of the answer tokens, and (tasks, 2) the sums of weighed losses and of weights by task."""
-        outputs = self.model.model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], position_ids=batch["position_ids"],
-            image_grid_thw=batch["image_grid_thw"], use_cache=False, **vision,
-        )
-        at = batch["at"]
-        log_probs = self.model.lm_head(outputs.last_hidden_state[at[:, 0], at[:, 1]]).float().log_softmax(-1)
+        hidden, at = self.family.hidden(self.model, batch, features), batch["at"]
+        log_probs = self.model.lm_head(hidden[at[:, 0], at[:, 1]]).float().log_softmax(-1)
         losses = -log_probs.gather(1, batch["labels"][:, None])[:, 0]
         if "soft_rows" in batch:
             rows = batch["soft_rows"]

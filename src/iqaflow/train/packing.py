@@ -1,19 +1,25 @@
 """Packing: the images of a pack are encoded once, and all its questions branch from them, hidden from each other.
 
 A pack is `prefix (images) + branch 1 + branch 2 + ...` with a tree attention mask and positions that restart at the end
-of the prefix, so that every branch sees exactly what it would see alone.
+of the prefix, so that every branch sees exactly what it would see alone. A base that cannot take such a mask gets one
+question per row; its images are still encoded once.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from iqaflow.model import families
+from iqaflow.model.families.family import Placed
 from iqaflow.model.prompt import Layout, layout
 from iqaflow.tasks import grammar
+
+AGREE = {"float32": 1e-3, "bfloat16": 0.05}  # largest share by which a packed question may differ from one asked alone
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,11 @@ class Pack:
 
 
 class Packer:
-    """Turns packs into tensors for one model family, given its processor and its rotary positions."""
+    """Turns packs into tensors for one model, as its family wants them; `alone` puts every question into a row of its own."""
 
-    def __init__(self, processor: Any, rope_index: Any = None) -> None:
-        self.processor, self.rope_index = processor, rope_index
+    def __init__(self, model: Any, processor: Any, alone: bool = False) -> None:
+        self.model, self.processor, self.alone = model, processor, alone
+        self.family = families.of(model.config)
         self._layouts: dict[tuple[str, ...], Layout] = {}
 
     def layout(self, roles: Sequence[str]) -> Layout:
@@ -53,10 +60,14 @@ class Packer:
     def ids(self, text: str) -> list[int]:
         return self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
 
+    def after(self, mark: str, text: str) -> list[int]:
+        """Ids of a text that follows a special token: some tokenizers put a space before a text that stands alone."""
+        return self.ids(mark + text)[len(self.ids(mark)):]
+
     def branch(self, roles: Sequence[str], question: str, answer: str | None = None) -> Branch:
         """Token ids of a question and, for training, its answer with the end marker."""
         parts = self.layout(roles)
-        prompt = self.ids(f"{parts.lead}{question}{parts.close}")
+        prompt = self.after(parts.mark, f"{parts.lead}{question}{parts.close}")
         if answer is None:
             return Branch(prompt)
         coded = self.processor.tokenizer(f"{answer}{parts.end}", add_special_tokens=False, return_offsets_mapping=True)
@@ -65,24 +76,28 @@ class Packer:
     def collate(self, packs: Sequence[Pack]) -> dict[str, Any]:
         """Tensors for a batch of packs of B rows and S columns:
 
-        `input_ids` (B, S), `position_ids` (3, B, S) or (B, S), `attention_mask` (B, 1, S, S) additive, `pixel_values`,
-        `image_grid_thw`; `at` (N, 2) the row and column whose output predicts each answer token, `labels` (N,),
-        `weights` (N,) of their losses, `tasks` (N,) of their questions; `soft_rows`, `soft_ids`, `soft_probs` for soft
-        answer tokens; `ends` (rows, last prompt column) of every branch in order; `segments` (B, S): 0 prefix, n branch,
-        -1 padding; `next_position` (B,) of a branch's first token.
+        `input_ids` (B, S), `position_ids` (3, B, S) or (B, S), `attention_mask` (B, 1, S, S) additive, the family's vision
+        tensors, `tokens` (images,) and, where they have one each, `grids` (images, 2) of visual tokens; `at` (N, 2) the row
+        and column whose output predicts each answer token, `labels` (N,), `weights` (N,) of their losses, `tasks` (N,) of their questions;
+        `soft_rows`, `soft_ids`, `soft_probs` for soft answer tokens; `ends` (rows, last prompt column) of every branch in order;
+        `segments` (B, S): 0 prefix, n branch, -1 padding; `next_position` (B,) of a branch's first token.
+        With `alone`, rows are questions, `attention_mask` (B, S) and `which` (images of all rows) say which images each has.
         """
         import torch
 
         images = [image for pack in packs for image in pack.images]
-        pixels = self.processor.image_processor(images, return_tensors="pt")
-        grids = iter(pixels["image_grid_thw"])
-        merge = self.processor.image_processor.merge_size**2
-        rows = [self._row(pack, [next(grids) for _ in pack.images], merge) for pack in packs]
+        vision, placed = self.family.encode(self.processor, self.model.config, images)
+        places, numbers, rows, which = iter(placed), iter(range(len(images))), [], []
+        for pack in packs:
+            here, own = [next(places) for _ in pack.images], [next(numbers) for _ in pack.images]
+            for some in [[one] for one in pack.branches] or [[]] if self.alone else [pack.branches]:
+                rows.append(self._row(Pack(pack.images, pack.roles, some), here))
+                which += own
         width = max(len(row["ids"]) for row in rows)
         pad = self.processor.tokenizer.pad_token_id
         ids = torch.full((len(rows), width), pad)
         segments = torch.full((len(rows), width), -1)
-        positions = torch.zeros((3, len(rows), width), dtype=torch.long)
+        positions = torch.zeros((self.family.axes, len(rows), width), dtype=torch.long)
         at, labels, weights, tasks, ends, soft = [], [], [], [], [], []
         for number, row in enumerate(rows):
             length = len(row["ids"])
@@ -97,20 +112,19 @@ class Packer:
                 weights.append(weight)
                 tasks.append(task)
             ends += [(number, column) for column in row["ends"]]
-        causal = torch.ones(width, width, dtype=torch.bool).tril()
-        keys, queries = segments[:, None, :], segments[:, :, None]
-        allowed = causal & (keys >= 0) & ((keys == 0) | (keys == queries))
-        allowed |= torch.eye(width, dtype=torch.bool)  # padding looks at itself: a row of no keys would be NaN
-        mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)
         batch = {
-            "input_ids": ids, "position_ids": positions if self.rope_index else positions[0],
-            "attention_mask": mask[:, None], "pixel_values": pixels["pixel_values"],
-            "image_grid_thw": pixels["image_grid_thw"],
+            **vision, "input_ids": ids, "position_ids": positions if self.family.axes > 1 else positions[0],
+            "attention_mask": (segments >= 0).long() if self.alone else tree_mask(segments),
+            "tokens": torch.tensor([place.tokens for place in placed]),
             "at": torch.tensor(at).reshape(-1, 2), "labels": torch.tensor(labels), "weights": torch.tensor(weights),
             "tasks": torch.tensor(tasks),
             "ends": torch.tensor(ends).reshape(-1, 2), "segments": segments,
             "next_position": torch.tensor([row["start"] for row in rows]),
         }
+        if all(place.grid for place in placed):
+            batch["grids"] = torch.tensor([place.grid for place in placed])
+        if self.alone:
+            batch["which"] = torch.tensor(which)
         if soft:
             batch["soft_rows"] = torch.tensor([row for row, _, _ in soft])
             wide = max(len(ids) for _, ids, _ in soft)
@@ -118,17 +132,14 @@ class Packer:
             batch["soft_probs"] = torch.tensor(np.stack([np.pad(p, (0, wide - len(p))) for _, _, p in soft])).float()
         return batch
 
-    def _row(self, pack: Pack, grids: list[Any], merge: int) -> dict[str, Any]:
+    def _row(self, pack: Pack, placed: Sequence[Placed]) -> dict[str, Any]:
         import torch
 
         parts = self.layout(pack.roles)
-        image = self.processor.image_token
-        pieces = parts.prefix.split(image)
-        text = pieces[0] + "".join(
-            image * (int(grid.prod()) // merge) + piece for grid, piece in zip(grids, pieces[1:], strict=True)
-        )
-        ids = self.ids(text)
-        positions = self._positions(ids, grids)
+        pieces = parts.prefix.split(self.processor.image_token)
+        text = pieces[0] + "".join(place.text + piece for place, piece in zip(placed, pieces[1:], strict=True))
+        ids = [*([] if parts.begin is None else [parts.begin]), *self.ids(text)]
+        positions = self.family.positions(self.model, torch.tensor(ids), self.processor.image_token_id, placed)
         start = int(positions.max()) + 1
         segments, answers, ends, chunks = [0] * len(ids), [], [], [positions]
         for number, branch in enumerate(pack.branches, 1):
@@ -137,20 +148,23 @@ class Packer:
             ends.append(last)
             answers += [(last + step, label, weight, branch.task, branch.soft.get(step))
                         for step, (label, weight) in enumerate(zip(branch.answer, branch.weights, strict=True))]
-            chunks.append(torch.arange(start, start + len(whole)).expand(3, -1))
+            chunks.append(torch.arange(start, start + len(whole)).expand(len(positions), -1))
             ids = [*ids, *whole]
             segments += [number] * len(whole)
         return {"ids": ids, "segments": segments, "positions": torch.cat(chunks, 1), "answers": answers,
                 "ends": ends, "start": start}
 
-    def _positions(self, ids: list[int], grids: list[Any]) -> Any:
-        import torch
 
-        row = torch.tensor([ids])
-        if self.rope_index is None:
-            return torch.arange(len(ids)).expand(3, -1)
-        kinds = (row == self.processor.image_token_id).int()
-        return self.rope_index(row, mm_token_type_ids=kinds, image_grid_thw=torch.stack(grids))[0][:, 0]
+def tree_mask(segments: Any) -> Any:
+    """Additive mask (B, 1, S, S): a token sees the prefix and its own branch before it. `segments` (B, S) as in `collate`."""
+    import torch
+
+    width = segments.shape[1]
+    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    keys, queries = segments[:, None, :], segments[:, :, None]
+    allowed = causal & (keys >= 0) & ((keys == 0) | (keys == queries))
+    allowed |= torch.eye(width, dtype=torch.bool)  # padding looks at itself: a row of no keys would be NaN
+    return torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)[:, None]
 
 
 def _weights(answer: str, offsets: Sequence[tuple[int, int]]) -> list[float]:
@@ -163,5 +177,50 @@ def _weights(answer: str, offsets: Sequence[tuple[int, int]]) -> list[float]:
 
 
 def packer_for(model: Any, processor: Any) -> Packer:
-    """The packer of a loaded model: multimodal rotary positions where the model has them, plain ones otherwise."""
-    return Packer(processor, getattr(model.model, "get_rope_index", None))
+    """The packer of a loaded model. If the model cannot take a tree mask, it asks one question per row, and says so."""
+    packer = Packer(model, processor)
+    if not hasattr(model, "_iqaflow_packs"):
+        reason = _cannot_pack(packer)
+        model._iqaflow_packs = reason is None
+        if reason:
+            print(f"The base asks one question per row, without packing: {reason}.", file=sys.stderr, flush=True)
+    packer.alone = not model._iqaflow_packs
+    return packer
+
+
+def _cannot_pack(packer: Packer) -> str | None:
+    """Why a model cannot take a tree mask, or None: by its layers and attention, else by asking it two questions both ways."""
+    text = packer.model.config.get_text_config()
+    others = sorted(set(getattr(text, "layer_types", None) or ()) - {"full_attention"})
+    if others:
+        return f"its {text.model_type} language model has {' and '.join(others)} layers"
+    if "flash" in str(getattr(text, "_attn_implementation", "")):
+        return f"{text._attn_implementation} takes no tree mask"
+    weight = next(packer.model.parameters())
+    if weight.is_meta or hasattr(weight, "ds_id"):
+        return None  # no weights here to ask
+    apart = _disagreement(packer)
+    if apart > AGREE.get(str(packer.model.dtype).removeprefix("torch."), 0.05):
+        return f"two packed questions differ from the same ones asked alone by {apart:.1%}"
+    return None
+
+
+def _disagreement(packer: Packer) -> float:
+    """How far hidden states of packed answers are from those of answers given alone, relative to their size."""
+    import torch
+
+    model, family = packer.model, packer.family
+    image = np.linspace(0, 255, 64 * 96 * 3).reshape(64, 96, 3).astype(np.uint8)
+    roles, states, training = ("reference", "image"), [], model.training
+    branches = [packer.branch(roles, "What is wrong here?", "noise"), packer.branch(roles, "Where?", "top left: [sky]")]
+    model.eval()
+    with torch.no_grad():
+        for alone in (False, True):
+            batch = Packer(model, packer.processor, alone).collate([Pack([image, image[:, ::-1]], roles, branches)])
+            batch = {name: value.to(model.device) for name, value in batch.items()}
+            for name in ("pixel_values", *(() if alone else ("attention_mask",))):
+                batch[name] = batch[name].clamp(min=torch.finfo(model.dtype).min).to(model.dtype)
+            hidden = family.hidden(model, batch, family.features(model, batch)).float()
+            states.append(hidden[batch["at"][:, 0], batch["at"][:, 1]])
+    model.train(training)
+    return float((states[0] - states[1]).norm() / states[1].norm())

@@ -56,7 +56,7 @@ def _key(config: Config, workspace: Workspace, manifest: dict[str, Any]) -> str:
     base = workspace.root / config.train.base / "model.safetensors"
     weights = hashlib.sha256(base.read_bytes()).hexdigest() if base.is_file() else config.train.base
     package = Path(__file__).parents[1]
-    code = [path.read_bytes() for folder in ("model", "train", "tasks") for path in sorted((package / folder).glob("*.py"))]
+    code = [path.read_bytes() for folder in ("model", "train", "tasks") for path in sorted((package / folder).rglob("*.py"))]
     text = json.dumps([config.seed, config.resources.threads, tree, weights, _digest(manifest)], sort_keys=True)
     return hashlib.sha256(text.encode() + b"".join(code)).hexdigest()[:16]
 
