@@ -15,7 +15,8 @@ from iqaflow import config as settings
 from iqaflow.model import base
 from iqaflow.ops.errors import StageError
 from iqaflow.train import plan as module
-from iqaflow.train.footprint import activations, memory, parameters, skeleton, tuned
+from iqaflow.train import student
+from iqaflow.train.footprint import activations, memory, parameters, skeleton
 from iqaflow.train.objective import Objective
 from iqaflow.train.packing import packer_for
 from iqaflow.workspace import Workspace
@@ -34,10 +35,11 @@ from iqaflow.ops.environment import prepare
 prepare()
 import torch
 from iqaflow.train import worker
+from iqaflow.train.run import Run
 from iqaflow.workspace import Workspace
 job = json.loads(Path(sys.argv[1]).read_text())
-worker._single_rank_environment()
-run = worker.Run(Config.model_validate(job["config"]), Workspace(Path(job["root"])), Path(job["work"]))
+worker.environment()
+run = Run(Config.model_validate(job["config"]), Workspace(Path(job["root"])), Path(job["work"]))
 run.log = None
 
 
@@ -81,7 +83,7 @@ def test_parameters_of_real_bases_from_their_config(published: int) -> None:
 def test_parameters_equal_the_loaded_models(annotated, small_config, tuning) -> None:
     config = with_base(small_config, tuning=tuning)
     made = module.plan(config, Workspace(annotated))
-    model = tuned(base.load(BASE, config.train)[0], config.train)
+    model = student.tuned(base.load(BASE, config.train)[0], config.train)
     assert (made.parameters, made.trained) == parameters(model)
     assert made.trained == sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     assert (made.trained < made.parameters) == (tuning == "lora")
@@ -149,7 +151,7 @@ def test_zero_stages_share_what_they_say(small_config, annotated) -> None:
     load, hf = module.plan(config, Workspace(annotated)).load, base.load(BASE)[0].config
 
     def of(stage: int, ranks: int, offload: bool = False):
-        return memory(hf, 1000, 800, config.train.model_copy(update={"zero_stage": stage}), ranks, load, offload)
+        return memory(hf, 1000, 800, config.train.model_copy(update={"zero_stage": stage, "offload": offload}), ranks, load)
 
     assert (of(0, 4).weights, of(0, 4).gradients, of(0, 4).optimizer) == (2000, 1600, 9600)
     assert (of(1, 4).weights, of(1, 4).gradients, of(1, 4).optimizer) == (2000, 1600, 2400)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iqaflow.sections import Train
+from iqaflow.train import student
 
 BUCKET = 500_000_000  # DeepSpeed's reduce_bucket_size
 
@@ -49,18 +50,7 @@ def skeleton(config: Any, train: Train) -> Any:
 
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config)
-        return tuned(model, train)
-
-
-def tuned(model: Any, train: Train) -> Any:
-    """`model` with the parameters that `train.tuning` trains, and no others, requiring gradients."""
-    if train.tuning == "lora":
-        from peft import LoraConfig, inject_adapter_in_model
-
-        model.requires_grad_(False)
-        inject_adapter_in_model(LoraConfig(r=train.lora_rank, lora_alpha=2 * train.lora_rank,
-                                           target_modules=list(train.lora_targets)), model)
-    return model
+        return student.tuned(model, train)
 
 
 def parameters(model: Any) -> tuple[int, int]:
@@ -69,7 +59,7 @@ def parameters(model: Any) -> tuple[int, int]:
             sum(weight.numel() for weight in model.parameters() if weight.requires_grad))
 
 
-def memory(config: Any, total: int, trained: int, train: Train, ranks: int, load: Load, offload: bool = False) -> Memory:
+def memory(config: Any, total: int, trained: int, train: Train, ranks: int, load: Load) -> Memory:
     """Bytes per rank of a model of `total` parameters, `trained` of which learn, with N ranks, b bytes per number (bf16 2,
     fp32 4) and ZeRO stage z (Rajbhandari et al. 2020, section 3).
 
@@ -87,7 +77,7 @@ def memory(config: Any, total: int, trained: int, train: Train, ranks: int, load
     optimizer = (12 if size == 2 or stage >= 1 else 8) * trained // (ranks if stage >= 1 else 1)
     gradients = size * trained // (ranks if stage >= 2 else 1)
     return Memory(weights=size * total // (ranks if stage >= 3 else 1), gradients=gradients,
-                  optimizer=0 if offload else optimizer, host=optimizer if offload else 0,
+                  optimizer=0 if train.offload else optimizer, host=optimizer if train.offload else 0,
                   activations=activations(config, train, load), buffers=size * BUCKET if stage >= 1 else 0)
 
 

@@ -78,8 +78,9 @@ class Packer:
 
         `input_ids` (B, S), `position_ids` (3, B, S) or (B, S), `attention_mask` (B, 1, S, S) additive, the family's vision
         tensors, `tokens` (images,) and, where they have one each, `grids` (images, 2) of visual tokens; `at` (N, 2) the row
-        and column whose output predicts each answer token, `labels` (N,), `weights` (N,) of their losses, `tasks` (N,) of their questions;
-        `soft_rows`, `soft_ids`, `soft_probs` for soft answer tokens; `ends` (rows, last prompt column) of every branch in order;
+        and column whose output predicts each answer token, `labels` (N,), `weights` (N,) of their losses, `tasks` (N,) of
+        their questions; `soft_rows`, `soft_ids`, `soft_probs` for soft answer tokens; `ends` (rows, last prompt column) of
+        every branch in order;
         `segments` (B, S): 0 prefix, n branch, -1 padding; `next_position` (B,) of a branch's first token.
         With `alone`, rows are questions, `attention_mask` (B, S) and `which` (images of all rows) say which images each has.
         """

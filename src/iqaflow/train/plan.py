@@ -18,7 +18,8 @@ import numpy as np
 
 from iqaflow.config import Config
 from iqaflow.ops.errors import StageError
-from iqaflow.train.footprint import Load, Memory, memory, parameters, skeleton, tuned
+from iqaflow.train import student
+from iqaflow.train.footprint import Load, Memory, memory, parameters, skeleton
 from iqaflow.workspace import StageResult, Workspace
 
 SAMPLE = 32  # packs looked at
@@ -65,7 +66,7 @@ def run(config: Config, workspace: Workspace, as_json: bool = False, trial: bool
 def plan(config: Config, workspace: Workspace, trial: bool = False) -> Plan:
     """The plan of `config` in a workspace; `trial` times a few real steps on this machine if no run was measured here.
     Raises StageError if the base's config, tokenizer or image processor is not at hand."""
-    from iqaflow.train import stage
+    from iqaflow.train import launch
     from iqaflow.train.packing import packer_for
 
     train = config.train
@@ -76,7 +77,7 @@ def plan(config: Config, workspace: Workspace, trial: bool = False) -> Plan:
     packs, source = _annotated(config, workspace, packer) if have else _templates(config, packer)
     load = _load(packs, packer)
     count = source[1]
-    ranks = stage.ranks(config)
+    ranks = launch.ranks(config) * config.resources.nodes
     rate, rate_from = measured(config, workspace)
     if rate is None and trial:
         rate, rate_from = timed(config, workspace), f"{TRIAL_STEPS - 1} steps timed on this machine"
@@ -84,7 +85,7 @@ def plan(config: Config, workspace: Workspace, trial: bool = False) -> Plan:
         base=train.base, kind=model.config.model_type, parameters=total, trained=trained, tuning=train.tuning, ranks=ranks,
         packed=not packer.alone, load=load, tokens_from=source[0], packs=count,
         packs_from="data/annotated" if have else "about: annotate.images, annotate.reference and annotate.pairs",
-        memory=memory(model.config, total, trained, train, ranks, load, bool(getattr(train, "offload", False))),
+        memory=memory(model.config, total, trained, train, ranks, load),
         steps=steps(train, count), packs_per_step=train.micro_batch * train.micro_batches, rate=rate, rate_from=rate_from)
 
 
@@ -107,7 +108,8 @@ def measured(config: Config, workspace: Workspace) -> tuple[float | None, str]:
 
 def timed(config: Config, workspace: Workspace) -> float:
     """Packs per second of a few real steps by the real ranks, thrown away afterwards. Raises StageError without data."""
-    from iqaflow.train import stage
+    from iqaflow.train import launch
+    from iqaflow.train.steps import rows as logged
 
     if not (workspace.annotated / "manifest.json").is_file():
         raise StageError(f"--trial trains on {workspace.annotated}, which is not there: run `iqaflow annotate` first.")
@@ -118,8 +120,8 @@ def timed(config: Config, workspace: Workspace) -> float:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        stage._launch(short, workspace, work)
-        rows = [json.loads(line) for line in (work / "steps.jsonl").read_text(encoding="utf-8").splitlines()]
+        launch.train(short, workspace, work)
+        rows = logged(work / "steps.jsonl")
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return float(len(rows[1:]) / sum(1.0 / row["samples_per_second"] for row in rows[1:]))
@@ -145,7 +147,7 @@ def _base(config: Config, workspace: Workspace) -> tuple[Any, Any]:
             model, processor = tiny.build(texts, config.seed, train.min_pixels, train.max_pixels)
         else:
             model, processor = tiny.grow(*base.load(where, train), texts)
-        return tuned(model, train), processor
+        return student.tuned(model, train), processor
     revision = None if folder.is_dir() else train.revision
     if not folder.is_dir() and (revision is None or len(revision) != 40):
         raise StageError(f"The base {train.base} is not a local folder, and a hub id needs train.revision (40 hex digits).")

@@ -33,10 +33,18 @@ def load(config: Config, workspace: Workspace) -> tuple[Any, Any]:
             model, processor = tiny.grow(model, processor, _texts(workspace))
     if train.gradient_checkpointing:
         model.gradient_checkpointing_enable()
+    return tuned(model, train), processor
+
+
+def tuned(model: Any, train: Train) -> Any:
+    """`model` with gradients for the parameters that are trained: all or those of adapters, without the frozen parts."""
     if train.tuning == "lora":
-        _adapt(model, train)
+        from peft import inject_adapter_in_model
+
+        model.requires_grad_(False)
+        inject_adapter_in_model(_lora(train), model)
     freeze(model, train)
-    return model, processor
+    return model
 
 
 def freeze(model: Any, train: Train) -> None:
@@ -56,13 +64,6 @@ def freeze(model: Any, train: Train) -> None:
 def _part(name: str) -> str | None:
     words = name.split(".")
     return next((part for part, names in PARTS.items() if set(names) & set(words)), None)
-
-
-def _adapt(model: Any, train: Train) -> None:
-    from peft import inject_adapter_in_model
-
-    model.requires_grad_(False)
-    inject_adapter_in_model(_lora(train), model)
 
 
 def _lora(train: Train) -> Any:
