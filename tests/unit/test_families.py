@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from iqaflow.ops.errors import StageError
 from iqaflow.tasks import grammar
 from iqaflow.train import dense
 from iqaflow.train.objective import Objective
-from iqaflow.train.packing import Pack, Packer, packer_for
+from iqaflow.train.packing import LEAK, Pack, Packer, packer_for, probe
 
 QUESTIONS = [("What distortion does the image show?", "noise"), ("Where is the quality worst?", "top left: [gray region](<21>)"),
              ("Rate the quality of the image.", "poor")]
@@ -167,8 +169,13 @@ def smolvlm():
         size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
 
 
+def llava_mpt():
+    """Positions by ALiBi: it counts the columns of a row, whatever positions it is given."""
+    return llava({"model_type": "mpt"})
+
+
 PACKED = (qwen2_5_vl, qwen3_vl, llava, llava_siglip, internvl, smolvlm)
-ALONE = (qwen3_5, llava_lfm2)
+ALONE = (qwen3_5, llava_lfm2, llava_mpt)
 
 
 @pytest.fixture(scope="module", params=[*PACKED, *ALONE], ids=lambda make: make.__name__)
@@ -210,6 +217,17 @@ def test_packed_token_losses_equal_the_unpacked_run(loaded) -> None:
     assert (packed - apart).abs().max() < 1e-5
     if make in ALONE:  # and rightly so: the mask would not have hidden the questions from each other
         assert (token_losses(model, Packer(model, processor), packs) - apart).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_probe_tells_who_can_pack(loaded, dtype) -> None:
+    """What a mask hides leaves no trace in any precision; linear attention and convolutions carry it on."""
+    make, model, processor = loaded
+    leak, apart = probe(Packer(copy.deepcopy(model).to(dtype), processor))
+    if make in ALONE:
+        assert leak > LEAK or apart > 0.05
+    else:
+        assert leak == 0 and apart < (1e-5 if dtype == torch.float32 else 0.02)
 
 
 def test_a_base_that_cannot_pack_says_so_once(loaded, capsys) -> None:
@@ -302,6 +320,17 @@ def test_split_answer_words_are_refused_in_a_sentence(loaded) -> None:
             dense.DenseHead(processor.tokenizer)
 
 
+def test_a_language_model_that_refuses_a_tree_mask_gets_one_question_per_row(tmp_path, capsys) -> None:
+    torch.manual_seed(0)
+    for part in llava({"model_type": "bloom", "n_layer": 2, "n_head": 4}):
+        part.save_pretrained(tmp_path)
+    model, processor = base.load(tmp_path, TRAIN)
+    packer = packer_for(model, processor)
+    assert packer.alone and "its bloom language model refuses a tree mask" in capsys.readouterr().err
+    loss, _ = Objective(model)(packer.collate([Pack([image(0)], ("image",), [packer.branch(("image",), *QUESTIONS[0])])]))
+    assert torch.isfinite(loss)
+
+
 def test_an_unknown_architecture_is_refused_with_those_known(tmp_path) -> None:
     from transformers import BlipConfig, BlipForConditionalGeneration
 
@@ -332,3 +361,23 @@ def test_an_answer_read_piece_by_piece_is_the_answer_that_was_learnt(loaded) -> 
         session._say([prompt], [piece])
     learnt = engine.packer.branch(("image",), *QUESTIONS[1]).answer
     assert processor.tokenizer.decode(prompt.said) == processor.tokenizer.decode(learnt[:-1]) == QUESTIONS[1][1]
+
+
+def test_the_stage_fine_tunes_it(annotated, small_config, tmp_path) -> None:
+    """The real ranks on a LLaVA base: adapters are merged into a model that loads and answers."""
+    from iqaflow.train import stage
+    from iqaflow.workspace import Workspace
+
+    root = tmp_path / "work"
+    shutil.copytree(annotated, root)
+    torch.manual_seed(0)
+    for part in llava():
+        part.save_pretrained(root / "models" / "small")
+    same = TRAIN.model_dump(include={"min_pixels", "max_pixels", "dense", "soft_targets"})
+    train = small_config.train.model_copy(update={**same, "base": "models/small", "tuning": "lora", "max_steps": 2, "lr": 1e-2})
+    stage.run(small_config.model_copy(update={"train": train}), Workspace(root))
+    before, after = (base.load(root / "models" / name)[0].state_dict() for name in ("small", "stage1"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert before.keys() == after.keys() and changed and all("_proj" in name for name in changed)
+    session = Engine.load(root / "models" / "stage1").session([[image(0)]], [["image"]])
+    assert session.choose([Prompt(0, QUESTIONS[2][0])], grammar.RATINGS).shape == (1, 5)

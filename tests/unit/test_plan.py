@@ -141,7 +141,7 @@ def test_activations_are_near_what_the_backward_pass_keeps(annotated, small_conf
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         Objective(model.train())(batch)
-    assert made.memory.activations == pytest.approx(sum(kept.values()), rel=0.5)
+    assert made.memory.activations == pytest.approx(sum(kept.values()), rel=0.35)
     fewer = config.train.model_copy(update={"gradient_checkpointing": True})
     assert activations(model.config, fewer, made.load) < made.memory.activations
 

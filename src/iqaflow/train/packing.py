@@ -19,6 +19,7 @@ from iqaflow.model.families.family import Placed
 from iqaflow.model.prompt import Layout, layout
 from iqaflow.tasks import grammar
 
+LEAK = 1e-5  # largest share by which one packed question may change another: nothing of what a mask hides is left
 AGREE = {"float32": 1e-3, "bfloat16": 0.05}  # largest share by which a packed question may differ from one asked alone
 
 
@@ -195,33 +196,47 @@ def _cannot_pack(packer: Packer) -> str | None:
     others = sorted(set(getattr(text, "layer_types", None) or ()) - {"full_attention"})
     if others:
         return f"its {text.model_type} language model has {' and '.join(others)} layers"
+    if not getattr(text, "layer_types", None) and getattr(text, "sliding_window", None):
+        return f"its {text.model_type} language model sees {text.sliding_window} tokens back"
     if "flash" in str(getattr(text, "_attn_implementation", "")):
         return f"{text._attn_implementation} takes no tree mask"
     weight = next(packer.model.parameters())
     if weight.is_meta or hasattr(weight, "ds_id"):
         return None  # no weights here to ask
-    apart = _disagreement(packer)
+    try:
+        leak, apart = probe(packer)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        return f"its {text.model_type} language model refuses a tree mask ({str(error).splitlines()[0]})"
+    if leak > LEAK:
+        return f"a packed question changes the answer to the next one by {leak:.1%}"
     if apart > AGREE.get(str(packer.model.dtype).removeprefix("torch."), 0.05):
-        return f"two packed questions differ from the same ones asked alone by {apart:.1%}"
+        return f"a packed question differs from the same one asked alone by {apart:.1%}"
     return None
 
 
-def _disagreement(packer: Packer) -> float:
-    """How far hidden states of packed answers are from those of answers given alone, relative to their size."""
+def probe(packer: Packer) -> tuple[float, float]:
+    """Ask the model two questions packed, packed after another first question, and alone. Gives how far the second answer's
+    hidden states move, relative to their size, with the first question (none under a mask that hides it, in any
+    precision) and from packed to alone (rounding)."""
     import torch
 
     model, family = packer.model, packer.family
     image = np.linspace(0, 255, 64 * 96 * 3).reshape(64, 96, 3).astype(np.uint8)
-    roles, states, training = ("reference", "image"), [], model.training
-    branches = [packer.branch(roles, "What is wrong here?", "noise"), packer.branch(roles, "Where?", "top left: [sky]")]
+    roles, training = ("reference", "image"), model.training
+    first, second = packer.branch(roles, "What is wrong here?"), packer.branch(roles, "Where?", "top left: [sky]")
+    other = Branch(first.prompt[::-1])
+
+    def hidden(branches: list[Branch], alone: bool) -> Any:
+        batch = Packer(model, packer.processor, alone).collate([Pack([image, image[:, ::-1]], roles, branches)])
+        batch = {name: value.to(model.device) for name, value in batch.items()}
+        for name in ("pixel_values", *(() if alone else ("attention_mask",))):
+            batch[name] = batch[name].clamp(min=torch.finfo(model.dtype).min).to(model.dtype)
+        states = family.hidden(model, batch, family.features(model, batch)).float()
+        return states[batch["at"][:, 0], batch["at"][:, 1]]
+
     model.eval()
     with torch.no_grad():
-        for alone in (False, True):
-            batch = Packer(model, packer.processor, alone).collate([Pack([image, image[:, ::-1]], roles, branches)])
-            batch = {name: value.to(model.device) for name, value in batch.items()}
-            for name in ("pixel_values", *(() if alone else ("attention_mask",))):
-                batch[name] = batch[name].clamp(min=torch.finfo(model.dtype).min).to(model.dtype)
-            hidden = family.hidden(model, batch, family.features(model, batch)).float()
-            states.append(hidden[batch["at"][:, 0], batch["at"][:, 1]])
+        packed, changed = hidden([first, second], False), hidden([other, second], False)
+        alone = hidden([second], True)
     model.train(training)
-    return float((states[0] - states[1]).norm() / states[1].norm())
+    return tuple(float((packed - them).norm() / alone.norm()) for them in (changed, alone))
