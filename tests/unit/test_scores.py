@@ -264,6 +264,24 @@ def test_training_on_scores_end_to_end(scored) -> None:
     assert np.exp(logs).sum() == pytest.approx(1) and np.isfinite(logs).all()
 
 
+def test_good_photographs_lie_nearer_than_spoilt_ones() -> None:
+    from skimage import data
+    from skimage.filters import gaussian
+
+    from iqaflow.bench import naturalness
+
+    good = naturalness.fit([data.astronaut(), data.chelsea(), data.rocket()])
+    photograph = data.coffee()
+    noise = np.random.default_rng(0).normal(0, 25, photograph.shape)
+    noisy = np.clip(photograph + noise, 0, 255).astype(np.uint8)
+    blurred = (gaussian(photograph, 3, channel_axis=2) * 255).astype(np.uint8)
+    clean = naturalness.distance(photograph, good)
+    assert 0 < clean < min(naturalness.distance(noisy, good), naturalness.distance(blurred, good))
+    assert naturalness.distance(photograph[:64, :64], good) > 0  # one small patch
+    with pytest.raises(ValueError, match="at least 96x96 px"):
+        naturalness.fit([])
+
+
 def test_a_table_of_scores_nobody_speaks_of_is_named(tmp_path) -> None:
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 256, (5, 6, 3), dtype=np.uint8)
