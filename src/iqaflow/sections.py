@@ -5,9 +5,11 @@ They are named like the stages; config.py puts them together, loads and override
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCORES = "scores"  # the labelled data set that `source.scores` makes
 
 
 class Section(BaseModel):
@@ -38,6 +40,16 @@ class Labelled(Section):
     """Licence kept with every image."""
     limit: int | None = Field(default=None, ge=1)
     """Use at most this many images, chosen by content hash; null uses all."""
+    scale: tuple[float, float] | None = None
+    """Worst and best score of a `scores` file, such as [1, 5], or [100, 0] where lower is better; null finds it out."""
+
+    @model_validator(mode="after")
+    def _scale(self) -> Labelled:
+        if self.scale and self.format != "scores":
+            raise ValueError(f"source.labelled: {self.name} has a scale, which is for the format `scores`, not {self.format!r}")
+        if self.scale and not (self.scale[0] != self.scale[1] and all(abs(end) < float("inf") for end in self.scale)):
+            raise ValueError(f"source.labelled: {self.name} has the scale {list(self.scale)}; it needs two different numbers")
+        return self
 
 
 class Source(Section):
@@ -53,6 +65,11 @@ class Source(Section):
     """Given region masks of the photographs: a COCO panoptic JSON, or a directory of BSDS `.mat` files or PNG label maps."""
     labelled: tuple[Labelled, ...] = ()
     """Data sets with labels or texts of their own, beside the synthetic one."""
+    scores: str | None = None
+    """Opinion scores of the photographs of a `folder` or `dvc` source: a CSV file inside `path`, such as `scores.csv`. The
+    photographs join the tables a second time, as they are, as the labelled data set `scores`."""
+    scale: tuple[float, float] | None = None
+    """Worst and best score of `scores`, such as [1, 5], or [100, 0] where lower is better; null finds it out."""
     limit: int | None = Field(default=None, ge=3)
     """Use at most this many photographs, chosen by content hash; null uses all."""
     license: str = "unknown"
@@ -64,12 +81,26 @@ class Source(Section):
     weights: Splits = Splits(train=5, calibration=2, test=3)
     """Shares of photographs per split; splits never share a photograph."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _scored(cls, tree: Any) -> Any:
+        """`scores` is short for an entry of `labelled`."""
+        if not isinstance(tree, dict) or not tree.get("scores") or tree.get("kind") not in ("folder", "dvc"):
+            return tree
+        path, others = str(tree.get("path") or ""), list(tree.get("labelled") or ())
+        others = [one for one in others if (one.get("name") if isinstance(one, dict) else one.name) != SCORES]
+        entry = {"name": SCORES, "format": "scores", "path": f"{path.rstrip('/')}/{tree['scores']}", "images": path,
+                 "license": tree.get("license") or "unknown", "scale": tree.get("scale")}
+        return {**tree, "labelled": [*others, entry]}
+
     @model_validator(mode="after")
     def _path(self) -> Source:
         if self.kind in ("folder", "dvc") and not self.path:
             raise ValueError(f"source.path is missing: kind={self.kind} needs a directory of images")
         if self.kind == "download" and not self.catalogue:
             raise ValueError("source.catalogue is missing: kind=download needs a catalogue of addresses")
+        if self.scores and self.kind not in ("folder", "dvc"):
+            raise ValueError(f"source.scores speaks of a folder of photographs, not of kind={self.kind}: use source.labelled")
         names = [data_set.name for data_set in self.labelled]
         if "synthetic" in names or len(set(names)) < len(names):
             raise ValueError(f"source.labelled: the names {names} must differ from each other and from `synthetic`")
@@ -230,8 +261,11 @@ class Train(Section):
     vision_images: int = Field(default=0, ge=0)
     """Images of a vision-only start on the dense read-out (used to make a base)."""
     soft_targets: bool = True
-    """Point answers learn the region's distribution over cells, ratings the score between two words, instead of one word;
-    for bases whose cells and rating words are single tokens."""
+    """Point answers learn the region's distribution over cells, ratings what `ratings` says, instead of one word; for bases
+    whose cells and rating words are single tokens."""
+    ratings: Literal["word", "linear", "distribution"] = "linear"
+    """What a score teaches of the five rating words: the nearest (Q-Align), the two nearest with the score as their mean, or,
+    where people scored, the spread of their opinions about it (DeQA-Score)."""
     checkpoint_steps: int = Field(default=100, ge=1)
     """Steps between committed checkpoints."""
     keep_checkpoints: int = Field(default=2, ge=1)

@@ -93,7 +93,8 @@ def make(items: list[Item], labelled: Labelled, split: str, config: Config, foun
         shown = any(one.origin == IMPORTED for one in said) and "reference" in pictures
         reference = pictures["reference"].stored() if shown else None
         for role in sorted(pictures.keys() - {"reference"}):
-            images.append(_image_row(scene, _image_id(name, role), pictures[role], reference, said, labelled, split, config))
+            images.append(_image_row(scene, item, _image_id(name, role), pictures[role], reference, said, labelled, split,
+                                     config))
     return images, conversations
 
 
@@ -143,7 +144,7 @@ def _image_id(name: str, role: str) -> str:
     return name if role == "image" else f"{name}-{role.lower()}"
 
 
-def _image_row(scene: Scene | None, image_id: str, picture: _Picture, reference: bytes | None, said: list[_Said],
+def _image_row(scene: Scene | None, item: Item, image_id: str, picture: _Picture, reference: bytes | None, said: list[_Said],
                labelled: Labelled, split: str, config: Config) -> dict[str, Any]:
     photograph = picture.photograph
     score = _given(scene.score) if scene else None
@@ -159,7 +160,8 @@ def _image_row(scene: Scene | None, image_id: str, picture: _Picture, reference:
              "mask_rle": encode_mask(area.mask), "area": float(area.mask.mean()), "score": _given(area.score)}
             for area in (scene.areas if scene else ())
         ],
-        "score": score, "score_source": None if score is None else PEOPLE, "phash": photograph.phash,
+        "score": score, "score_std": None if score is None else item.spread,
+        "score_source": None if score is None else item.score_source, "phash": photograph.phash,
         "pipeline_version": __version__, "seed": config.seed,
     }
 

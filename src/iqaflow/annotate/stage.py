@@ -35,7 +35,7 @@ def run(config: Config, workspace: Workspace) -> StageResult:
 
 def _run(config: Config, workspace: Workspace) -> StageResult:
     found = sources.index(config, workspace)
-    labelled, left_out = _labelled(config, found, workspace)
+    labelled, left_out, scores = _labelled(config, found, workspace)
     work = workspace.scratch("annotate") / _key(config, found)
     for stale in workspace.scratch("annotate").glob("*"):
         if stale != work:
@@ -58,25 +58,28 @@ def _run(config: Config, workspace: Workspace) -> StageResult:
         "annotate",
         metrics={f"images_{split}": float(counts["images"][split]) for split in SPLITS}
         | {"conversations": float(sum(counts["conversations"].values())), "quarantined": float(len(left_out))},
-        markdown=_markdown(found, counts, left_out),
-        details={"counts": counts, "quarantine": left_out[:100]},
+        markdown=_markdown(found, counts, left_out, scores),
+        details={"counts": counts, "quarantine": left_out[:100], "score_sources": scores},
     )
     result.save(workspace)
     return result
 
 
 def _labelled(config: Config, found: sources.Index,
-              workspace: Workspace) -> tuple[dict[str, dict[str, int]], list[dict[str, str]]]:
-    """How many items each labelled data set has in each split, and what is left out of them."""
+              workspace: Workspace) -> tuple[dict[str, dict[str, int]], list[dict[str, str]], dict[str, str]]:
+    """How many items each labelled data set has in each split, what is left out of them, and where their scores come from."""
     counts: dict[str, dict[str, int]] = {}
     left_out: list[dict[str, str]] = []
+    scores: dict[str, str] = {}
     for data_set in config.source.labelled:
         from iqaflow.annotate import labelled
 
         items, problems = labelled.items(data_set, found, workspace)
         counts[data_set.name] = {split: len(items[split]) for split in SPLITS}
         left_out += problems
-    return counts, left_out
+        if told := {one.score_source for split in SPLITS for one in items[split] if one.score is not None}:
+            scores[data_set.name] = ", ".join(sorted(told))
+    return counts, left_out, scores
 
 
 def _make(missing: list[shards.Shard], total: int, work: Path, config: Config, workspace: Workspace) -> None:
@@ -125,7 +128,7 @@ def _workers(config: Config) -> int:
     return free_cores() if config.resources.workers == "auto" else int(config.resources.workers)
 
 
-def _markdown(found: sources.Index, counts: dict[str, Any], left_out: list[dict[str, str]]) -> str:
+def _markdown(found: sources.Index, counts: dict[str, Any], left_out: list[dict[str, str]], scores: dict[str, str]) -> str:
     rows = "\n".join(f"| {split} | {len(found.of(split))} | {counts['images'][split]} |" for split in SPLITS)
     asked = ", ".join(f"{task} {number}" for task, number in counts["conversations"].items())
     others = ", ".join(f"{name} {number}" for name, number in counts["datasets"].items() if name != sources.OWN)
@@ -133,5 +136,6 @@ def _markdown(found: sources.Index, counts: dict[str, Any], left_out: list[dict[
     return (
         f"## annotate\n\n| split | photographs | images |\n|---|---|---|\n{rows}\n\nQuestions: {asked}.\n"
         + (f"\nImages of labelled data sets: {others}.\n" if others else "")
+        + "".join(f"\nScores of `{name}`: {told}.\n" for name, told in scores.items())
         + (f"\n{len(left_out)} files or entries left out, first:{named}\n" if left_out else "")
     )

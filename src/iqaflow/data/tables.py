@@ -45,7 +45,8 @@ def images_schema() -> pa.Schema:
         ("source_sha256", pa.string()), ("source_origin", pa.string()), ("license", pa.string()),
         ("split", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("image", pa.binary()),
         ("reference", pa.binary()), ("distortions", pa.list_(distortion)), ("regions", pa.list_(region)),
-        ("score", pa.float32()), ("score_source", pa.string()), ("phash", pa.string()),
+        ("score", pa.float32()), ("score_std", pa.float32()),  # of the opinions behind a human score, on the same 0..1
+        ("score_source", pa.string()), ("phash", pa.string()),
         ("pipeline_version", pa.string()), ("seed", pa.int64()),
     ])
 

@@ -10,6 +10,9 @@ from iqaflow.tasks.phrasing import draw, filled, led
 from iqaflow.tasks.phrasing.score import IMAGE, REGION
 from iqaflow.tasks.scene import Area, Exchange, Scene, Targets, pick
 
+NARROW = 0.02  # below this spread only two words have a share that counts
+MOST_TILT = 1e5
+OPINIONS = 0.15  # spread of opinions where a file gives none: 0.6 of a step on a scale of 1..5, as rating studies find it
 VALUES = tuple(index / (len(RATINGS) - 1) for index in range(len(RATINGS)))
 
 
@@ -28,9 +31,29 @@ def word(value: float) -> str:
     return RATINGS[int(np.abs(np.array(VALUES) - value).argmin())]
 
 
-def shares(value: float) -> np.ndarray:
-    """A score 0..1 as a distribution (5,) over the rating words, between the two nearest: its expectation is the score."""
-    return np.clip(1 - np.abs(np.array(VALUES) - value) * (len(RATINGS) - 1), 0, 1)
+def shares(value: float, spread: float = 0.0) -> np.ndarray:
+    """A score 0..1 as a distribution (5,) over the rating words whose expectation is the score.
+
+    `spread` is the standard deviation of opinions on the same scale: their Gaussian over the five words, as in DeQA-Score (You et
+    al., CVPR 2025). There the mean that the ends of the scale have moved is put back by a straight line, which can make shares
+    negative; here the Gaussian's centre moves until the mean is the score. Without spread the score lies between the two nearest
+    words, which is the same formula's limit.
+    """
+    values = np.array(VALUES)
+    near = np.clip(1 - np.abs(values - value) * (len(RATINGS) - 1), 0, 1)
+    if spread < NARROW or not 0 < value < 1:
+        return near
+
+    def gaussian(tilt: float) -> np.ndarray:  # a tilt by exp(t x) is a move of the centre by t times the variance
+        logs = tilt * values - (values - value) ** 2 / (2 * spread**2)
+        weights = np.exp(logs - logs.max())
+        return weights / weights.sum()
+
+    low, high = -MOST_TILT, MOST_TILT
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if gaussian(middle) @ values < value else (low, middle)
+    return gaussian((low + high) / 2)
 
 
 def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bool = False) -> list[Exchange]:

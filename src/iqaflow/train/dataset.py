@@ -21,7 +21,7 @@ from iqaflow.train import mixture
 from iqaflow.train.dense import Truth, single_tokens
 from iqaflow.train.packing import Branch, Pack, Packer
 
-IMAGE_COLUMNS = ["origin", "distortions", "regions", "score"]
+IMAGE_COLUMNS = ["origin", "distortions", "regions", "score", "score_std"]
 KNOWN = ("synthetic", "authentic")  # origins whose distortions are all in the table
 
 
@@ -78,18 +78,25 @@ class Packs:
         return branch
 
     def _soften(self, branch: Branch, row: dict[str, Any]) -> None:
-        """Point cells learn the region's whole distribution, ratings the score between two words (as DeQA-Score does)."""
+        """Point cells learn the region's whole distribution, ratings what `train.ratings` says of the score."""
         image = self.images[row["image_ids"][-1]["image_id"]]
         ids = row["targets"]["region_ids"]
         region = next((r for r in image["regions"] if ids and r["region_id"] == ids[0]), None)
         if row["task"] == "score" and branch.answer[0] in self._ratings:
             score = region["score"] if region else image["score"]
-            if score is not None and score == score:
-                branch.soft[0] = np.array(self._ratings), rating.shares(score)
+            if score is not None and score == score and self.train.ratings != "word":
+                branch.soft[0] = np.array(self._ratings), rating.shares(score, 0.0 if region else self._opinions(image))
         elif row["task"] == "ground" and region:
             point = next((step for step, token in enumerate(branch.answer) if token in self._known), None)
             if point is not None:
                 branch.soft[point] = np.array(self._cells), cell_shares(decode_mask(region["mask_rle"]))
+
+
+    def _opinions(self, image: dict[str, Any]) -> float:
+        """The spread of a score that counts: a metric has none, people have theirs or a usual one."""
+        if self.train.ratings != "distribution" or image["origin"] == "synthetic":
+            return 0.0
+        return rating.OPINIONS if image["score_std"] is None else image["score_std"]
 
 
 def cell_shares(mask: np.ndarray) -> np.ndarray:
@@ -102,7 +109,8 @@ def cell_shares(mask: np.ndarray) -> np.ndarray:
 
 
 def _truth(row: dict[str, Any]) -> Truth:
-    if row["origin"] not in KNOWN or any(flaw["level"] is None for flaw in row["distortions"]):
+    unseen = row["origin"] != "synthetic" and not row["distortions"]  # rated, but nobody said what is wrong
+    if row["origin"] not in KNOWN or unseen or any(flaw["level"] is None for flaw in row["distortions"]):
         return Truth(None)
     masks = {region["region_id"]: region["mask_rle"] for region in row["regions"]}
     return Truth(tuple(

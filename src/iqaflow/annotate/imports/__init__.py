@@ -37,13 +37,15 @@ class Finding:
 class Item:
     """One entry of a label file: its images by role (`image`; or `reference`, `A`, `B`), names relative to `labelled.images`
     with forward slashes; and whatever the file says of them: regions, a human description, a dialogue of (question, answer)
-    pairs, a score 0..1."""
+    pairs, a score 0..1 with the spread of the opinions behind it (standard deviation, same scale) and where it comes from."""
 
     images: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...] = ()
     description: str | None = None
     dialogue: tuple[tuple[str, str], ...] = ()
     score: float | None = None
+    spread: float | None = None
+    score_source: str = "human"
 
 
 def formats() -> list[str]:
@@ -60,4 +62,5 @@ def read(labelled: Labelled, workspace: Workspace, problems: Problems) -> list[I
         raise ConfigError(f"source.labelled: {labelled.name} has the unknown format {labelled.format!r}; choose one of "
                           f"{', '.join(formats())}.")
     module = importlib.import_module(f"{__package__}.{labelled.format}")
-    return list(module.read(workspace.root / Path(labelled.path).expanduser(), problems))
+    scale = {"scale": labelled.scale} if labelled.scale else {}
+    return list(module.read(workspace.root / Path(labelled.path).expanduser(), problems, **scale))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 PARTS = ("archive", "cache", "catalogue", "holding", "inputs", "licences", "split", "transfer")  # modules that are no kind
 OWN = "synthetic"
+TABLE = "scores.csv"
 
 
 class Photograph(BaseModel):
@@ -96,7 +97,7 @@ def index(config: Config, workspace: Workspace) -> Index:
 
     source = config.source
     examined = cache.Cache(workspace.state / "source-cache.json", source)
-    main = _kind(source).bring(source, workspace)
+    main = _without_scores(_kind(source).bring(source, workspace), source)
     photographs, quarantine = _usable(main, OWN, examined)
     for labelled in source.labelled:
         more, left_out = _usable(_labelled(labelled, workspace), labelled.name, examined)
@@ -151,6 +152,16 @@ def _kind(source: Source) -> ModuleType:
     if source.kind not in kinds():
         raise InputError(f"source.kind={source.kind} is unknown; choose one of {', '.join(kinds())}.")
     return importlib.import_module(f"{__name__}.{source.kind}")
+
+
+def _without_scores(holding: Holding, source: Source) -> Holding:
+    """A table of scores is no photograph; one that the parameters do not speak of is left out with a hint."""
+    import dataclasses
+
+    files = [file for file in holding.files if file[0] not in (source.scores, TABLE)]
+    hint = {"file": TABLE, "reason": f"a table of scores: learn from it by source.scores={TABLE}"}
+    missed = not source.scores and len(files) < len(holding.files)
+    return dataclasses.replace(holding, files=files, left_out=[*holding.left_out, *([hint] if missed else [])])
 
 
 def _labelled(labelled: Labelled, workspace: Workspace) -> Holding:
