@@ -132,3 +132,16 @@ def test_the_best_weights_by_calibration_loss_are_the_result(annotated, tmp_path
     assert len(early) < len(late) == 24 and early == late[: len(early)]
     kept, again = load_file(made / "model.safetensors"), load_file(whole / "model.safetensors")
     assert all(torch.equal(kept[name], again[name]) for name in kept)
+
+
+def test_adapters_stay_out_of_vision_towers(small_config):
+    """CLIP's attention names its layers as language models do."""
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlavaForConditionalGeneration(LlavaConfig(
+        vision_config=CLIPVisionConfig(**size, image_size=16, patch_size=8), text_config=LlamaConfig(**size, vocab_size=50),
+        image_token_id=1))
+    student.tuned(model, configured(small_config, tuning="lora").train)
+    learnt = [name for name, weights in model.named_parameters() if weights.requires_grad]
+    assert len(learnt) == 8 and all("language_model" in name and ".lora_" in name for name in learnt)

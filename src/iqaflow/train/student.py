@@ -69,8 +69,10 @@ def _part(name: str) -> str | None:
 def _lora(train: Train) -> Any:
     from peft import LoraConfig
 
+    # modules of these names inside a vision tower (CLIP has a q_proj, too) stay as they are
+    towers = rf"(.*\.)?({'|'.join((*PARTS['vision'], *PARTS['projector']))})\..*"
     return LoraConfig(r=train.lora_rank, lora_alpha=2 * train.lora_rank, target_modules=list(train.lora_targets),
-                      base_model_name_or_path=train.base, revision=train.revision)
+                      exclude_modules=towers, base_model_name_or_path=train.base, revision=train.revision)
 
 
 def _texts(workspace: Workspace) -> list[str]:
