@@ -242,6 +242,8 @@ class Train(Section):
     """Packs (one image or image set with all its questions) per forward pass."""
     micro_batches: int = Field(default=2, ge=1)
     """Micro-batches per optimizer step, over all ranks: one rank accumulates what two would share."""
+    tokens: int | None = Field(default=None, ge=64)
+    """Token budget of a micro-batch, padding included, in place of `micro_batch`: packs of like length, as many as fit."""
     questions: int = Field(default=8, ge=1)
     """Questions per pack, drawn per step."""
     lr: float = Field(default=3e-5, gt=0)

@@ -237,7 +237,7 @@ def test_scores_are_learnt_as_the_parameter_says(scored, ratings: str) -> None:
     packs = Packs(workspace.annotated, "train", packer_for(model, processor), train, 0)
     seen = 0
     for number, key in enumerate(packs.keys):
-        row = packs.images[key[-1][1]]
+        row = packs.pictures.row(key[-1][1])
         if row["origin"] == "synthetic":
             continue
         (branch,) = {one.answer[0]: one for one in packs.pack(number, 0)[0].branches}.values()

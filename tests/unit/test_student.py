@@ -145,3 +145,32 @@ def test_adapters_stay_out_of_vision_towers(small_config):
     student.tuned(model, configured(small_config, tuning="lora").train)
     learnt = [name for name, weights in model.named_parameters() if weights.requires_grad]
     assert len(learnt) == 8 and all("language_model" in name and ".lora_" in name for name in learnt)
+
+
+def test_a_token_budget_holds_and_every_pack_comes_once(annotated, small_config):
+    """The lengths that were planned are those of the tensors, padding included."""
+    from iqaflow.model import base
+    from iqaflow.train.batches import Batches
+
+    budget = 700
+    model, processor = base.load(BASE)
+    made = Batches(configured(small_config, tokens=budget, epochs=2.0, max_steps=None, micro_batches=1), Workspace(annotated),
+                   model, processor)
+    first = made._by_tokens(0)
+    assert sorted(number for micro in first for number in micro) == list(range(len(made)))
+    assert made.steps == 2 * len(first) < 2 * len(made)  # several packs fit
+    for step in range(made.steps - 1):
+        members, batch = made.members(step, 0), made.make(step, 0)
+        shapes = [made.packs.shape(number, epoch) for number, epoch in members]
+        assert batch["input_ids"].shape == (sum(rows for rows, _ in shapes), max(width for _, width in shapes))
+        assert batch["input_ids"].numel() <= budget or len(members) == 1
+    assert made.members(len(first), 0)[0][1] == 1  # the second epoch follows the first
+
+
+def test_a_training_by_tokens_ends_in_the_same_bytes_on_two_ranks(annotated, tmp_path, small_config):
+    import torch
+
+    one, two = (run(annotated, tmp_path / str(ranks), configured(small_config, tokens=700).model_copy(update={
+        "resources": small_config.resources.model_copy(update={"ranks": ranks})})) for ranks in (1, 2))
+    first, second = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
+    assert all(torch.equal(first[name], second[name]) for name in first)

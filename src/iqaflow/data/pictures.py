@@ -6,37 +6,36 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from iqaflow.data.tables import parts
+from iqaflow.data.held import Held
 from iqaflow.ops.files import DamagedError
 
 OPEN_FILES = 64
 
 
 class Pictures:
-    """Rows of `images` by id without their bytes, and the bytes on demand.
+    """The ids of the images of a split, their rows without the bytes, and the bytes on demand.
 
-    `rows[image_id]` has the `columns` asked for; `read(image_id, column)` gives the bytes of `image` or `reference`.
+    `row(image_id)` has the `columns` asked for; `read(image_id, column)` gives the bytes of `image` or `reference`.
     """
 
     def __init__(self, folder: Path, split: str, columns: list[str]) -> None:
-        import pyarrow.parquet as pq
-
-        self.rows: dict[str, dict[str, Any]] = {}
-        self._where: dict[str, tuple[Path, int]] = {}
+        self._held = Held(folder, "images", split, ["image_id", *columns])
+        self._number = {image_id: number for number, image_id in enumerate(self._held.column("image_id"))}
         self._open: OrderedDict[Path, Any] = OrderedDict()
-        for path in parts(folder, "images"):
-            table = pq.read_table(path, columns=[*dict.fromkeys(("image_id", "split", *columns))])
-            for number, row in enumerate(table.to_pylist()):
-                if row["split"] == split:
-                    self.rows[row["image_id"]] = row
-                    self._where[row["image_id"]] = path, number
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._number)
+
+    def row(self, image_id: str) -> dict[str, Any]:
+        return self._held[self._number[image_id]]
 
     def read(self, image_id: str, column: str = "image") -> bytes:
         """The encoded picture. Raises DamagedError where the table has none."""
-        path, number = self._where[image_id]
+        path, number = self._held.places[self._number[image_id]]
         file, starts = self._file(path)
         group = int(starts.searchsorted(number, side="right")) - 1
         data = file.read_row_group(group, columns=[column])[column][number - int(starts[group])].as_py()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from iqaflow.config import Config
+from iqaflow.train import budget
 from iqaflow.train.dataset import Packs
 from iqaflow.train.packing import packer_for
 from iqaflow.workspace import Workspace
@@ -19,7 +20,8 @@ class Batches:
     """The micro-batches of a split."""
 
     def __init__(self, config: Config, workspace: Workspace, model: Any, processor: Any, split: str = "train") -> None:
-        self.train = config.train
+        self.train, self.seed = config.train, config.seed
+        self._planned: dict[int, list[list[int]]] = {}
         # a copy: tokenizers cannot be used by two threads at once
         self.packs = Packs(workspace.annotated, split, packer_for(model, copy.deepcopy(processor)), config.train, config.seed)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
@@ -27,6 +29,32 @@ class Batches:
 
     def __len__(self) -> int:
         return len(self.packs)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the run: `train.epochs` passes, `train.max_steps` at most."""
+        train = self.train
+        micros = len(self._by_tokens(0)) if train.tokens else len(self.packs) / train.micro_batch
+        steps = max(1, round(train.epochs * micros / train.micro_batches))
+        return min(steps, train.max_steps or steps)
+
+    def members(self, step: int, micro: int) -> list[tuple[int, int]]:
+        """The packs of a micro-batch: (number, epoch) each."""
+        train, place = self.train, step * self.train.micro_batches + micro
+        if train.tokens:
+            epoch = 0
+            while place >= len(self._by_tokens(epoch)):
+                place, epoch = place - len(self._by_tokens(epoch)), epoch + 1
+            return [(number, epoch) for number in self._by_tokens(epoch)[place]]
+        places = [divmod(number, len(self.packs)) for number in range(place * train.micro_batch, (place + 1) * train.micro_batch)]
+        return [(int(self.packs.order(epoch)[at]), epoch) for epoch, at in places]
+
+    def _by_tokens(self, epoch: int) -> list[list[int]]:
+        if epoch not in self._planned:
+            rng = np.random.default_rng([self.seed, 31, epoch])
+            self._planned[epoch] = budget.micro_batches(
+                self.packs.order(epoch), lambda number: self.packs.shape(number, epoch), self.train.tokens, rng)
+        return self._planned[epoch]
 
     def take(self, step: int, micro: int, then: tuple[int, int] | None = None) -> dict[str, Any]:
         """Micro-batch `micro` of `step`; the one named by `then` is begun in the background."""
@@ -44,12 +72,9 @@ class Batches:
         from iqaflow.train import dense
 
         train = self.train
-        first = (step * train.micro_batches + micro) * train.micro_batch
-        made = []
-        for number in range(first, first + train.micro_batch):
-            epoch, place = divmod(number, len(self.packs))
-            made.append(self.packs.pack(self.packs.order(epoch)[place], epoch))
+        made = [self.packs.pack(number, epoch) for number, epoch in self.members(step, micro)]
         batch = self.packs.packer.collate([pack for pack, _ in made])
+        batch["packs"] = torch.tensor(len(made))
         if train.dense:
             truths = [truth for _, several in made for truth in several]
             batch["dense"] = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in

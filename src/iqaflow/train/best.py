@@ -18,7 +18,7 @@ class Best:
     def __init__(self, config: Config, workspace: Workspace, work: Path, model: Any, processor: Any, rank: int,
                  world: int) -> None:
         self.train, self.folder, self.rank, self.world = config.train, work / "best", rank, world
-        train = config.train.model_copy(update={"mixture": {}})
+        train = config.train.model_copy(update={"mixture": {}, "tokens": None})
         self.batches = Batches(config.model_copy(update={"train": train}), workspace, model, processor, "calibration")
         self.micros = max(1, min(train.evaluate_packs, len(self.batches)) // train.micro_batch)
 
@@ -36,7 +36,9 @@ class Best:
         with torch.no_grad():
             for micro in range(self.rank, self.micros, self.world):
                 then = (0, micro + self.world) if micro + self.world < self.micros else None
-                _, parts = engine(to(self.batches.take(0, micro, then), device))
+                batch = self.batches.take(0, micro, then)
+                batch.pop("packs")
+                _, parts = engine(to(batch, device))
                 total += parts["tasks"].double().sum(0)
         engine.train()
         if self.world > 1:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow.data.held import Held
 from iqaflow.data.images import decode
 from iqaflow.data.pictures import Pictures
-from iqaflow.data.tables import TASKS, decode_mask, read_rows
+from iqaflow.data.tables import TASKS, decode_mask
 from iqaflow.sections import Train
 from iqaflow.tasks import score as rating
 from iqaflow.tasks.grammar import CELLS, GRID, RATINGS
@@ -21,7 +22,8 @@ from iqaflow.train import mixture
 from iqaflow.train.dense import Truth, single_tokens
 from iqaflow.train.packing import Branch, Pack, Packer
 
-IMAGE_COLUMNS = ["origin", "distortions", "regions", "score", "score_std"]
+IMAGE_COLUMNS = ["origin", "width", "height", "distortions", "regions", "score", "score_std"]
+CONVERSATION_COLUMNS = ["task", "turns", "targets.region_ids"]
 KNOWN = ("synthetic", "authentic")  # origins whose distortions are all in the table
 
 
@@ -31,15 +33,19 @@ class Packs:
     def __init__(self, folder: Path, split: str, packer: Packer, train: Train, seed: int) -> None:
         self.packer, self.train, self.seed = packer, train, seed
         self.pictures = Pictures(folder, split, IMAGE_COLUMNS)
-        self.images = self.pictures.rows
-        grouped: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = {}
-        for row in read_rows(folder, "conversations", split):
-            key = tuple((image["role"], image["image_id"]) for image in row["image_ids"])
-            grouped.setdefault(key, []).append(row)
+        self.conversations = Held(folder, "conversations", split, CONVERSATION_COLUMNS)
+        asked = Held(folder, "conversations", split, ["image_ids", "dataset"])
+        grouped: dict[tuple[tuple[str, str], ...], list[int]] = {}
+        for number, images in enumerate(asked.column("image_ids")):
+            grouped.setdefault(tuple((image["role"], image["image_id"]) for image in images), []).append(number)
         self.keys = sorted(grouped)
-        self.asked = [grouped[key] for key in self.keys]
-        self.mixed = mixture.of([rows[0]["dataset"] for rows in self.asked], dict(train.mixture), seed) if train.mixture else None
+        self.asked = [np.array(grouped[key], np.int32) for key in self.keys]
+        self.mixed = None
+        if train.mixture:
+            datasets = list(asked.column("dataset"))
+            self.mixed = mixture.of([datasets[rows[0]] for rows in self.asked], dict(train.mixture), seed)
         self._order = -1, np.empty(0, int)
+        self._lengths: dict[int, int] = {}
         if train.soft_targets:
             words = [str(cell) for cell in range(CELLS)], RATINGS
             self._cells, self._ratings = (single_tokens(packer.processor.tokenizer, some, "train.soft_targets", "false")
@@ -58,29 +64,45 @@ class Packs:
 
     def pack(self, number: int, epoch: int) -> tuple[Pack, list[Truth]]:
         """Pack `number` with the questions of this epoch, and what is true of each of its images."""
-        rng = np.random.default_rng([self.seed, 23, epoch, int(number)])
         roles = [role for role, _ in self.keys[number]]
-        rows = self.asked[number]
-        chosen = rng.permutation(len(rows))[: self.train.questions]
-        images, truths = [], []
+        images, truths, known = [], [], {}
         for role, image_id in self.keys[number]:
-            row = self.images[image_id]
+            known[image_id] = row = self.pictures.row(image_id)
             images.append(decode(self.pictures.read(image_id, "reference" if role == "reference" else "image")))
             truths.append(Truth(()) if role == "reference" or not self.train.dense else _truth(row))
-        branches = [self._branch(roles, rows[index]) for index in sorted(chosen)]
+        rows = self.conversations.rows(self._drawn(number, epoch))
+        branches = [self._branch(roles, row, known[self.keys[number][-1][1]]) for row in rows]
         return Pack(images, roles, branches), truths
 
-    def _branch(self, roles: list[str], row: dict[str, Any]) -> Branch:
+    def shape(self, number: int, epoch: int) -> tuple[int, int]:
+        """Rows and tokens of the longest row of pack `number` with the questions of this epoch; no picture is read."""
+        roles = [role for role, _ in self.keys[number]]
+        rows = [self.pictures.row(image_id) for _, image_id in self.keys[number]]
+        return self.packer.shape([(row["height"], row["width"]) for row in rows], roles,
+                                 [self._length(roles, row) for row in self._drawn(number, epoch)])
+
+    def _drawn(self, number: int, epoch: int) -> list[int]:
+        """The conversations a pack asks in this epoch."""
+        rng = np.random.default_rng([self.seed, 23, epoch, int(number)])
+        chosen = sorted(rng.permutation(len(self.asked[number]))[: self.train.questions])
+        return self.asked[number][chosen].tolist()
+
+    def _length(self, roles: list[str], row: int) -> int:
+        if row not in self._lengths:
+            branch = self.packer.branch(roles, *(turn["text"] for turn in self.conversations[row]["turns"]))
+            self._lengths[row] = len(branch.prompt) + len(branch.answer)
+        return self._lengths[row]
+
+    def _branch(self, roles: list[str], row: dict[str, Any], image: dict[str, Any]) -> Branch:
         question, answer = (turn["text"] for turn in row["turns"])
         branch = replace(self.packer.branch(roles, question, answer), task=TASKS.index(row["task"]))
         if self.train.soft_targets:
-            self._soften(branch, row)
+            self._soften(branch, row, image)
         return branch
 
-    def _soften(self, branch: Branch, row: dict[str, Any]) -> None:
+    def _soften(self, branch: Branch, row: dict[str, Any], image: dict[str, Any]) -> None:
         """Point cells learn the region's whole distribution, ratings what `train.ratings` says of the score."""
-        image = self.images[row["image_ids"][-1]["image_id"]]
-        ids = row["targets"]["region_ids"]
+        ids = row["region_ids"]
         region = next((r for r in image["regions"] if ids and r["region_id"] == ids[0]), None)
         if row["task"] == "score" and branch.answer[0] in self._ratings:
             score = region["score"] if region else image["score"]
@@ -90,7 +112,6 @@ class Packs:
             point = next((step for step, token in enumerate(branch.answer) if token in self._known), None)
             if point is not None:
                 branch.soft[point] = np.array(self._cells), cell_shares(decode_mask(region["mask_rle"]))
-
 
     def _opinions(self, image: dict[str, Any]) -> float:
         """The spread of a score that counts: a metric has none, people have theirs or a usual one."""

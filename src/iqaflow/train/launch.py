@@ -72,10 +72,10 @@ def train(config: Config, workspace: Workspace, work: Path) -> None:
 def _halved(config: Config, sentence: str) -> Config:
     """The same global batch in micro-batches of half the size."""
     train = config.train
-    if train.micro_batch % 2:
-        raise StageError(f"Training does not fit into memory with train.micro_batch={train.micro_batch} ({sentence[:200]}): "
-                         "lower train.max_pixels or train.questions, or set train.gradient_checkpointing or a higher "
-                         "train.zero_stage.")
+    if train.micro_batch % 2 or train.tokens:
+        what = f"train.tokens={train.tokens}" if train.tokens else f"train.micro_batch={train.micro_batch}"
+        raise StageError(f"Training does not fit into memory with {what} ({sentence[:200]}): lower it, train.max_pixels or "
+                         "train.questions, or set train.gradient_checkpointing or a higher train.zero_stage.")
     smaller = {"micro_batch": train.micro_batch // 2, "micro_batches": train.micro_batches * 2}
     print(f"train: out of memory; going on with micro-batches of {smaller['micro_batch']}", file=sys.stderr, flush=True)
     return config.model_copy(update={"train": train.model_copy(update=smaller)})

@@ -51,6 +51,8 @@ class Packer:
         self.model, self.processor, self.alone = model, processor, alone
         self.family = families.of(model.config)
         self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._places: dict[tuple[int, int], Placed] = {}
+        self._prefixes: dict[tuple[Any, ...], int] = {}
 
     def layout(self, roles: Sequence[str]) -> Layout:
         key = tuple(roles)
@@ -73,6 +75,17 @@ class Packer:
             return Branch(prompt)
         coded = self.processor.tokenizer(f"{answer}{parts.end}", add_special_tokens=False, return_offsets_mapping=True)
         return Branch(prompt, coded["input_ids"], _weights(answer, coded["offset_mapping"]))
+
+    def shape(self, sizes: Sequence[tuple[int, int]], roles: Sequence[str], branches: Sequence[int]) -> tuple[int, int]:
+        """Rows and tokens of the longest row of a pack, from the sizes (H, W) of its images and the lengths of its branches."""
+        key = tuple(roles), tuple(sizes)
+        if key not in self._prefixes:
+            for size in set(sizes) - set(self._places):
+                self._places[size] = self.family.encode(self.processor, self.model.config, [np.zeros((*size, 3), np.uint8)])[1][0]
+            self._prefixes[key] = len(self._prefix(roles, [self._places[size] for size in sizes]))
+        if self.alone:
+            return len(branches), self._prefixes[key] + max(branches)
+        return 1, self._prefixes[key] + sum(branches)
 
     def collate(self, packs: Sequence[Pack]) -> dict[str, Any]:
         """Tensors for a batch of packs of B rows and S columns:
@@ -134,13 +147,17 @@ class Packer:
             batch["soft_probs"] = torch.tensor(np.stack([np.pad(p, (0, wide - len(p))) for _, _, p in soft])).float()
         return batch
 
+    def _prefix(self, roles: Sequence[str], placed: Sequence[Placed]) -> list[int]:
+        """Token ids of what all questions share."""
+        parts = self.layout(roles)
+        pieces = parts.prefix.split(self.processor.image_token)
+        text = pieces[0] + "".join(place.text + piece for place, piece in zip(placed, pieces[1:], strict=True))
+        return [*([] if parts.begin is None else [parts.begin]), *self.ids(text)]
+
     def _row(self, pack: Pack, placed: Sequence[Placed]) -> dict[str, Any]:
         import torch
 
-        parts = self.layout(pack.roles)
-        pieces = parts.prefix.split(self.processor.image_token)
-        text = pieces[0] + "".join(place.text + piece for place, piece in zip(placed, pieces[1:], strict=True))
-        ids = [*([] if parts.begin is None else [parts.begin]), *self.ids(text)]
+        ids = self._prefix(pack.roles, placed)
         positions = self.family.positions(self.model, torch.tensor(ids), self.processor.image_token_id, placed)
         start = int(positions.max()) + 1
         segments, answers, ends, chunks = [0] * len(ids), [], [], [positions]

@@ -86,13 +86,18 @@ def plan(config: Config, workspace: Workspace, trial: bool = False) -> Plan:
         packed=not packer.alone, load=load, tokens_from=source[0], packs=count,
         packs_from="data/annotated" if have else "about: annotate.images, annotate.reference and annotate.pairs",
         memory=memory(model.config, total, trained, train, ranks, load),
-        steps=steps(train, count), packs_per_step=train.micro_batch * train.micro_batches, rate=rate, rate_from=rate_from)
+        steps=steps(train, count, load), packs_per_step=round(_per_step(train, load)), rate=rate, rate_from=rate_from)
 
 
-def steps(train: Any, packs: int) -> int:
-    """Optimizer steps of a run over so many packs."""
-    made = max(1, round(train.epochs * packs / (train.micro_batch * train.micro_batches)))
+def steps(train: Any, packs: int, load: Load) -> int:
+    """Optimizer steps of a run over so many packs; under a token budget an estimate from their mean length."""
+    made = max(1, round(train.epochs * packs / _per_step(train, load)))
     return min(made, train.max_steps or made)
+
+
+def _per_step(train: Any, load: Load) -> float:
+    packs = max(1.0, train.tokens / load.tokens) if train.tokens else train.micro_batch
+    return packs * train.micro_batches
 
 
 def measured(config: Config, workspace: Workspace) -> tuple[float | None, str]:

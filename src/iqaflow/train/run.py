@@ -66,13 +66,8 @@ class Run:
         return {"world": self.world, "zero_stage": self.settings.zero_stage}
 
     @property
-    def per_step(self) -> int:
-        return self.settings.micro_batch * self.settings.micro_batches
-
-    @property
     def steps(self) -> int:
-        steps = max(1, round(self.settings.epochs * len(self.batches) / self.per_step))
-        return min(steps, self.settings.max_steps or steps)
+        return self.batches.steps
 
     def rate(self, step: int) -> float:
         """Learning rate relative to the peak: linear warm-up, constant, linear decay at the end."""
@@ -142,21 +137,22 @@ class Run:
 
         begun = time.perf_counter()
         config, waited, tokens = self.settings, 0.0, 0
-        # loss, answer part, dense part, bad micro-batches, signals; then per task the sum of losses and of weights
-        sums = torch.zeros(5 + 2 * len(TASKS), dtype=torch.float64)
-        vision_only = step * self.per_step < config.vision_images
+        # loss, answer part, dense part, bad micro-batches, signals, packs; then per task the sum of losses and of weights
+        sums = torch.zeros(6 + 2 * len(TASKS), dtype=torch.float64)
+        vision_only = step * config.micro_batch * config.micro_batches < config.vision_images
         norm = None
         for micro in range(self.rank, config.micro_batches, self.world):
             fetched = time.perf_counter()
             batch = self.batches.take(step, micro, self._following(step, micro))
             waited += time.perf_counter() - fetched
             tokens += batch["input_ids"].numel()
+            sums[5] += batch.pop("packs")
             loss, parts = self.engine(engine.to(batch, self.device), vision_only)
             if torch.isfinite(loss):
                 values = [loss.detach(), parts.get("answer"), parts.get("dense")]
                 sums[:3] += torch.stack([torch.zeros(()) if v is None else v.cpu().float() for v in values]).double()
                 if "tasks" in parts:
-                    sums[5:] += parts["tasks"].cpu().double().flatten()
+                    sums[6:] += parts["tasks"].cpu().double().flatten()
             else:
                 sums[3] += 1
                 loss = sum((p * 0).sum() for p in self.engine.parameters() if p.requires_grad)
@@ -192,10 +188,10 @@ class Run:
         row = {
             "step": step + 1, "steps": self.steps, "loss": sums[0] / micros, "loss_answer": sums[1] / micros,
             "loss_dense": sums[2] / micros, "lr": self.settings.lr * self.rate(step), "grad_norm": norm,
-            "samples_per_second": self.per_step / seconds, "tokens_per_second": tokens * self.world / seconds,
+            "samples_per_second": sums[5] / seconds, "tokens_per_second": tokens * self.world / seconds,
             "data_wait_share": waited / seconds, "memory_gib": engine.memory_gib(),
         }
-        weighed = zip(TASKS, sums[5::2], sums[6::2], strict=True)
+        weighed = zip(TASKS, sums[6::2], sums[7::2], strict=True)
         return row | {f"loss_{task}": loss / weight for task, loss, weight in weighed if weight}
 
     def _finish(self) -> None:
