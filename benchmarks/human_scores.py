@@ -1,6 +1,6 @@
 """Human scores by cross-validation: the base fine-tuned on a folder's scores.csv, beside classic measures on the same folds.
 
-    python benchmarks/human_scores.py FOLDER [--good PHOTOGRAPHS] [--epochs 3] [--lr 1e-3] [--folds 5]
+    python benchmarks/human_scores.py FOLDER [--good PHOTOGRAPHS] [--epochs 3] [--lr 5e-4] [--folds 5]
 
 FOLDER holds photographs and `scores.csv` (`image,mos[,std]`, see docs/human-scores.md). Near-duplicates share a fold. Of every
 photograph the model sees the whole, reduced to `--side` pixels, and four corners of that side at full detail: a base that learnt
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/base-tiny"))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--epochs", type=float, default=3.0)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--side", type=int, default=192)
     parser.add_argument("--ratings", choices=("linear", "distribution"), default="linear")
     parser.add_argument("--seed", type=int, default=0)
