@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCORES = "scores"  # the labelled data set that `source.scores` makes
+SCORES = "scores"  # the format of opinion scores, and the labelled data set that `source.scores` makes
 
 
 class Section(BaseModel):
@@ -45,7 +45,7 @@ class Labelled(Section):
 
     @model_validator(mode="after")
     def _scale(self) -> Labelled:
-        if self.scale and self.format != "scores":
+        if self.scale and self.format != SCORES:
             raise ValueError(f"source.labelled: {self.name} has a scale, which is for the format `scores`, not {self.format!r}")
         if self.scale and not (self.scale[0] != self.scale[1] and all(abs(end) < float("inf") for end in self.scale)):
             raise ValueError(f"source.labelled: {self.name} has the scale {list(self.scale)}; it needs two different numbers")
@@ -88,8 +88,8 @@ class Source(Section):
         if not isinstance(tree, dict) or not tree.get("scores") or tree.get("kind") not in ("folder", "dvc"):
             return tree
         path, others = str(tree.get("path") or ""), list(tree.get("labelled") or ())
-        others = [one for one in others if (one.get("name") if isinstance(one, dict) else one.name) != SCORES]
-        entry = {"name": SCORES, "format": "scores", "path": f"{path.rstrip('/')}/{tree['scores']}", "images": path,
+        others = [one for one in others if not (isinstance(one, dict) and one.get("name") == one.get("format") == SCORES)]
+        entry = {"name": SCORES, "format": SCORES, "path": f"{path.rstrip('/')}/{tree['scores']}", "images": path,
                  "license": tree.get("license") or "unknown", "scale": tree.get("scale")}
         return {**tree, "labelled": [*others, entry]}
 

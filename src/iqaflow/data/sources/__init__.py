@@ -100,7 +100,8 @@ def index(config: Config, workspace: Workspace) -> Index:
     main = _without_scores(_kind(source).bring(source, workspace), source)
     photographs, quarantine = _usable(main, OWN, examined)
     for labelled in source.labelled:
-        more, left_out = _usable(_labelled(labelled, workspace), labelled.name, examined)
+        ours = source.kind == "dvc" and labelled.images == source.path  # where DVC makes links
+        more, left_out = _usable(_labelled(labelled, workspace, links=ours), labelled.name, examined)
         photographs += more
         quarantine += left_out
     found = inputs.digests(config, workspace, examined)
@@ -164,7 +165,7 @@ def _without_scores(holding: Holding, source: Source) -> Holding:
     return dataclasses.replace(holding, files=files, left_out=[*holding.left_out, *([hint] if missed else [])])
 
 
-def _labelled(labelled: Labelled, workspace: Workspace) -> Holding:
+def _labelled(labelled: Labelled, workspace: Workspace, links: bool = False) -> Holding:
     """The images of a labelled data set; other files beside them are labels and of no concern here."""
     import dataclasses
 
@@ -172,7 +173,7 @@ def _labelled(labelled: Labelled, workspace: Workspace) -> Holding:
     from iqaflow.data.sources.holding import located
 
     where = f"source.labelled: {labelled.name}: images={labelled.images}"
-    holding = held(located(labelled.images, workspace), where, labelled.license)
+    holding = held(located(labelled.images, workspace), where, labelled.license, links)
     files = [file for file in holding.files if file[1].suffix.lower() in SUFFIXES]
     left_out = [{**entry, "file": f"{labelled.name}: {entry['file']}"} for entry in holding.left_out]
     return dataclasses.replace(holding, files=files, left_out=left_out)
