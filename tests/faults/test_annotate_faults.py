@@ -174,6 +174,12 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(small_config, tmp_path, 
         stage.run(using(small_config, engine="dask"), Workspace(tmp_path))
 
 
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed; it is not in the lock file")
+def test_ray_gives_the_same_bytes(many, unbroken, tmp_path) -> None:
+    stage.run(using(many, engine="ray", workers=2), Workspace(tmp_path))
+    assert digests(tmp_path) == unbroken
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="ray is installed")
 def test_ray_that_is_not_installed_is_one_sentence(small_config, tmp_path) -> None:
     with pytest.raises(InputError, match=r"resources\.engine=ray needs the package ray"):

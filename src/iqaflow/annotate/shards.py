@@ -26,6 +26,7 @@ from iqaflow.workspace import Workspace
 
 DASK_ADDRESS = "IQAFLOW_DASK_SCHEDULER"  # a running cluster; without it one is started on this machine
 DASK_SECONDS = 10
+TURN = 4  # shards per worker that an engine without a stream of results makes in one round
 UNFINISHED = "unfinished"  # folder of tables being written; what a killed process leaves there never joins the data set
 Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
@@ -147,7 +148,14 @@ def engine(config: Config, workers: int) -> Iterator[Callable[[list[Any]], Itera
     from joblib import Parallel
 
     with ENGINES[config.resources.engine](workers) as options:
-        yield Parallel(**{"n_jobs": workers, "return_as": "generator_unordered", **options})
+        run_all = Parallel(**{"n_jobs": workers, "return_as": "generator_unordered", **options})
+        yield run_all if run_all.return_generator else lambda calls: _in_turns(run_all, calls, TURN * workers)
+
+
+def _in_turns(run_all: Any, calls: list[Any], turn: int) -> Iterator[Any]:
+    """For an engine that gives results only when all are there: a few rounds of shards at a time, to show progress."""
+    for start in range(0, len(calls), turn):
+        yield from run_all(calls[start : start + turn])
 
 
 @contextmanager
@@ -180,7 +188,7 @@ def _ray(workers: int) -> Iterator[dict[str, Any]]:
     ours = not ray.is_initialized()
     try:
         with parallel_config("ray"):
-            yield {}
+            yield {"return_as": "list"}  # joblib's Ray back end knows no other way
     finally:
         if ours:
             ray.shutdown()
