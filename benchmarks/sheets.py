@@ -48,7 +48,7 @@ def picture(row: dict[str, Any], pictures: Pictures) -> np.ndarray:
         image = decode(pictures.read(entry["image_id"], kind))
         factor = enlargement(*image.shape[:2])
         shown.append(image.repeat(factor, 0).repeat(factor, 1))
-    canvas, image_row = shown[-1], pictures.rows[row["image_ids"][-1]["image_id"]]
+    canvas, image_row = shown[-1], pictures.row(row["image_ids"][-1]["image_id"])
     height, width = canvas.shape[:2]
     if row["task"] != "rate":
         for region in image_row["regions"]:

@@ -118,6 +118,8 @@ def test_kill_the_run_and_start_it_again(many, unbroken, tmp_path, engine) -> No
     for path in list(tmp_path.rglob("images/part-00001.parquet")):
         (path.parents[1] / shards.UNFINISHED).mkdir(exist_ok=True)
         (path.parents[1] / shards.UNFINISHED / "images-00009-beef").write_bytes(path.read_bytes()[:1000])
+        for name in (".shard-00002.json.9hsm19eb", ".manifest.json.k2_beef0"):
+            (path.parents[1] / name).write_text('{"half":')
     stamps: dict[Path, int] = {}
     count = stage._counts
 

@@ -45,7 +45,7 @@ def _run(config: Config, workspace: Workspace) -> StageResult:
     if missing:
         _make(missing, len(plan), work, config, workspace)
     counts = _counts(work)
-    for marker in work.glob("shard-*.json"):
+    for marker in (*work.glob("shard-*.json"), *work.glob(".shard-*.json.*")):  # the latter: a process killed while writing one
         marker.unlink()
     shutil.rmtree(work / shards.UNFINISHED, ignore_errors=True)
     bare = regions.left_out([photograph for split in SPLITS for photograph in found.of(split)], config, workspace)

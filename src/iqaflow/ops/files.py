@@ -86,6 +86,8 @@ def commit_directory(work: Path, final: Path, extra: dict[str, Any] | None = Non
     `extra` is stored in the manifest beside `files`. Returns the manifest.
     """
     with explain_full_disk(final):
+        for left in work.glob(f".{MANIFEST}.*"):  # by a process killed at this very place
+            left.unlink()
         files = {}
         for path in sorted(p for p in work.rglob("*") if p.is_file() and p.name != MANIFEST):
             with path.open("rb") as file:
