@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from iqaflow.ops.environment import prepare
 
 prepare()
 os.environ["IQAFLOW_TRACKING_URI"] = ""  # tests choose their own store
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, and so would its children
 
 SMALL = (
     "annotate.images.train=36", "annotate.images.calibration=24", "annotate.images.test=24", "annotate.shard_images=12",
