@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError, read_manifest
+from iqaflow.ops.files import DamagedError, NoSpaceError, read_manifest
 from iqaflow.train import checkpoint, launch, stage
 from iqaflow.workspace import Workspace
 
@@ -187,3 +188,63 @@ def test_a_divided_state_is_not_continued_by_other_ranks(work, small_config):
     process.wait()
     with pytest.raises(StageError, match=r"written by 2 rank\(s\) under ZeRO-2 and cannot be continued by 1 under ZeRO-0"):
         stage.run(shared(small_config, 1, max_steps=400, checkpoint_steps=1), Workspace(work))
+
+
+def checkpoints(work: Path) -> list[Path]:
+    found = next((work / ".iqaflow" / "scratch" / "train").iterdir()) / "checkpoints"
+    assert not list(found.glob(".step-*"))
+    return sorted(found.glob("step-*"))
+
+
+def test_a_disk_that_fills_up_loses_nothing(work, trained, small_config):
+    """On a real file system with room for two checkpoints, not for three."""
+    disk = work / ".iqaflow"
+    disk.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        with pytest.raises(StageError, match=r"No space left while writing .*step-0000006: free some disk space and run"):
+            stage.run(small_config, Workspace(work))
+        assert [path.name for path in checkpoints(work)] == ["step-0000002", "step-0000004"]
+        for path in checkpoints(work):
+            read_manifest(path, verify=True)
+        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        stage.run(small_config, Workspace(work))  # the model moves to another file system
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert digest(work) == digest(trained)
+
+
+def test_a_disk_without_any_room_is_told_by_the_exit_code(work, small_config):
+    disk = work / ".iqaflow"
+    disk.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        with pytest.raises((NoSpaceError, StageError), match=r"No space left .*: free some disk space and run"):
+            stage.run(small_config, Workspace(work))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert not (work / "models").exists()
+
+
+def test_a_limit_on_file_size_keeps_the_older_checkpoint(work, trained, small_config):
+    process = start(work, small_config)
+    scratch = work / ".iqaflow" / "scratch" / "train"
+    deadline = time.monotonic() + 120
+    while not list(scratch.glob("*/checkpoints/step-*")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, hard))
+    try:
+        with pytest.raises(StageError, match="No space left while writing"):
+            stage.run(small_config, Workspace(work))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoints(work)
+    for path in checkpoints(work):
+        read_manifest(path, verify=True)
+    stage.run(small_config, Workspace(work))
+    assert digest(work) == digest(trained)

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+# writers that lose the number of the error: torch's zip files, safetensors
+FULL_WORDS = re.compile(r"inline_container\S*:\d+\].*(unexpected pos|write failed)|os error (27|28|122)\b")
 
 
 class DamagedError(RuntimeError):
@@ -34,14 +37,15 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def explain_full_disk(path: Path) -> Iterator[None]:
-    """Turn ENOSPC, EDQUOT and EFBIG into one sentence about `path`."""
+    """Turn ENOSPC, EDQUOT and EFBIG, and what libraries make of them, into one sentence about `path`."""
     try:
         yield
-    except OSError as error:
-        if isinstance(error, NoSpaceError) or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else errno.ENOSPC if FULL_WORDS.search(str(error)) else None
+        if isinstance(error, NoSpaceError) or number not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise NoSpaceError(
-            error.errno, f"No space left while writing {path}: free some disk space and run the same command again"
+            number, f"No space left while writing {path}: free some disk space and run the same command again"
         ) from error
 
 
@@ -81,11 +85,15 @@ def sync_directory(path: Path) -> None:
 
 
 def commit_directory(work: Path, final: Path, extra: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Make the finished directory `work` appear as `final`: hash every file, flush, manifest last, rename.
+    """Make the finished directory `work` appear as `final`: hash every file, flush, manifest last, rename. From another
+    file system it is copied beside `final` first.
 
     `extra` is stored in the manifest beside `files`. Returns the manifest.
     """
     with explain_full_disk(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if work.stat().st_dev != final.parent.stat().st_dev:  # scratch has a disk of its own
+            work = _carried(work, final.with_name(f".{final.name}.new"))
         for left in work.glob(f".{MANIFEST}.*"):  # by a process killed at this very place
             left.unlink()
         files = {}
@@ -95,7 +103,6 @@ def commit_directory(work: Path, final: Path, extra: dict[str, Any] | None = Non
             files[path.relative_to(work).as_posix()] = {"size": path.stat().st_size, "sha256": sha256(path)}
         manifest = {**(extra or {}), "files": files}
         write_json(work / MANIFEST, manifest)
-        final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():
             old = final.with_name(f".{final.name}.old")
             shutil.rmtree(old, ignore_errors=True)
@@ -106,6 +113,17 @@ def commit_directory(work: Path, final: Path, extra: dict[str, Any] | None = Non
             os.replace(work, final)
         sync_directory(final.parent)
     return manifest
+
+
+def _carried(work: Path, place: Path) -> Path:
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        shutil.copytree(work, place)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    shutil.rmtree(work)
+    return place
 
 
 def read_manifest(folder: Path, verify: bool = False) -> dict[str, Any]:

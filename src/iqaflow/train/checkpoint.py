@@ -6,13 +6,14 @@ missing; so nothing is loaded here that this project did not write and hash.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError, commit_directory, read_manifest
+from iqaflow.ops.files import DamagedError, NoSpaceError, commit_directory, explain_full_disk, read_manifest
 
 TAG = "state"
 
@@ -28,13 +29,27 @@ def save(engine: Any, folder: Path, step: int, keep: int, rank: int, facts: dict
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
     dist.barrier()
-    engine.save_checkpoint(str(work), tag=TAG)
-    dist.barrier()
+    try:
+        with explain_full_disk(final):
+            engine.save_checkpoint(str(work), tag=TAG)
+        dist.barrier()
+        if rank == 0:
+            commit_directory(work, final, {"schema": "iqaflow.checkpoint/1", "step": step, **facts})
+    except NoSpaceError:
+        _free(work)
+        raise
     if rank == 0:
-        commit_directory(work, final, {"schema": "iqaflow.checkpoint/1", "step": step, **facts})
         for old in committed(folder)[keep:]:
             shutil.rmtree(old)
     dist.barrier()
+
+
+def _free(work: Path) -> None:
+    """Give back the room of a half-written checkpoint: the run needs it to say why it ends."""
+    for path in work.rglob("*"):
+        if path.is_file():
+            os.truncate(path, 0)  # the failed writer may still hold the file open
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def committed(folder: Path) -> list[Path]:

@@ -20,11 +20,12 @@ from pathlib import Path
 
 from iqaflow.config import Config
 from iqaflow.ops.errors import PipelineError, StageError
-from iqaflow.ops.files import DamagedError, read_manifest, write_json
+from iqaflow.ops.files import DamagedError, NoSpaceError, read_manifest, write_json
 from iqaflow.workspace import Workspace
 
 POLL_SECONDS = 0.5
 AGAIN = 75  # exit code of a rank that wants all ranks started anew
+FULL = 28  # exit code of a rank that could not even write down why it ends
 STOPPED = 130  # exit code of a rank that was asked to stop and committed its checkpoint
 WORKER = ("-m", "iqaflow.train.worker")
 
@@ -176,6 +177,8 @@ def _failure(work: Path, code: int) -> dict:
     if told:
         first = told[0]
         raise PipelineError(first["sentence"]) if first["code"] in (1, STOPPED) else StageError(first["sentence"])
+    if code == FULL:
+        raise NoSpaceError(FULL, f"No space left in {work}: free some disk space and run the same command again")
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
     raise PipelineError(f"A training rank {how}; its log is {work / 'rank-0.log'}; run again to continue.")
 

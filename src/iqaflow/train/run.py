@@ -16,7 +16,7 @@ from pathlib import Path
 from iqaflow.config import Config
 from iqaflow.data.tables import TASKS
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import commit_directory, write_bytes, write_json
+from iqaflow.ops.files import commit_directory, explain_full_disk, write_bytes, write_json
 from iqaflow.train import checkpoint, engine, student
 from iqaflow.train.batches import Batches
 from iqaflow.train.best import Best
@@ -202,7 +202,8 @@ class Run:
         state = student.gathered(self.model, self.settings.zero_stage)
         if self.rank == 0:
             work = self.work / "stage1"
-            student.save(self.model, self.processor, state, self.settings, work)
+            with explain_full_disk(work):
+                student.save(self.model, self.processor, state, self.settings, work)
             rows = self.log.rows()
             (work / "README.md").write_text(card.stage_one(self.config, self.steps, rows[-1]["loss"] if rows else math.nan),
                                             encoding="utf-8")

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from iqaflow.config import Config
-from iqaflow.ops.files import commit_directory, read_manifest
+from iqaflow.ops.files import commit_directory, read_manifest, write_bytes
 from iqaflow.train import launch, steps
 from iqaflow.workspace import StageResult, Workspace
 
@@ -35,8 +34,7 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     (finished / "manifest.json").unlink()
     commit_directory(finished, workspace.stage1, {"schema": "iqaflow.model/1", "base": config.train.base,
                                                   "data": _digest(manifest), "steps": rows[-1]["steps"]})
-    workspace.reports.mkdir(exist_ok=True)
-    os.replace(work / "train.csv", workspace.reports / "train.csv")
+    write_bytes(workspace.reports / "train.csv", (work / "train.csv").read_bytes())
     shutil.rmtree(work)
     result = StageResult("train", metrics=_metrics(rows), markdown=_markdown(config, rows),
                          artifacts=[workspace.relative(workspace.reports / "train.csv")])

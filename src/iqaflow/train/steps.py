@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from iqaflow.ops.files import explain_full_disk
+
 
 class StepLog:
     """Flushed at once: the stage follows the file, MLflow and the curve read it. A resumed run drops the lines after its
@@ -20,8 +22,9 @@ class StepLog:
             self.add(row)
 
     def add(self, row: dict[str, Any]) -> None:
-        self.file.write(json.dumps(row) + "\n")
-        self.file.flush()
+        with explain_full_disk(self.path):
+            self.file.write(json.dumps(row) + "\n")
+            self.file.flush()
 
     def rows(self) -> list[dict[str, Any]]:
         return rows(self.path)

@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from iqaflow.config import Config
-from iqaflow.ops.files import write_json
-from iqaflow.train.launch import AGAIN, STOPPED
+from iqaflow.ops.files import NoSpaceError, write_json
+from iqaflow.train.launch import AGAIN, FULL, STOPPED
 from iqaflow.train.run import Again, Run, Stopped
 from iqaflow.workspace import Workspace
 
@@ -67,22 +68,27 @@ def _run(job_path: Path) -> int:
     told = job_path.parent / f"failure-{os.environ.get('RANK', '0')}.json"  # a rank's reason must survive the rank
     try:
         main(job_path)
-    except Again as error:
-        write_json(told, {"sentence": str(error), "code": AGAIN})
-        return AGAIN
-    except Stopped as error:
-        write_json(told, {"sentence": str(error), "code": STOPPED})
-        return STOPPED
+    except (Again, Stopped) as error:
+        return _tell(told, {"sentence": str(error), "code": AGAIN if isinstance(error, Again) else STOPPED})
     except Exception as error:
         if _out_of_memory(error):
-            write_json(told, {"sentence": sentence(error), "code": AGAIN, "out_of_memory": True})
-            return AGAIN
-        write_json(told, {"sentence": sentence(error), "code": exit_code(error)})
+            return _tell(told, {"sentence": sentence(error), "code": AGAIN, "out_of_memory": True})
+        code = _tell(told, {"sentence": sentence(error), "code": exit_code(error)})
         if os.environ.get("IQAFLOW_DEBUG"):
             raise
-        print(sentence(error), file=sys.stderr)
-        return exit_code(error)
+        if code != FULL:  # the log lies on the same disk
+            print(sentence(error), file=sys.stderr)
+        return code
     return 0
+
+
+def _tell(path: Path, reason: dict[str, Any]) -> int:
+    """Leave the reason to the launcher; the exit code that goes with it."""
+    try:
+        write_json(path, reason)
+    except NoSpaceError:
+        return FULL
+    return int(reason["code"])
 
 
 if __name__ == "__main__":
