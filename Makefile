@@ -41,7 +41,7 @@ doctor: $(STAMP)  ## start every component for real and say what works
 bench: $(STAMP)   ## the measured tables of docs/benchmarks.md
 	@set -e; for script in benchmarks/*.py; do [ -e "$$script" ] || continue; echo "== $$script"; python "$$script"; done
 
-base: $(STAMP)    ## make models/base-tiny anew (about an hour on a CPU); SOURCE=folder of photographs
+base: $(STAMP)    ## make models/base-tiny anew (hours on a CPU); SOURCE=folder of photographs
 	@iqaflow base $(if $(SOURCE),--set source.path=$(SOURCE)) $(ARGS)
 
 lock: $(STAMP)    ## requirements.lock from requirements.in

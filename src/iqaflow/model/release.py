@@ -1,20 +1,23 @@
 """Make the small base that ships: annotate many photographs, train from scratch with the dense read-out, measure, release.
 
-    iqaflow base --set source.path=PHOTOGRAPHS          (about an hour and a half of CPU; a killed run continues)
+    iqaflow base --set source.path=PHOTOGRAPHS          (hours of CPU; a killed run continues)
 
-It is an ordinary run of the stages with the preset `base`, in a workspace of its own, `.iqaflow/base`.
+It is an ordinary run of the stages with the preset `base`, in a workspace of its own, `.iqaflow/base`; remove that folder
+to start anew with the same parameters.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 
 from iqaflow.config import Config
-from iqaflow.ops.files import commit_directory, read_manifest
+from iqaflow.ops.files import commit_directory, read_manifest, write_json
 from iqaflow.workspace import StageResult, Workspace
 
 LIMIT_BYTES = 15_000_000
+STAGES = ("annotate", "validate", "train", "calibrate", "bench")
 HEADLINES = (
     ("identify.accuracy_single_nr", "identification, one distortion or none, no reference"),
     ("identify.accuracy_single_fr", "the same with the reference"),
@@ -30,16 +33,21 @@ HEADLINES = (
 
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Write `models/base-tiny` (safetensors, tokenizer, processor, card, manifest). Raises StageError where a stage does."""
-    import importlib
-
     inner = Workspace(workspace.state / "base")
-    inner.root.mkdir(parents=True, exist_ok=True)
-    for name in ("annotate", "validate", "train", "calibrate", "bench"):
-        stage = "benchmark" if name == "bench" else name
-        done = StageResult.read(inner, stage)
-        if done is None or name != "annotate":
+    _begin(config, inner)
+    for name in STAGES:
+        if StageResult.read(inner, "benchmark" if name == "bench" else name) is None:
             importlib.import_module(f"iqaflow.{name}.stage").run(config, inner)
     return release(config, inner, workspace)
+
+
+def _begin(config: Config, inner: Workspace) -> None:
+    """Stages that are done stay done, unless they were done with other parameters."""
+    tree = {name: section for name, section in config.tree().items() if name not in ("resources", "track")}
+    asked = inner.root / "asked.json"
+    if not asked.is_file() or json.loads(asked.read_text(encoding="utf-8")) != json.loads(json.dumps(tree)):
+        shutil.rmtree(inner.reports / "stages", ignore_errors=True)
+        write_json(asked, tree)
 
 
 def release(config: Config, made: Workspace, workspace: Workspace, note: str = "") -> StageResult:
@@ -66,6 +74,8 @@ def card(config: Config, made: Workspace, note: str = "") -> str:
     data = read_manifest(made.annotated)
     steps = read_manifest(made.stage1)["steps"]
     train = config.train
+    sides = sorted(side for size in config.annotate.sizes_px for side in size)
+    views = f"{sides[0]} to {sides[-1]} px"
     rows = []
     for key, what in HEADLINES:
         family, metric = key.split(".")
@@ -85,7 +95,7 @@ It is what the default run fine-tunes; it is not a general model: its language i
 ## Data
 {data['photographs']['train']} photographs for training, {data['photographs']['test']} others for the figures below
 ({config.source.license}).
-{data['counts']['images']['train']} annotated views of 96 to 128 px, 35 distortions at 5 levels, one or two at a time, on the
+{data['counts']['images']['train']} annotated views of {views}, 35 distortions at 5 levels, one or two at a time, on the
 whole image or inside superpixel regions, {config.annotate.clean:.0%} clean, block grids at random offsets.
 
 ## Recipe
@@ -103,5 +113,5 @@ Synthetic distortions; 95 % bootstrap intervals over items; calibrated on the ca
 {chr(10).join(rows)}
 
 ## Limits
-Synthetic distortions only; views of 96 to 128 px; superpixel regions; one seed. It knows colours and positions, not objects.
+Synthetic distortions only; views of {views}; superpixel regions; one seed. It knows colours and positions, not objects.
 """

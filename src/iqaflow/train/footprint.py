@@ -95,8 +95,8 @@ def activations(config: Any, train: Train, load: Load) -> int:
     queries = heads * (getattr(text, "head_dim", None) or text.hidden_size // heads)
     block = 7 * text.hidden_size + 4 * text.intermediate_size + 4 * queries
     width = tower.hidden_size
-    vision = 15 * width + 2 * _first(tower, "intermediate_size", "mlp_dim", default=4 * width)
-    depths = text.num_hidden_layers, _first(tower, "depth", "num_hidden_layers")
+    vision = 15 * width + 2 * first(tower, "intermediate_size", "mlp_dim", default=4 * width)
+    depths = text.num_hidden_layers, first(tower, "depth", "num_hidden_layers")
     kept = []
     for per_token, hidden, depth in ((block, text.hidden_size, depths[0]), (vision, width, depths[1])):
         kept.append(depth * hidden + per_token if train.gradient_checkpointing else depth * per_token)
@@ -106,7 +106,8 @@ def activations(config: Any, train: Train, load: Load) -> int:
     return packs * (size * (kept[0] * load.tokens_most + kept[1] * load.patches_most + rows) + answers)
 
 
-def _first(config: Any, *names: str, default: int | None = None) -> int:
+def first(config: Any, *names: str, default: int | None = None) -> int:
+    """The first of these entries that a config has; configs name the same thing in different ways. Raises ValueError."""
     for name in names:
         if getattr(config, name, None) is not None:
             return getattr(config, name)

@@ -22,6 +22,7 @@ from iqaflow.train.batches import Batches
 from iqaflow.train.best import Best
 from iqaflow.train.probes import Probes
 from iqaflow.train.steps import StepLog, write_curve
+from iqaflow.train.utilisation import Meter
 from iqaflow.workspace import Workspace
 
 STRIKES = 3
@@ -57,6 +58,7 @@ class Run:
             self.model.config.iqaflow_dense = True  # inference may then read visual tokens too
         self.engine = engine.build(Objective(self.model, head, self.settings.dense), self.settings, self.world, self.device,
                                    self.rate)
+        self.meter = Meter(self.model, self.device, self.settings.precision)
         self.skipped = set(json.loads((work / SKIPPED).read_text())) if (work / SKIPPED).is_file() else set()
         self.leave = False  # set by a signal handler
 
@@ -147,6 +149,7 @@ class Run:
             waited += time.perf_counter() - fetched
             tokens += batch["input_ids"].numel()
             sums[5] += batch.pop("packs")
+            self.meter.add(batch)
             loss, parts = self.engine(engine.to(batch, self.device), vision_only)
             if torch.isfinite(loss):
                 values = [loss.detach(), parts.get("answer"), parts.get("dense")]
@@ -192,7 +195,7 @@ class Run:
             "data_wait_share": waited / seconds, "memory_gib": engine.memory_gib(),
         }
         weighed = zip(TASKS, sums[6::2], sums[7::2], strict=True)
-        return row | {f"loss_{task}": loss / weight for task, loss, weight in weighed if weight}
+        return row | self.meter.read(seconds) | {f"loss_{task}": loss / weight for task, loss, weight in weighed if weight}
 
     def _finish(self) -> None:
         import torch.distributed as dist

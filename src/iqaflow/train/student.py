@@ -52,7 +52,7 @@ def freeze(model: Any, train: Train) -> None:
     for part in train.frozen:
         found = 0
         for name, weights in model.named_parameters():
-            if _part(name) == part:
+            if part_of(name) == part:
                 weights.requires_grad_(False)
                 found += 1
         if not found:
@@ -61,7 +61,8 @@ def freeze(model: Any, train: Train) -> None:
         raise StageError(f"train.frozen={list(train.frozen)} leaves nothing to train.")
 
 
-def _part(name: str) -> str | None:
+def part_of(name: str) -> str | None:
+    """The part of the model that a parameter belongs to: vision, projector or language."""
     words = name.split(".")
     return next((part for part, names in PARTS.items() if set(names) & set(words)), None)
 
