@@ -57,10 +57,25 @@ def test_micro_batches_that_nodes_cannot_share_are_refused(small_config):
         launch.ranks(configured(small_config, {"nodes": 3}))
 
 
-def test_slurm_starts_every_rank_by_srun(small_config, monkeypatch, tmp_path):
-    """Without a cluster here, the command is what can be tested; the ranks read SLURM's variables (next test)."""
+def test_slurm_outside_an_allocation_is_one_sentence(small_config, tmp_path):
     with pytest.raises(StageError, match="works inside an allocation"):
         launch.commands(configured(small_config, {"launcher": "slurm"}), tmp_path / "job.json", 1, 29500)
+
+
+def test_slurm_ends_in_the_same_losses(annotated, tmp_path, small_config, alone):
+    """Two ranks in an allocation of a real SLURM, where one answers; a node with two free processors is enough."""
+    if shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True).returncode:
+        pytest.skip("needs a SLURM that answers")
+    shutil.copytree(annotated, tmp_path / "work")
+    code = ("import json, sys; from pathlib import Path; from iqaflow.config import Config; from iqaflow.train import stage;"
+            "from iqaflow.workspace import Workspace;"
+            "stage.run(Config.model_validate(json.load(open(sys.argv[1]))), Workspace(Path(sys.argv[2])))")
+    job = tmp_path / "config.json"
+    job.write_text(json.dumps(configured(small_config, {"ranks": 2, "launcher": "slurm"}).tree()))
+    done = subprocess.run(["salloc", "--ntasks", "2", sys.executable, "-c", code, str(job), str(tmp_path / "work")],
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert losses(tmp_path / "work") == pytest.approx(alone, rel=TOLERANCE)
 
 
 def test_a_rank_of_srun_knows_its_place():
