@@ -246,7 +246,7 @@ class Train(Section):
     """Token budget of a micro-batch, padding included, in place of `micro_batch`: packs of like length, as many as fit."""
     questions: int = Field(default=8, ge=1)
     """Questions per pack, drawn per step."""
-    lr: float = Field(default=3e-5, gt=0)
+    lr: float = Field(default=1e-5, gt=0)
     """Peak learning rate."""
     warmup: int = Field(default=20, ge=0)
     """Warm-up steps."""
