@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCORES = "scores"  # the format of opinion scores, and the labelled data set that `source.scores` makes
+SCORES_TABLE = "scores.csv"  # what their file is usually called
 
 
 class Section(BaseModel):

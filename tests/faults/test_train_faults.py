@@ -35,6 +35,18 @@ def start(root: Path, config) -> subprocess.Popen:
                             stderr=subprocess.DEVNULL, start_new_session=True)
 
 
+def killed(root: Path, config) -> None:
+    """Training that was killed, with all its ranks, once a checkpoint was there."""
+    process = start(root, config)
+    scratch, deadline = root / ".iqaflow" / "scratch" / "train", time.monotonic() + 120
+    while not list(scratch.glob("*/checkpoints/step-*")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(scratch.glob("*/checkpoints/step-*"))
+    assert not (root / "models" / "stage1").exists()
+
+
 @pytest.fixture
 def work(annotated, tmp_path) -> Path:
     shutil.copytree(annotated, tmp_path / "work")
@@ -42,17 +54,9 @@ def work(annotated, tmp_path) -> Path:
 
 
 def test_two_ranks_killed_halfway_end_in_the_bytes_of_one_unbroken_rank(work, trained, small_config):
-    shared = small_config.model_copy(update={"resources": small_config.resources.model_copy(update={"ranks": 2})})
-    process = start(work, shared)
-    scratch = work / ".iqaflow" / "scratch" / "train"
-    deadline = time.monotonic() + 120
-    while not list(scratch.glob("*/checkpoints/step-*")) and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert list(scratch.glob("*/checkpoints/step-*"))
-    assert not (work / "models" / "stage1").exists()
-    stage.run(shared, Workspace(work))
+    two = shared(small_config, 2)
+    killed(work, two)
+    stage.run(two, Workspace(work))
     assert digest(work) == digest(trained)
     assert (work / "reports" / "train.csv").read_bytes() == (trained / "reports" / "train.csv").read_bytes()
 
@@ -179,13 +183,7 @@ def test_memory_that_one_pack_does_not_fit_into_is_one_sentence(work, small_conf
 
 
 def test_a_divided_state_is_not_continued_by_other_ranks(work, small_config):
-    process = start(work, shared(small_config, 2, zero_stage=2, max_steps=400, checkpoint_steps=1))
-    scratch = work / ".iqaflow" / "scratch" / "train"
-    deadline = time.monotonic() + 120
-    while not list(scratch.glob("*/checkpoints/step-*")) and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    killed(work, shared(small_config, 2, zero_stage=2, max_steps=400, checkpoint_steps=1))
     with pytest.raises(StageError, match=r"written by 2 rank\(s\) under ZeRO-2 and cannot be continued by 1 under ZeRO-0"):
         stage.run(shared(small_config, 1, max_steps=400, checkpoint_steps=1), Workspace(work))
 
@@ -229,13 +227,7 @@ def test_a_disk_without_any_room_is_told_by_the_exit_code(work, small_config):
 
 
 def test_a_limit_on_file_size_keeps_the_older_checkpoint(work, trained, small_config):
-    process = start(work, small_config)
-    scratch = work / ".iqaflow" / "scratch" / "train"
-    deadline = time.monotonic() + 120
-    while not list(scratch.glob("*/checkpoints/step-*")) and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    killed(work, small_config)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, hard))
     try:

@@ -39,4 +39,5 @@ def test_peaks_go_by_the_most_telling_name():
     assert utilisation.peak("NVIDIA H100 PCIe") == 756e12
     assert utilisation.peak("NVIDIA H100 80GB HBM3") == 989e12
     assert utilisation.peak("NVIDIA A10G") == 70e12 and utilisation.peak("NVIDIA A10") == 125e12
-    assert utilisation.peak("a toaster") is None
+    assert utilisation.peak("NVIDIA A100-SXM4-80GB") == 312e12 and utilisation.peak("NVIDIA L40") == 181e12
+    assert utilisation.peak("NVIDIA RTX A1000") is None and utilisation.peak("a toaster") is None

@@ -20,7 +20,7 @@ from iqaflow.tasks import grammar
 from iqaflow.tasks import score as rating
 from iqaflow.workspace import Workspace
 
-OFFICIAL = Path("/work/shared/data/score_tables")
+OFFICIAL = Path(__file__).parents[3] / "shared" / "data" / "score_tables"
 
 
 def read(tmp_path: Path, text: str, scale: tuple[float, float] | None = None) -> tuple[list[Item], list[tuple[str, str]]]:

@@ -50,6 +50,7 @@ class Run:
         self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if torch.cuda.is_available() else torch.device("cpu")
         self.model, self.processor = student.load(config, workspace)
+        self.meter = Meter(self.model, self.device, self.settings.precision)  # while the weights are whole: ZeRO-3 divides them
         self.batches = Batches(config, workspace, self.model, self.processor)
         self.best = Best(config, workspace, work, self.model, self.processor, self.rank, self.world
                          ) if self.settings.evaluate_steps else None
@@ -58,7 +59,6 @@ class Run:
             self.model.config.iqaflow_dense = True  # inference may then read visual tokens too
         self.engine = engine.build(Objective(self.model, head, self.settings.dense), self.settings, self.world, self.device,
                                    self.rate)
-        self.meter = Meter(self.model, self.device, self.settings.precision)
         self.skipped = set(json.loads((work / SKIPPED).read_text())) if (work / SKIPPED).is_file() else set()
         self.leave = False  # set by a signal handler
 

@@ -7,14 +7,15 @@ What gradient checkpointing computes again does not count, nor does padding.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from iqaflow.train.footprint import first
 from iqaflow.train.student import part_of
 
-# bf16 without sparsity, TFLOP/s, from NVIDIA's data sheets; the first name that the device's contains counts
-PEAK = {"B200": 2250, "H200": 989, "H100 PCIe": 756, "H100 NVL": 835, "H100": 989, "A100": 312, "L40S": 362, "A10G": 70,
-        "A10": 125, "L4": 121, "RTX 4090": 165, "RTX 3090": 71}
+# bf16 without sparsity, TFLOP/s, from NVIDIA's data sheets; the first that the device's name has among its words counts
+PEAK = {"B200": 2250, "H200": 989, "H100 PCIe": 756, "H100 NVL": 835, "H100": 989, "A100": 312, "L40S": 362, "L40": 181,
+        "A10G": 70, "A10": 125, "L4": 121}
 
 
 APART = ("lm_head", "embed_tokens", "pos_embed", "position_embedding")  # counted by itself, or looked up
@@ -22,11 +23,11 @@ APART = ("lm_head", "embed_tokens", "pos_embed", "position_embedding")  # counte
 
 def peak(device: str) -> float | None:
     """FLOP/s in bf16 of a GPU by its name; None for one that is not listed."""
-    return next((tera * 1e12 for name, tera in PEAK.items() if name in device), None)
+    return next((tera * 1e12 for name, tera in PEAK.items() if re.search(rf"\b{name}\b", device)), None)
 
 
 class Flops:
-    """What one batch costs a model with its trained and frozen parts. A mixture of experts is counted as if all took part."""
+    """What one batch costs a whole model with its trained and frozen parts; of a mixture of experts all count."""
 
     def __init__(self, model: Any) -> None:
         self.config = model.config
@@ -36,9 +37,8 @@ class Flops:
             place = part_of(name)
             if place is None or weight.ndim < 2 or any(word in name for word in APART):
                 continue
-            count = getattr(weight, "ds_numel", weight.numel())  # ZeRO-3 keeps a part of each
-            self.weights[place] += count
-            learnt[place] += count * weight.requires_grad
+            self.weights[place] += weight.numel()
+            learnt[place] += weight.numel() * weight.requires_grad
         head = model.get_output_embeddings().weight
         self.weights["head"], learnt["head"] = head.numel(), head.numel() * head.requires_grad
         self.factors: dict[str, float] = {}

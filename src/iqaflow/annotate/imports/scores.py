@@ -16,8 +16,8 @@ from typing import NamedTuple
 from iqaflow.annotate.imports import Item, Problems
 from iqaflow.annotate.imports.text import name, number
 from iqaflow.ops.errors import InputError
+from iqaflow.sections import SCORES_TABLE
 
-FILE = "scores.csv"
 NAMES = {
     "image": "image dis_img_path image_name image_path img_path img filename file_name file name dist_img dis_img distorted",
     "score": "mos score dmos mean mean_opinion_score quality quality_mos mos_mean",
@@ -48,7 +48,7 @@ class Scale(NamedTuple):
 def read(path: Path, problems: Problems, scale: tuple[float, float] | None = None) -> Iterator[Item]:
     """Every image that has a score once and on the scale. Raises InputError, in one sentence, for a file without such columns
     or scores, or with scores on no usual scale."""
-    path = path / FILE if path.is_dir() else path
+    path = path / SCORES_TABLE if path.is_dir() else path
     header, rows = _table(path)
     found = _columns(header, path)
     values = [number(row.get(found["score"])) for row in rows]

@@ -23,6 +23,7 @@ from iqaflow.data.images import SUFFIXES, decode
 from iqaflow.data.tables import SPLITS
 from iqaflow.ops.errors import InputError, StageError
 from iqaflow.ops.files import write_json
+from iqaflow.sections import SCORES_TABLE
 from iqaflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 PARTS = ("archive", "cache", "catalogue", "holding", "inputs", "licences", "split", "transfer")  # modules that are no kind
 OWN = "synthetic"
-TABLE = "scores.csv"
 
 
 class Photograph(BaseModel):
@@ -159,8 +159,8 @@ def _without_scores(holding: Holding, source: Source) -> Holding:
     """A table of scores is no photograph; one that the parameters do not speak of is left out with a hint."""
     import dataclasses
 
-    files = [file for file in holding.files if file[0] not in (source.scores, TABLE)]
-    hint = {"file": TABLE, "reason": f"a table of scores: learn from it by source.scores={TABLE}"}
+    files = [file for file in holding.files if file[0] not in (source.scores, SCORES_TABLE)]
+    hint = {"file": SCORES_TABLE, "reason": f"a table of scores: learn from it by source.scores={SCORES_TABLE}"}
     missed = not source.scores and len(files) < len(holding.files)
     return dataclasses.replace(holding, files=files, left_out=[*holding.left_out, *([hint] if missed else [])])
 

@@ -7,6 +7,7 @@ reads its tokens: many questions, the dense read-out, the lens.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class Chat:
     image_end: str
 
 
-class Family:
+class Family(ABC):
     """`types` are the `model_type`s it serves, `inputs` the tensors of the vision part, `axes` is 3 for multimodal rotary
     positions."""
 
@@ -68,12 +69,12 @@ class Family:
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
 
-    def whole(self, images: Any, config: Any) -> None:
+    def whole(self, images: Any, config: Any) -> None:  # noqa: B027  for most there is nothing to set
         """Set an image processor to show whole pictures: a cropped one hides what the answers speak of."""
 
+    @abstractmethod
     def encode(self, processor: Any, config: Any, images: Sequence[np.ndarray]) -> tuple[dict[str, Any], list[Placed]]:
         """The vision part's `inputs` for uint8 RGB images (H, W, 3), and the place of each in a prompt."""
-        raise NotImplementedError
 
     def positions(self, model: Any, ids: Any, image_token_id: int, placed: Sequence[Placed]) -> Any:
         """Positions (axes, S) of a prefix's token ids (S,)."""
