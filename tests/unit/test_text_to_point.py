@@ -17,9 +17,10 @@ from iqaflow.calibrate.text_to_point import (
     dense_map,
     expectation,
     is_whole,
-    map_2x2,
+    map_around,
     map_cells,
     point_2x2,
+    point_3x3,
     point_expectation,
     points,
     read_map,
@@ -73,10 +74,29 @@ def test_three_words_per_axis():
     assert expectation(np.log([1.0, 2.0, 3.0])) == pytest.approx(2 / 6 * 0.5 + 3 / 6)
 
 
-def test_map_2x2_peaks_at_its_point():
-    map_ = map_2x2(spatial(vertical=(0.0, 0.0), horizontal=(0.0, math.log(3))))
+def test_a_read_out_of_three_words_uses_the_middle_one():
+    # rows: all in the middle; columns: left, middle, right at 0, 1/2, 1 with chances 1/6, 2/6, 3/6
+    three = spatial(rows=np.array([-50.0, 50.0, -50.0]), columns=np.log([1.0, 2.0, 3.0]))
+    assert point_3x3(three, SIZE) == pytest.approx((200 * 4 / 6, 50.0))
+    assert read_out(three, Settings("3x3")) == "3x3" and read_out(spatial(), Settings("3x3")) == "2x2"
+    assert read_points(three, read_map(three, Settings("3x3")), SIZE, Settings("3x3"))[0][0] == pytest.approx((200 * 4 / 6, 50.0))
+
+
+def test_map_around_peaks_at_its_point():
+    map_ = map_around(point_2x2(spatial(vertical=(0.0, 0.0), horizontal=(0.0, math.log(3))), SIZE), SIZE)
     row, column = np.unravel_index(map_.argmax(), map_.shape)
     assert row in (9, 10) and column in (14, 15)
+
+
+def test_visual_tokens_may_be_finer_than_the_grid():
+    fine = np.zeros((40, 60))
+    fine[30:34, 45:50] = 1.0  # rows 30..34 of 40, columns 45..50 of 60
+    for name in ("visual", "all"):
+        at = spatial(cells=certain(315), first=certain(295), last=certain(336), visual=fine)  # cell 315: row 15, column 15
+        map_ = read_map(at, Settings(name))
+        assert map_.shape == (40, 60) and np.unravel_index(map_.argmax(), map_.shape)[0] in range(30, 34)
+        x, y = read_points(at, map_, SIZE, Settings(name, floor=0.5))[0][0]
+        assert 150 <= x <= 167 and 75 <= y <= 85
 
 
 def test_map_cells_is_row_major():

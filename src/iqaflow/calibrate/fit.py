@@ -24,6 +24,7 @@ from iqaflow.calibrate.methods import (
     argmax_box,
     argmax_words,
     centre,
+    sub_task,
     summary,
     whole,
     with_segmenter,
@@ -77,7 +78,7 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
                                       in zip(used, called, predictions[final], strict=True)]
     ablation = [{"method": name, **summary(used, row, seed)} for name, row in predictions.items()]
     for family in ("HyD", "SiD", "DAO"):
-        part = [at for at, item in enumerate(used) if _family(item.kind) == family]
+        part = [at for at, item in enumerate(used) if sub_task(item.kind) == family]
         if part:
             row = summary([used[at] for at in part], [predictions[final][at] for at in part], seed)
             ablation.append({"method": f"{final}, {family} only", **row})
@@ -95,9 +96,10 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
 
 
 def fit_read_out(name: str, items: Sequence[Item], taus: Sequence[float]) -> tuple[Settings, float]:
-    """The temperature and smoothing (2x2: anchors) of a read-out, and the cut, by mIoU. Returns settings and mIoU."""
-    key = {"2x2": "tau_words", "cells": "tau_cells", "soft_box": "tau_box", "visual": "tau_visual"}[name]
-    other, values = {"2x2": ("inset", INSETS), "visual": ("smoothing", (0.0,))}.get(name, ("smoothing", SMOOTHINGS))
+    """The temperature and smoothing (words: anchors) of a read-out, and the cut, by mIoU. Returns settings and mIoU."""
+    key = {"2x2": "tau_words", "3x3": "tau_words", "cells": "tau_cells", "soft_box": "tau_box", "visual": "tau_visual"}[name]
+    words, visual = ("inset", INSETS), ("smoothing", (0.0,))
+    other, values = {"2x2": words, "3x3": words, "visual": visual}.get(name, ("smoothing", SMOOTHINGS))
     tried = [Settings(name, **{key: tau, other: value}) for value, tau in product(values, sorted(taus, key=_far))]
     return _best(tried, items)
 
@@ -209,8 +211,3 @@ def _far(tau: float) -> float:
 
 def _short(name: str) -> str:
     return name.partition(":")[0]
-
-
-def _family(kind: str) -> str:
-    sort, _, named = kind.partition("_")
-    return "DAO" if sort in ("order", "first", "last") else "SiD" if named else "HyD"

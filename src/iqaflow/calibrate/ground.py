@@ -5,7 +5,7 @@ The one function inference and benchmark call; everything it needs was fitted by
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from iqaflow.calibrate.text_to_point import (
     is_whole,
     read_map,
     read_points,
+    upsample,
 )
 from iqaflow.tasks.grammar import CELLS, cell, cells_box
 
@@ -27,8 +28,8 @@ from iqaflow.tasks.grammar import CELLS, cell, cells_box
 @dataclass(frozen=True)
 class Grounding:
     """A place in an image of (H, W). `mask` (H, W) bool; `points` and `negatives` (x, y) in pixels, the first of
-    `points` being *the* point; `cells` first and last of the box and `box_xyxy` its pixels; `map` (20, 20), maximum 1;
-    `confidence` the probability that the point is in the region meant."""
+    `points` being *the* point; `cells` first and last of the box and `box_xyxy` its pixels; `map`, maximum 1, on a grid of 20x20
+    or finer; `confidence` the probability that the point is in the region meant."""
 
     mask: np.ndarray
     points: list[Point]
@@ -60,6 +61,42 @@ def ground(image: np.ndarray, spatial: Spatial, record: dict[str, Any]) -> Groun
         cells = cell(box[0] / width, box[1] / height), cell((box[2] - 1) / width, (box[3] - 1) / height)
     sure = sigmoid(record["region"]["slope"] * concentration(map_) + record["region"]["offset"])
     return Grounding(mask, points, negatives, cells, box, False, map_, sure)
+
+
+def parts(place: Grounding, least: float = 0.25) -> list[Grounding]:
+    """The connected parts of a place as places of their own, the one with most of the map first; parts with less than
+    `least` of its share are left out. The first keeps the point if it holds it; every other point is the part's centre of
+    mass on the map, or the pixel of the part nearest to it. The whole image is one part."""
+    from scipy.ndimage import label
+
+    labels, count = label(place.mask)
+    if place.whole or count < 2:
+        return [place]
+    height, width = place.mask.shape
+    dense = upsample(place.map, place.mask.shape)
+    mass = np.bincount(labels.ravel(), weights=dense.ravel(), minlength=count + 1)
+    found = []
+    for one in sorted(range(1, count + 1), key=lambda one: -mass[one]):
+        if mass[one] < least * mass[1:].max():
+            break
+        mask = labels == one
+        box = mask_box(mask)
+        point = next((point for point in place.points if mask[_pixel(point, mask.shape)]), None) or _middle(mask, dense)
+        cells = cell(box[0] / width, box[1] / height), cell((box[2] - 1) / width, (box[3] - 1) / height)
+        found.append(replace(place, mask=mask, points=[point], cells=cells, box_xyxy=box))
+    return found
+
+
+def _middle(mask: np.ndarray, dense: np.ndarray) -> Point:
+    rows, columns = np.nonzero(mask)
+    weights = dense[rows, columns] + 1e-9
+    row, column = np.average(rows, weights=weights), np.average(columns, weights=weights)
+    nearest = int(np.argmin((rows - row) ** 2 + (columns - column) ** 2))
+    return float(columns[nearest]) + 0.5, float(rows[nearest]) + 0.5
+
+
+def _pixel(point: Point, shape: tuple[int, ...]) -> tuple[int, int]:
+    return min(max(int(point[1]), 0), shape[0] - 1), min(max(int(point[0]), 0), shape[1] - 1)
 
 
 def concentration(map_: np.ndarray) -> float:

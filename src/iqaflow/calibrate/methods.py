@@ -36,6 +36,13 @@ Prediction = tuple[np.ndarray, Point | None]  # mask (H, W) and the point, if th
 Method = Callable[[Item], Prediction]
 
 
+def sub_task(kind: str) -> str:
+    """Which of the paper's sub-tasks a question's kind belongs to: worst or best overall (HyD), for a named distortion
+    (SiD), by the order of distortions (DAO)."""
+    sort, _, named = kind.partition("_")
+    return "DAO" if sort in ("order", "first", "last") else "SiD" if named else "HyD"
+
+
 def with_segmenter(settings: Settings, name: str, options: dict[str, Any]) -> Method:
     """A read-out and a segmenter as one method; its point is the read-out's first."""
 

@@ -1,12 +1,12 @@
 """Text to point: the logits of an answer's position words, read as points, a map and a box. Trains nothing.
 
 Published form (IQA-Spider, section 3.3 of the paper; `point_2x2`): one softmax over top/bottom, one over left/right,
-one point. Beyond it: the distribution over the point's cell as a map, the distributions over the box's two corner
-cells as a soft box, their product, what the visual tokens themselves say through the language head (`infer.lens`),
-and all of it together. `iqaflow calibrate` chooses among them.
+one point. Beyond it: three words an axis; the distribution over the point's cell as a map, the distributions over the
+box's two corner cells as a soft box, their product, what the visual tokens themselves say through the language head
+(`infer.lens`), and all of it together. `iqaflow calibrate` chooses among them.
 
-Maps are (20, 20) arrays over the grid of `tasks.grammar`, row 0 at the top. Sizes are (height, width) in pixels,
-points (x, y) in pixels of the image, origin top left.
+Maps are (20, 20) arrays over the grid of `tasks.grammar`, row 0 at the top; those of visual tokens may be finer. Sizes are
+(height, width) in pixels, points (x, y) in pixels of the image, origin top left.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from iqaflow.calibrate.masks import above, keep
 from iqaflow.tasks.grammar import CELLS, GRID
 
-READ_OUTS = ("2x2", "cells", "soft_box", "product", "visual", "all")
+READ_OUTS = ("2x2", "3x3", "cells", "soft_box", "product", "visual", "all")
 TINY = 1e-6
 Point = tuple[float, float]
 
@@ -30,8 +30,10 @@ class Spatial:
 
     `vertical` (n,) logits of the vertical words from top to bottom, `horizontal` (n,) from left to right (published:
     n = 2); `whole` log-odds of `whole image` against a place; `cells` (400,) logits of the point's cell, `first` and
-    `last` (400,) of the box's corner cells, row by row; `visual` (20, 20) how much each cell suffers from what is
-    asked, 0..1, by its visual tokens. The last four are None where the model does not give them.
+    `last` (400,) of the box's corner cells, row by row; `visual` (20 or more, 20 or more) how much each part
+    of the image suffers from what is asked, 0..1, by its visual tokens; `rows` and `columns` (3,)
+    logits with a middle word between the two, where the model has one. The last six are None where the model does not give
+    them.
     """
 
     vertical: np.ndarray
@@ -41,6 +43,8 @@ class Spatial:
     first: np.ndarray | None = None
     last: np.ndarray | None = None
     visual: np.ndarray | None = None
+    rows: np.ndarray | None = None
+    columns: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -115,10 +119,18 @@ def point_2x2(spatial: Spatial, size: tuple[int, int], tau: float = 1.0, inset: 
     return _pixels(expectation(spatial.horizontal, tau, inset), expectation(spatial.vertical, tau, inset), size)
 
 
-def map_2x2(spatial: Spatial, tau: float = 1.0, inset: float = 0.0) -> np.ndarray:
-    """Map (20, 20) of the published point: nearness to it, so that a threshold is a disc around the point."""
-    u, v = expectation(spatial.horizontal, tau, inset), expectation(spatial.vertical, tau, inset)
+def point_3x3(spatial: Spatial, size: tuple[int, int], tau: float = 1.0, inset: float = 0.0) -> Point:
+    """The published point with three words an axis: the middle word's anchor is the middle."""
+    return _pixels(expectation(spatial.columns, tau, inset), expectation(spatial.rows, tau, inset), size)
+
+
+def map_around(point: Point, size: tuple[int, int]) -> np.ndarray:
+    """Map (20, 20) of a point: nearness to it, so that a threshold is a disc around the point."""
+    u, v = point[0] / size[1], point[1] / size[0]
     return np.exp(-8.0 * ((_centres() - u)[None, :] ** 2 + (_centres() - v)[:, None] ** 2))
+
+
+WORDS = {"2x2": point_2x2, "3x3": point_3x3}
 
 
 def map_cells(spatial: Spatial, tau: float = 1.0) -> np.ndarray:
@@ -170,7 +182,8 @@ def read_out(spatial: Spatial, settings: Settings) -> str:
     """The chosen read-out, or the best one that the model's logits allow."""
     cells, box = spatial.cells is not None, spatial.first is not None and spatial.last is not None
     visual = spatial.visual is not None
-    possible = {"2x2": True, "cells": cells, "soft_box": box, "product": cells and box, "visual": visual,
+    middle = spatial.rows is not None and spatial.columns is not None
+    possible = {"2x2": True, "3x3": middle, "cells": cells, "soft_box": box, "product": cells and box, "visual": visual,
                 "all": cells and box and visual}
     for name in (settings.read_out, "product", "cells", "soft_box"):
         if possible[name]:
@@ -179,10 +192,10 @@ def read_out(spatial: Spatial, settings: Settings) -> str:
 
 
 def read_map(spatial: Spatial, settings: Settings) -> np.ndarray:
-    """The map (20, 20), maximum 1, of the read-out."""
+    """The map, maximum 1, of the read-out: (20, 20), or as fine as the visual tokens that take part."""
     chosen = read_out(spatial, settings)
-    if chosen == "2x2":
-        return scaled(map_2x2(spatial, settings.tau_words, settings.inset))
+    if chosen in WORDS:
+        return scaled(map_around(WORDS[chosen](spatial, (GRID, GRID), settings.tau_words, settings.inset), (GRID, GRID)))
     if chosen == "visual":
         return map_visual(spatial, settings)
     cell_map = scaled(smooth(map_cells(spatial, settings.tau_cells), settings.smoothing))
@@ -194,11 +207,12 @@ def read_map(spatial: Spatial, settings: Settings) -> np.ndarray:
     product = combine([cell_map, box_map], [settings.weight, 1 - settings.weight])
     if chosen == "product":
         return product
-    return combine([product, map_visual(spatial, settings)], [1 - settings.weight_visual, settings.weight_visual])
+    visual = map_visual(spatial, settings)
+    return combine([upsample(product, visual.shape), visual], [1 - settings.weight_visual, settings.weight_visual])
 
 
 def map_visual(spatial: Spatial, settings: Settings) -> np.ndarray:
-    """Map (20, 20), maximum 1, of the visual tokens; ones if the model gives none."""
+    """Map, maximum 1, of the visual tokens; ones (20, 20) if the model gives none."""
     if spatial.visual is None:
         return np.ones((GRID, GRID))
     return scaled(np.clip(spatial.visual, 0, None).astype(np.float64)) ** (1.0 / settings.tau_visual)
@@ -207,8 +221,8 @@ def map_visual(spatial: Spatial, settings: Settings) -> np.ndarray:
 def read_points(spatial: Spatial, map_: np.ndarray, size: tuple[int, int],
                 settings: Settings) -> tuple[list[Point], list[Point]]:
     """Positive and negative points of the read-out whose map is `map_`; the first positive is *the* point."""
-    published = read_out(spatial, settings) == "2x2"
-    first = point_2x2(spatial, size, settings.tau_words, settings.inset) if published else None
+    words = WORDS.get(read_out(spatial, settings))
+    first = words(spatial, size, settings.tau_words, settings.inset) if words else None
     return points(map_, size, settings.points, settings.negatives, first, settings.floor)
 
 

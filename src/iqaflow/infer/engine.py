@@ -23,6 +23,7 @@ from iqaflow.train.packing import Pack, packer_for
 
 CELL_WORDS = tuple(str(cell) for cell in range(grammar.CELLS))
 LABEL_TOKENS = 8
+MIDDLE = ("middle", "center")  # between top and bottom, between left and right
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Engine:
     def __init__(self, model: Any, processor: Any) -> None:
         self.model, self.processor = model.eval(), processor
         self.packer = packer_for(model, processor)
+        self.budget = self.packer.family.budget(processor)
         self.lens_ids = None
         if getattr(model.config, "iqaflow_dense", False):  # made with the dense read-out
             from iqaflow.train.dense import DenseHead
@@ -60,6 +62,12 @@ class Engine:
     def ids(self, text: str, begun: bool = False) -> list[int]:
         """Token ids of an answer, or of how a `begun` one goes on."""
         return self.packer.after(self.packer.layout(("image",)).mark, text) if begun else self.packer.ids(text)
+
+    def spellings(self, word: str, begun: bool = False) -> list[str]:
+        """A word in lower case and, where that is as short for the model, with a capital: `top`, `Top`."""
+        bare = word.lstrip()
+        capital = word[: len(word) - len(bare)] + bare[:1].upper() + bare[1:]
+        return [word, capital] if len(self.ids(capital, begun)) <= len(self.ids(word, begun)) else [word]
 
 
 class Session:
@@ -89,23 +97,25 @@ class Session:
     def spatial(self, prompts: Sequence[Prompt]) -> list[tuple[Spatial, str]]:
         """Spatial logits of grounding questions, each read at the step that emits its word (IQA-Spider, section 3.4), and
         the region's name. The answer follows the grammar; only its open choices are the model's."""
-        first = self.choose(prompts, [grammar.WHOLE, *grammar.VERTICAL], ended=False)
-        vertical = first[:, 1:]
-        whole = first[:, 0] - np.logaddexp(vertical[:, 0], vertical[:, 1])
+        words = [grammar.WHOLE, *self._axis(grammar.VERTICAL, MIDDLE[0])]
+        logs = self._words(prompts, words)
+        vertical, rows = _ends(logs[:, 1:])
+        whole = logs[:, 0] - np.logaddexp(vertical[:, 0], vertical[:, 1])
         self._say(prompts, [grammar.VERTICAL[index] for index in vertical.argmax(1)])
-        horizontal = self.choose(prompts, [f" {word}" for word in grammar.HORIZONTAL], ended=False)
+        horizontal, columns = _ends(self._words(prompts, [f" {word}" for word in self._axis(grammar.HORIZONTAL, MIDDLE[1])]))
         self._say(prompts, [f" {grammar.HORIZONTAL[index]}: [" for index in horizontal.argmax(1)])
         names = self._names(prompts)
         self._say(prompts, ["](<"] * len(prompts))
         cells = self.choose(prompts, CELL_WORDS, ended=False)
         self._say(prompts, [f"{cell}>) [{name}](<" for cell, name in zip(cells.argmax(1), names, strict=True)])
-        box_first = self.choose(prompts, CELL_WORDS, ended=False)
-        self._say(prompts, [f"{cell}, " for cell in box_first.argmax(1)])
-        box_last = self.choose(prompts, CELL_WORDS, ended=False)
+        first = self.choose(prompts, CELL_WORDS, ended=False)
+        self._say(prompts, [f"{cell}, " for cell in first.argmax(1)])
+        last = self.choose(prompts, CELL_WORDS, ended=False)
         return [
-            (Spatial(vertical[row], horizontal[row], float(whole[row]), cells[row], box_first[row], box_last[row],
-                     self.lens.map(prompt.item, prompt.question) if self.lens else None), names[row])
-            for row, prompt in enumerate(prompts)
+            (Spatial(vertical[n], horizontal[n], float(whole[n]), cells[n], first[n], last[n],
+                     self.lens.map(prompt.item, prompt.question) if self.lens else None,
+                     None if rows is None else rows[n], None if columns is None else columns[n]), names[n])
+            for n, prompt in enumerate(prompts)
         ]
 
     def write(self, prompts: Sequence[Prompt], max_tokens: int = 96) -> list[tuple[str, float]]:
@@ -114,6 +124,19 @@ class Session:
         written = self.tree.grow([(prompt.item, self._asked(prompt)) for prompt in prompts], max_tokens, lambda t: t == eos)
         decode = self.engine.processor.tokenizer.decode
         return [(decode(ids), float(np.mean(sure)) if sure else 0.0) for ids, sure in written]
+
+    def _words(self, prompts: Sequence[Prompt], words: Sequence[str]) -> np.ndarray:
+        """Log-probabilities (len(prompts), len(words)) of single words, each in whichever case the model would write it."""
+        spelt = [self.engine.spellings(word, bool(prompts[0].said)) for word in words]
+        logs = self.choose(prompts, [one for several in spelt for one in several], ended=False)
+        return np.stack([np.logaddexp.reduce(some, axis=1) for some in
+                         np.split(logs, np.cumsum([len(several) for several in spelt])[:-1], axis=1)], axis=1)
+
+    def _axis(self, ends: Sequence[str], middle: str) -> Sequence[str]:
+        """The two words of an axis, with the middle one between them where it is as short for the model as they are: a word
+        it spells letter by letter is none it would say."""
+        lengths = [len(self.engine.ids(word)) for word in (*ends, middle)]
+        return (ends[0], middle, ends[1]) if lengths[-1] <= max(lengths[:-1]) else ends
 
     def _names(self, prompts: Sequence[Prompt]) -> list[str]:
         """The region's name, written freely up to its closing bracket."""
@@ -133,6 +156,11 @@ class Session:
 
     def _asked(self, prompt: Prompt) -> list[int]:
         return [*self.engine.packer.branch(self.roles[prompt.item], prompt.question).prompt, *prompt.said]
+
+
+def _ends(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """The outer two of an axis's words (n, 2 or 3), and all three if there are three."""
+    return (logs, None) if logs.shape[1] == 2 else (logs[:, [0, 2]], logs)
 
 
 def _normalised(logs: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ category phrases into several tokens, or was made without the dense read-out, ha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,9 @@ import numpy as np
 from iqaflow import distortions
 from iqaflow.tasks import grammar
 
+TINY = 1e-6
 LEAST = ("least", "weakest", "best")
+FIRST = ("first", "begin", "before")
 
 
 class Lens:
@@ -42,14 +45,26 @@ class Lens:
         return cls(chances, severities)
 
     def map(self, item: int, question: str) -> np.ndarray:
-        """How much each cell of the grid (20, 20) suffers from what the question names, or from anything: the chance times
-        the expected level, or, where the question asks for the least, times what the level lacks of the worst."""
+        """How much each part of an image suffers from what the question names, or from anything: the chance times the expected
+        level, or, where the question asks for the least, times what the level lacks of the worst. The map has a cell for every
+        visual token, and no fewer than the grid of the answers.
+
+        A place with two distortions has both, so their chances meet in a geometric mean: of the two that are named, or, for
+        "where did the blur come first?", of the blur and anything else.
+        """
         import cv2
 
-        chances = self.chances[item]
+        chances, words = self.chances[item], set(re.findall(r"[a-z]+", question.lower()))
         named = [sorted(distortions.categories()).index(name) + 1 for name in grammar.parse(question).categories]
-        share = chances[..., named].sum(-1) if named else 1.0 - chances[..., 0]
+        share = 1.0 - chances[..., 0]
+        if len(named) > 1:
+            share = np.exp(np.log(chances[..., named] + TINY).mean(-1))
+        elif named and words & set(FIRST):
+            only = chances[..., named[0]]
+            share = np.sqrt(only * np.maximum(share - only, 0.0))
+        elif named:
+            share = chances[..., named[0]]
         level = self.severities[item] @ np.arange(1, 6, dtype=np.float32) / 5.0
-        if any(word in question.lower() for word in LEAST):
-            level = 1.2 - level
-        return cv2.resize((share * level).astype(np.float32), (grammar.GRID, grammar.GRID), interpolation=cv2.INTER_LINEAR)
+        values = (share * (1.2 - level if words & set(LEAST) else level)).astype(np.float32)
+        rows, columns = (max(grammar.GRID, side) for side in values.shape)
+        return cv2.resize(values, (columns, rows), interpolation=cv2.INTER_LINEAR)

@@ -5,7 +5,8 @@ Calibration and benchmark read the same way, so that what was calibrated is what
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,19 @@ def identify_candidates(count: int) -> tuple[str, ...]:
     return (*sorted(distortions.phrase(name) for name in names), grammar.CLEAN)
 
 
+@functools.cache
+def region_candidates() -> tuple[str, ...]:
+    """Closed set of a region with at most one distortion: each of 12 at five severities, and none (last)."""
+    names = sorted(grammar.phrases())
+    return (*(f"{severity} {phrase}" for phrase in names for severity in distortions.SEVERITIES), grammar.CLEAN)
+
+
+def by_category(logs: np.ndarray) -> np.ndarray:
+    """Log-probabilities (..., 13) of the distortions and none from those (..., 61) of `region_candidates`."""
+    grouped = logs[..., :-1].reshape(*logs.shape[:-1], -1, len(distortions.SEVERITIES))
+    return np.concatenate([np.logaddexp.reduce(grouped, axis=-1), logs[..., -1:]], axis=-1)
+
+
 def closed_set(row: Row) -> tuple[str, ...] | None:
     """The candidates of a conversation's question, or None where the answer is free."""
     if row["style"] != "brief":
@@ -69,17 +83,25 @@ def closed_set(row: Row) -> tuple[str, ...] | None:
     return None
 
 
-def read(engine: Engine, images: Sequence[Row], conversations: Sequence[Row], scores: bool = True) -> Iterator[Reading]:
-    """Answers to all conversations about the given images, and, with `scores`, each image's rating under its own id.
+def calibrated_set(row: Row) -> tuple[str, ...] | None:
+    """Like `closed_set`, and for a region with at most one distortion, which `assess` asks as a closed set too."""
+    if row["task"] == "refer" and row["style"] == "brief" and len(row["targets"]["categories"]) < 2:
+        return region_candidates()
+    return closed_set(row)
+
+
+def read(engine: Engine, images: Sequence[Row], conversations: Sequence[Row],
+         closed: Callable[[Row], tuple[str, ...] | None] = closed_set) -> Iterator[Reading]:
+    """Answers to all conversations about the given images, and each image's rating under its own id. `closed` says which
+    questions have a closed set of answers.
 
     Image rows need `image_id`, `image`, `reference`; the order of the readings is by image set and fixed.
     """
     from iqaflow.ops.progress import progress
 
     by_id = {row["image_id"]: row for row in images}
-    groups: dict[tuple[tuple[str, str], ...], list[Row | None]] = {}
-    if scores:
-        groups = {(("image", image_id),): [None] for image_id in sorted(by_id)}
+    groups: dict[tuple[tuple[str, str], ...], list[Row | None]] = {
+        (("image", image_id),): [None] for image_id in sorted(by_id)}
     for row in conversations:
         groups.setdefault(tuple((entry["role"], entry["image_id"]) for entry in row["image_ids"]), []).append(row)
     # sets of one shape together: their prompts are padded to each other
@@ -90,13 +112,13 @@ def read(engine: Engine, images: Sequence[Row], conversations: Sequence[Row], sc
                   for key in batch]
         session = engine.session(pixels, [[role for role, _ in key] for key in batch])
         asked = [(item, row) for item, key in enumerate(batch) for row in groups[key]]
-        yield from _answers(session, asked, batch)
+        yield from _answers(session, asked, batch, closed)
 
 
-def _answers(session: Any, asked: list[tuple[int, Row | None]], keys: list[Any]) -> Iterator[Reading]:
+def _answers(session: Any, asked: list[tuple[int, Row | None]], keys: list[Any], closed: Any) -> Iterator[Reading]:
     sets: dict[tuple[str, ...], list[tuple[int, Row | None]]] = {}
     for item, row in asked:
-        sets.setdefault(closed_set(row) or () if row else grammar.RATINGS, []).append((item, row))
+        sets.setdefault(closed(row) or () if row else grammar.RATINGS, []).append((item, row))
     for candidates, members in sorted(sets.items(), key=lambda pair: pair[0]):
         if not candidates:
             yield from _open_answers(session, members)
@@ -138,11 +160,11 @@ def read_calibration(folder: Path, images: Sequence[Row], conversations: Sequenc
     by_id = {row["image_id"]: row for row in chosen}
     wanted = [
         row for row in bench_items.truth(chosen, conversations, config)[1]
-        if row["task"] == "ground" or closed_set(row)
+        if row["task"] == "ground" or calibrated_set(row)
     ]
     grounds: list[Item] = []
     answers: dict[str, list[tuple[np.ndarray, int]]] = {}
-    for reading in read(Engine.load(folder), chosen, wanted):
+    for reading in read(Engine.load(folder), chosen, wanted, calibrated_set):
         if reading.spatial is not None:
             row = by_id[reading.conversation["image_ids"][-1]["image_id"]]
             regions = {region["region_id"]: region for region in row["regions"]}
@@ -157,5 +179,8 @@ def read_calibration(folder: Path, images: Sequence[Row], conversations: Sequenc
             else:
                 truth = reading.conversation["turns"][-1]["text"]
             if truth in reading.candidates:
-                answers.setdefault(reading.kind, []).append((reading.log_probs, reading.candidates.index(truth)))
+                logs, at = reading.log_probs, reading.candidates.index(truth)
+                if reading.task == "refer":
+                    logs, at = by_category(logs), at // len(distortions.SEVERITIES)
+                answers.setdefault(reading.kind, []).append((logs, at))
     return grounds, answers

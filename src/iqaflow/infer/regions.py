@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from iqaflow.data.regions import bounds, colour
+from iqaflow.data.regions import Region, bounds, colour
+from iqaflow.data.regions.superpixels import superpixels
+from iqaflow.infer.tiles import Part
 from iqaflow.ops.errors import InputError
 from iqaflow.tasks import grammar
 
 POINT_SEGMENTS = 12  # a point stands for the superpixel under it
 POINT_SIDE = 256
+MOST_LETTERS = 160  # of a phrase that a person gives
+ROWS, COLUMNS = ({"top", "upper"}, {"bottom", "lower"}), ({"left"}, {"right"})
+SHADES = {"dark", "light"}
+COLOURS = {"black", "white", "gray", "red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown"}
 
 
 @dataclass(frozen=True)
 class Asked:
     """A region to ask about: `box` in pixels, `mask` (H, W) bool, `points` (x, y), `cells` of the box; `confidence` that it is
-    the region meant (None if a person gave it)."""
+    the region meant (None if a person gave it); `spoken` the phrase that alone was given."""
 
     label: str
     box: tuple[float, float, float, float]
@@ -26,17 +33,27 @@ class Asked:
     points: list[tuple[float, float]]
     cells: tuple[int, int]
     confidence: float | None = None
+    spoken: str | None = None
 
     def named(self, width: int, height: int) -> str:
-        """As the questions name regions: `[dark green region](<63, 190>) at the top left`."""
+        """As the questions name regions: `[dark green region](<63, 190>) at the top left`, or a person's own phrase."""
+        if self.spoken:
+            return self.spoken
         vertical, horizontal = grammar.position(self.box, width, height)
         return f"{grammar.Place(self.label, *self.cells)} at the {vertical} {horizontal}"
+
+    def within(self, part: Part) -> Asked:
+        """The same region in a part of the image that holds some of it."""
+        mask = part.of(self.mask)
+        box = bounds(mask) if mask.any() else (0, 0, part.width, part.height)
+        return replace(self, box=tuple(map(float, box)), mask=mask, cells=grammar.box_cells(box, part.width, part.height))
 
 
 def asked_region(pixels: np.ndarray, region: Sequence[float] | None, mask: np.ndarray | None,
                  point: Sequence[float] | None, phrase: str | None) -> Asked | None:
-    """The one region a caller named, or None. A phrase alone stands for the whole image's part of that name: the box is the
-    image. Raises InputError for a region outside the image, an empty mask, or two regions at once."""
+    """The one region a caller named, or None. A phrase beside another form is the region's name; alone it is put to the model
+    as it is, and the mask is where its colour and position words fit. Raises InputError for a region outside the image, an
+    empty mask, or two regions at once."""
     given = [name for name, value in (("region", region), ("mask", mask), ("point", point)) if value is not None]
     if len(given) > 1:
         raise InputError(f"Give one of --{' and --'.join(given)}, not both.")
@@ -60,8 +77,36 @@ def asked_region(pixels: np.ndarray, region: Sequence[float] | None, mask: np.nd
         box[int(y0) : max(int(np.ceil(y1)), int(y0) + 1), int(x0) : max(int(np.ceil(x1)), int(x0) + 1)] = True
         return _made(pixels, box, phrase)
     if phrase:
-        return _made(pixels, np.ones((height, width), bool), phrase)
+        return replace(_made(pixels, located(pixels, phrase), phrase), spoken=" ".join(phrase.split())[:MOST_LETTERS])
     return None
+
+
+def located(pixels: np.ndarray, phrase: str) -> np.ndarray:
+    """Mask (H, W) of what a phrase such as `dark green region at the top left` names by colour and position: the superpixel that
+    fits it best, else the quarter or half its position words name, else the whole image. Names of things are not known here; the
+    model reads the phrase itself."""
+    height, width = pixels.shape[:2]
+    words = set(re.findall(r"[a-z]+", phrase.lower()))
+    rows, columns = ([at for at, names in enumerate(axis) if words & names] for axis in (ROWS, COLUMNS))
+    place = np.zeros((height, width), bool)
+    place[_half(rows, height), _half(columns, width)] = True
+    if not words & COLOURS:
+        return place
+
+    def fit(region: Region) -> tuple[float, float]:
+        named = set(region.label.split())
+        wrong = len((named ^ words) & COLOURS) + 0.5 * len((named ^ words) & SHADES)
+        inside = np.count_nonzero(region.mask & place) / np.count_nonzero(region.mask)
+        return wrong - 2 * inside, -region.area
+
+    fitting = [region for region in superpixels(pixels, POINT_SEGMENTS, (0.005, 1.0))
+               if set(region.label.split()) & words & COLOURS]
+    return min(fitting, key=fit).mask if fitting else place
+
+
+def _half(at: list[int], full: int) -> slice:
+    """The half of an axis that one word names; all of it for none or both."""
+    return (slice(0, full // 2), slice(full // 2, full))[at[0]] if len(at) == 1 else slice(0, full)
 
 
 def _made(pixels: np.ndarray, mask: np.ndarray, phrase: str | None, point: tuple[float, float] | None = None) -> Asked:

@@ -72,6 +72,11 @@ class Family(ABC):
     def whole(self, images: Any, config: Any) -> None:  # noqa: B027  for most there is nothing to set
         """Set an image processor to show whole pictures: a cropped one hides what the answers speak of."""
 
+    def budget(self, processor: Any) -> int:
+        """Pixels of an image the model sees one by one; a larger image is reduced to them."""
+        size = processor.image_processor.size
+        return int(size["longest_edge"]) if "longest_edge" in size else int(size["height"]) * int(size["width"])
+
     @abstractmethod
     def encode(self, processor: Any, config: Any, images: Sequence[np.ndarray]) -> tuple[dict[str, Any], list[Placed]]:
         """The vision part's `inputs` for uint8 RGB images (H, W, 3), and the place of each in a prompt."""

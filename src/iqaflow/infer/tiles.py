@@ -1,0 +1,125 @@
+"""Large images at native detail: read tile by tile, pooled into one answer and one map, in bounded memory.
+
+A model sees a few pixels of a large photograph: reduced to its budget, noise, grain and compression vanish. So an image far above
+the budget is also cut into tiles that the model sees pixel by pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from iqaflow.infer.engine import Engine, Prompt
+from iqaflow.infer.lens import Lens
+from iqaflow.infer.reading import identify_candidates
+from iqaflow.tasks import grammar, identify
+from iqaflow.tasks import score as rating
+
+FROM = 1.5  # times the budget: below it little is lost
+TOGETHER = 12  # tiles encoded at once; more is no faster and takes memory
+
+
+class Part(NamedTuple):
+    """A rectangle of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def parts(height: int, width: int, budget: int) -> list[Part]:
+    """Equal tiles that cover an image, none larger than `budget` pixels; one if the image is not far above it."""
+    if height * width <= FROM * budget:
+        return [Part(0, 0, height, width)]
+    side = budget**0.5
+    rows, columns = (np.linspace(0, full, int(np.ceil(full / side)) + 1).round().astype(int) for full in (height, width))
+    return [Part(int(top), int(left), int(below - top), int(right - left))
+            for top, below in pairwise(rows) for left, right in pairwise(columns)]
+
+
+def is_large(height: int, width: int, budget: int) -> bool:
+    return height * width > FROM * budget
+
+
+class Mosaic:
+    """What a model says of an image's tiles: `identify` (tiles, 13) and `ratings` (tiles, 5) log-probabilities over the closed
+    sets, and the `lens` over all of them as one image; None if the model has none."""
+
+    def __init__(self, engine: Engine, pixels: np.ndarray, most: int | None = None,
+                 reference: np.ndarray | None = None) -> None:
+        """`most` reads that many tiles, evenly spread, where a pooled answer is enough; then there is no lens. A `reference` of
+        the same size is shown beside every tile."""
+        self.parts = parts(*pixels.shape[:2], engine.budget)
+        if most and len(self.parts) > most:
+            self.parts = [self.parts[int(at)] for at in np.linspace(0, len(self.parts) - 1, most).round()]
+        named, rated, read = [], [], []
+        for start in range(0, len(self.parts), TOGETHER):
+            some = self.parts[start : start + TOGETHER]
+            shown = [("reference", reference), ("image", pixels)][reference is None :]
+            session = engine.session([[part.of(image) for _, image in shown] for part in some],
+                                     [[role for role, _ in shown]] * len(some))
+            asked = range(len(some))
+            named.append(session.choose([Prompt(item, identify.asked(1)) for item in asked], identify_candidates(1)))
+            rated.append(session.choose([Prompt(item, rating.asked()) for item in asked], grammar.RATINGS))
+            if session.lens:
+                read += zip(session.lens.chances, session.lens.severities, strict=True)
+        self.identify, self.ratings = np.concatenate(named), np.concatenate(rated)
+        whole = not most or len(self.parts) < most
+        self.lens = Lens(*([_stitched(self.parts, values)] for values in zip(*read, strict=True))) if read and whole else None
+
+    def named(self) -> np.ndarray:
+        """Log-probabilities (13,) of the whole image: the quadratic mean over tiles for distortions, which a few tiles that are
+        sure may decide, the plain mean for none. Chosen on large photographs with local and global flaws (docs/benchmarks.md)."""
+        chances = np.exp(self.identify)
+        pooled = np.append(np.sqrt((chances[:, :-1] ** 2).mean(0)), chances[:, -1].mean())
+        return np.log(np.maximum(pooled / pooled.sum(), 1e-12))
+
+    def rated(self) -> np.ndarray:
+        """Log-probabilities (5,) of the rating words: the mean over tiles, weighed by their size."""
+        weights = np.array([part.height * part.width for part in self.parts], np.float64)
+        return np.log(np.maximum(np.average(np.exp(self.ratings), axis=0, weights=weights), 1e-12))
+
+    def best(self, candidate: int) -> Part:
+        """The tile that shows a candidate of `identify` most clearly."""
+        return self.parts[int(self.identify[:, candidate].argmax())]
+
+
+def _stitched(parts_: list[Part], values: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Values (rows, columns, k) of the tiles' own grids, laid side by side as one grid."""
+    import cv2
+
+    def lines() -> Iterator[np.ndarray]:
+        for top in sorted({part.top for part in parts_}):
+            line = [value for part, value in zip(parts_, values, strict=True) if part.top == top]
+            rows = max(len(value) for value in line)  # tiles of one line may differ by a row
+            yield np.concatenate([cv2.resize(value, (value.shape[1], rows)) for value in line], axis=1)
+
+    made = list(lines())
+    columns = max(line.shape[1] for line in made)
+    return np.concatenate([cv2.resize(line, (columns, line.shape[0])) for line in made])
+
+
+def crops(pixels: np.ndarray, box: tuple[float, float, float, float], mask: np.ndarray, budget: int,
+          most: int = 4) -> list[tuple[Part, float]]:
+    """Where to look at a region of a large image at native detail, with the weight of each place: around the whole region if
+    the model can see that pixel by pixel, else the tiles of it that the region fills most."""
+    height, width = pixels.shape[:2]
+    edges = []
+    for low, high, full in ((box[1], box[3], height), (box[0], box[2], width)):
+        margin = max((high - low) / 2, (128 - (high - low)) / 2, 0)
+        edges.append((max(0, int(low - margin)), min(full, int(np.ceil(high + margin)))))
+    (top, below), (left, right) = edges
+    around = Part(top, left, below - top, right - left)
+    inner = parts(around.height, around.width, budget)
+    if len(inner) == 1:
+        return [(around, 1.0)]
+    moved = [part._replace(top=part.top + top, left=part.left + left) for part in inner]
+    filled = sorted(((part, float(part.of(mask).sum())) for part in moved), key=lambda pair: -pair[1])[:most]
+    return [(part, share) for part, share in filled if share > 0]

@@ -1,0 +1,34 @@
+"""Descriptions of large images, put together from what was found: the model itself sees such an image only reduced, where much of
+that cannot be seen, so its own text could contradict the findings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from iqaflow.distortions import SEVERITIES
+from iqaflow.tasks import describe, grammar
+from iqaflow.tasks.scene import Area, Flaw, Scene
+
+
+def descriptions(result: dict[str, Any]) -> dict[str, str]:
+    """`brief` and `detailed`, in the plain wording of the answers the model learnt, from an assessment without them."""
+    height, width = result["image"]["height"], result["image"]["width"]
+    areas, flaws = [], []
+    for number, region in enumerate(result["regions"]):
+        if region["label"] == grammar.WHOLE:
+            continue
+        areas.append(Area(number, region["label"], np.zeros((0, 0), bool), tuple(region["box_xyxy"]), region["score"]["value"]))
+        flaws += [_flaw(one, number) for one in region["distortions"]]
+    local = {flaw.category for flaw in flaws}
+    flaws = [_flaw(one, None) for one in result["distortions"] if one["category"] not in local] + flaws
+    scene = Scene("", width, height, result["score"]["value"], tuple(flaws), tuple(areas))
+    rng = np.random.default_rng(0)  # the plain wording draws nothing
+    return {"brief": describe.brief(scene, "", False, rng, varied=False).answer,
+            "detailed": describe.detailed(scene, "", False, rng, varied=False, boxed=True).answer}
+
+
+def _flaw(found: dict[str, Any], region: int | None) -> Flaw:
+    level = SEVERITIES.index(found["severity"]) + 1
+    return Flaw(found["phrase"], found["category"], level, found["severity"], 0, region)
