@@ -30,8 +30,8 @@ def test_text_is_escaped_wherever_it_comes_from():
               "description": {"brief": HOSTILE, "detailed": HOSTILE},
               "answer": {"question": HOSTILE, "text": HOSTILE, "confidence": 0.5}}
     comparison = {"better": "Image A", "confidence": 0.7, "reason": HOSTILE, "images": [{"path": HOSTILE}, {"path": None}]}
-    for html in (views.verdict(result), views.legend([region(HOSTILE)]), views.region(0, region(HOSTILE)), views.message(HOSTILE),
-                 views.comparison(comparison), views.legends({HOSTILE: []}), views.head(HOSTILE, HOSTILE)):
+    for html in (views.verdict(result, HOSTILE), views.legend([region(HOSTILE)]), views.region(0, region(HOSTILE)),
+                 views.message(HOSTILE), views.comparison(comparison), views.legends({HOSTILE: []}), views.head(HOSTILE, "")):
         assert "<img" not in html and "&lt;img" in html
 
 

@@ -72,7 +72,7 @@ def _assess_tab(desk: Desk, examples: list[Path], folder: Path) -> None:
         if now is None:
             return {look: None, legend: "", answer: "", **stale}
         return {**stale, look: now, picture: pictures.marked(now.pixels, now.regions, now.corner),
-                verdict: views.verdict(now.result), legend: views.legend(now.regions, asked=now.asked is not None),
+                verdict: views.verdict(now.result, now.reference), legend: views.legend(now.regions, asked=now.asked is not None),
                 answer: views.region(len(now.regions) - 1, now.asked) if now.asked else ""}
 
     def click(now: Look | None, how: str, event: gr.SelectData) -> dict[Any, Any]:

@@ -24,6 +24,7 @@ class Look:
     result: dict[str, Any]
     asked: dict[str, Any] | None = None
     corner: Point | None = None  # the first of a box
+    reference: str | None = None  # the name of its file
 
     @property
     def regions(self) -> list[dict[str, Any]]:
@@ -48,7 +49,7 @@ class Desk:
     def assess(self, path: str, reference: str | None = None, question: str | None = None) -> Look:
         """Raises InputError, in words without our folders, if a file cannot be used."""
         result = self._asked("assess", path, reference=reference, question=(question or "").strip() or None)
-        return Look(self.pixels(path), result)
+        return Look(self.pixels(path), result, reference=Path(reference).name if reference else None)
 
     def ask(self, look: Look, **where: Any) -> Look:
         """The same look with the region at `point=(x, y)` or in the box `region=(x0, y0, x1, y1)`, in pixels."""

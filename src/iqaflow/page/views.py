@@ -29,9 +29,10 @@ def message(text: str, alert: bool = False) -> str:
     return f'<p class="iq-message{" iq-alert" if alert else ""}" role="{"alert" if alert else "status"}">{escape(text)}</p>'
 
 
-def verdict(result: dict[str, Any]) -> str:
-    """Score, distortions, description, and the answer to a question, of an assessment."""
-    parts = [heading("The whole image"), score(result["score"]), heading("Distortions", "how sure"), bars(result["distortions"])]
+def verdict(result: dict[str, Any], reference: str | None = None) -> str:
+    """What is said of a whole image: score, distortions, description, answer to a question; `reference` names its original."""
+    parts = [heading("The whole image", f"held against {reference}" if reference else ""), score(result["score"]),
+             heading("Distortions", "how sure"), bars(result["distortions"])]
     if answer := result.get("answer"):
         parts += [heading("Your question"), f'<p class="iq-asked">{_text(answer["question"])}</p>',
                   f'<p>{_text(answer["text"])} <span class="iq-faint">{percent(answer["confidence"])} sure</span></p>']
