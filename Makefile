@@ -3,7 +3,7 @@
 #   make run ARGS="--preset quick"        options for `iqaflow run`; ARGS="--set source.kind=folder --set source.path=photos"
 #   make run CUDA=1                       the CUDA build of torch (chosen by itself where an NVIDIA GPU answers)
 
-.PHONY: help setup run test faults lint up down doctor bench base lock ci clean
+.PHONY: help setup run test faults lint demo up down doctor bench base lock ci clean
 .DEFAULT_GOAL := help
 STAMP := .venv/.installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -28,6 +28,9 @@ faults: $(STAMP)  ## the fault tests in full: training killed fifty times
 
 lint: $(STAMP)    ## style and safety rules
 	@ruff check .
+
+demo: $(STAMP)    ## a page in the browser: drop an image, click, compare; ARGS="--model DIR --port N"
+	@iqaflow demo $(ARGS)
 
 up: $(STAMP)      ## Prefect, MLflow and a worker on this machine's loopback
 	@iqaflow up $(ARGS)

@@ -256,6 +256,18 @@ def distort(
     raise typer.Exit(distort_command(source=source, target=target, name=name, level=level, mask=mask, seed=seed) or 0)
 
 
+@app.command(rich_help_panel=MODEL)
+def demo(
+    model: Annotated[str | None, typer.Option(help="Folder or models:/name@alias; else champion, or the shipped base.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the loopback; else 7860 or any free one.")] = None,
+) -> None:
+    """A page in the browser: drop an image, see what is wrong and where, click to ask, compare two."""
+    from iqaflow.page import serve
+    from iqaflow.workspace import Workspace
+
+    serve.run(Workspace.here(), model, port)
+
+
 @app.command(rich_help_panel=PIPELINE)
 def report(show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False) -> None:
     """Where the report is."""

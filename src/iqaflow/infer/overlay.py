@@ -34,35 +34,47 @@ def draw(image: np.ndarray, assessment: dict[str, Any]) -> np.ndarray:
     Small images are enlarged by a whole factor with their pixels kept square, large ones keep their size; the panel
     lies below. Missing parts of the assessment are left out.
     """
+    from PIL import Image
+
+    regions = [region for region in assessment.get("regions") or [] if isinstance(region, dict)]
+    picture = mark(image, regions)
+    height, width = picture.shape[:2]
+    text_px = _text_px(height, width)
+    panel = _panel(assessment, regions, max(width, 26 * text_px), text_px)
+    page = Image.new("RGB", (panel.width, height + panel.height), PAPER)
+    page.paste(Image.fromarray(picture), (0, 0))
+    page.paste(panel, (0, height))
+    return np.asarray(page).copy()
+
+
+def mark(image: np.ndarray, regions: Sequence[dict[str, Any]]) -> np.ndarray:
+    """The picture of `draw` without its panel: the regions on the image, enlarged by `enlargement`."""
     from PIL import Image, ImageDraw
 
     factor = enlargement(*image.shape[:2])
     canvas = np.repeat(np.repeat(image[:, :, :3], factor, 0), factor, 1)
-    height, width = canvas.shape[:2]
-    text_px = max(15, round(0.021 * (height * width) ** 0.5))
+    text_px = _text_px(*canvas.shape[:2])
     line_px = max(2, text_px // 8)
-    regions = [region for region in assessment.get("regions") or [] if isinstance(region, dict)]
     masks = [_mask(region, image.shape[:2], factor) for region in regions]
     for at, mask in enumerate(masks):
         if mask is not None and not mask.all():
-            tint(canvas, mask, _colour(at), 0.32)
+            tint(canvas, mask, colour(at), 0.32)
     for at, (region, mask) in enumerate(zip(regions, masks, strict=True)):
         if mask is not None and not mask.all():
-            outline(canvas, mask, _colour(at), line_px)
+            outline(canvas, mask, colour(at), line_px)
         if box := _box(region, factor):
             # a mask says where exactly, so its box needs only its corners
-            rectangle(canvas, box, _colour(at), line_px, corners=mask is not None and not mask.all())
+            rectangle(canvas, box, colour(at), line_px, corners=mask is not None and not mask.all())
     for at, region in enumerate(regions):
         for x, y in reversed(region.get("points") or []):
-            marker(canvas, (x * factor, y * factor), _colour(at), max(6, round(0.4 * text_px)))
-    font = typeface(text_px)
+            marker(canvas, (x * factor, y * factor), colour(at), max(6, round(0.4 * text_px)))
     picture = Image.fromarray(canvas)
-    _tags(ImageDraw.Draw(picture), regions, masks, factor, font)
-    panel = _panel(assessment, regions, max(width, 26 * text_px), text_px)
-    page = Image.new("RGB", (panel.width, height + panel.height), PAPER)
-    page.paste(picture, (0, 0))
-    page.paste(panel, (0, height))
-    return np.asarray(page).copy()
+    _tags(ImageDraw.Draw(picture), regions, masks, factor, typeface(text_px))
+    return np.asarray(picture).copy()
+
+
+def _text_px(height: int, width: int) -> int:
+    return max(15, round(0.021 * (height * width) ** 0.5))
 
 
 def enlargement(height: int, width: int) -> int:
@@ -149,7 +161,7 @@ def faults(distortions: Iterable[Any], confidence: bool = True) -> str:
         entry = {"category": entry} if isinstance(entry, str) else entry
         words = f"{entry.get('severity') or ''} {_phrase(entry.get('category'))}".strip()
         sure = next((entry[key] for key in ("confidence", "probability") if entry.get(key) is not None), None)
-        parts.append(f"{words} {_percent(sure)}" if confidence and sure is not None else words)
+        parts.append(f"{words} {percent(sure)}" if confidence and sure is not None else words)
     return ", ".join(part for part in parts if part)
 
 
@@ -157,7 +169,7 @@ def _phrase(category: Any) -> str:
     from iqaflow.distortions import categories
 
     known = categories().get(str(category or ""))
-    return known.phrase if known else _plain(category)
+    return known.phrase if known else plain(category)
 
 
 def _tags(pen: ImageDraw.ImageDraw, regions: Sequence[dict[str, Any]], masks: Sequence[np.ndarray | None], factor: int,
@@ -174,7 +186,7 @@ def _tags(pen: ImageDraw.ImageDraw, regions: Sequence[dict[str, Any]], masks: Se
     for at, region in enumerate(regions):
         x0, y0, x1, y1 = _box(region, factor) or _bounds(masks[at]) or (0, 0, width, height)
         found = region.get("distortions") or []
-        said = (faults(found) or _plain(region.get("label")), faults(found, False), faults(found[:1], False), "")
+        said = (faults(found) or plain(region.get("label")), faults(found, False), faults(found[:1], False), "")
         for text in (f"{at + 1} {words}".strip() for words in said):
             wide = font.getlength(text) + 2 * pad + tall // 3
             corners = [(x0, y0 - tall), (x0, y1), (x0, y0), (x1 - wide, y0 - tall), (x1 - wide, y1), (x1 - wide, y0),
@@ -192,7 +204,7 @@ def _tags(pen: ImageDraw.ImageDraw, regions: Sequence[dict[str, Any]], masks: Se
             if spot:
                 taken.append(spot)
                 pen.rectangle(spot, fill=INK)
-                pen.rectangle((spot[0], spot[1], spot[0] + tall // 3, spot[3]), fill=_colour(at))
+                pen.rectangle((spot[0], spot[1], spot[0] + tall // 3, spot[3]), fill=colour(at))
                 at_text = spot[0] + tall // 3 + pad, spot[1] + tall / 2
                 pen.text(at_text, text, fill=(255, 255, 255), font=font, anchor="lm")
                 break
@@ -208,24 +220,24 @@ def _panel(assessment: dict[str, Any], regions: Sequence[dict[str, Any]], width:
     """Everything in words, wrapped to `width`."""
     from PIL import Image, ImageDraw
 
-    plain, bold = typeface(text_px), typeface(text_px, True)
+    regular, bold = typeface(text_px), typeface(text_px, True)
     pad, swatch = text_px, round(2.2 * text_px)
     rows: list[tuple[Colour | None, str, ImageFont.FreeTypeFont, str]] = []
     score = assessment.get("score") or {}
     if score.get("value") is not None:
-        level = f" ({_plain(score['level'])})" if score.get("level") else ""
+        level = f" ({plain(score['level'])})" if score.get("level") else ""
         rows.append((None, f"Quality {score['value']:.2f}{level}{_sure(score.get('confidence'))}", bold, ""))
     found = faults(assessment.get("distortions") or [])
     if found or "distortions" in assessment:
-        rows.append((None, f"Image: {found or 'no distortion'}", plain, ""))
+        rows.append((None, f"Image: {found or 'no distortion'}", regular, ""))
     for at, region in enumerate(regions):
         said = faults(region.get("distortions") or [])
-        parts = [part for part in (_plain(region.get("label")), said) if part]
+        parts = [part for part in (plain(region.get("label")), said) if part]
         score = region.get("score")
         score = score.get("value") if isinstance(score, dict) else score
         value = f"; quality {score:.2f}" if score is not None else ""
         text = f"{': '.join(parts) or 'region'}{value}{_sure(region.get('confidence'), 'place ')}"
-        rows.append((_colour(at), text, plain, str(at + 1)))
+        rows.append((colour(at), text, regular, str(at + 1)))
     if not rows:
         return Image.new("RGB", (width, 0), PAPER)
     wrapped = [(ink, wrap(text, font, width - 2 * pad - (swatch if ink else 0)), font, number)
@@ -271,19 +283,21 @@ def _bounds(mask: np.ndarray | None) -> Box | None:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def _colour(at: int) -> Colour:
+def colour(at: int) -> Colour:
+    """Of the region with this number, counted from 0."""
     return PALETTE[at % len(PALETTE)]
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """`92%` from 0.92."""
     return f"{100 * float(share):.0f}%"
 
 
 def _sure(share: Any, what: str = "") -> str:
-    return f", {what}{_percent(share)} sure" if share is not None else ""
+    return f", {what}{percent(share)} sure" if share is not None else ""
 
 
-def _plain(text: Any) -> str:
+def plain(text: Any) -> str:
     """One printable line of at most 120 characters: models and users write labels."""
     clean = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text or "")).split())
     return clean if len(clean) <= 120 else clean[:119] + "…"

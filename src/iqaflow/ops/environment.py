@@ -18,6 +18,7 @@ QUIET = {  # nothing phones home
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "GRADIO_ANALYTICS_ENABLED": "False",
 }
 SAFE = {  # no pickles from a store, no code in results
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
