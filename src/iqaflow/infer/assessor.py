@@ -30,6 +30,7 @@ SCHEMA = "iqaflow.assessment/1"
 NAMED = 0.2  # least calibrated probability of a distortion that is listed
 WORKING_SIDE = 640  # regions are found at this long side, then given in pixels of the original
 MAX_PIXELS = 200_000_000
+MIN_SIDE = 8
 
 Source = str | Path | bytes | np.ndarray
 
@@ -39,6 +40,7 @@ class Assessor:
 
     def __init__(self, engine: Engine, record: dict[str, Any], model: dict[str, Any]) -> None:
         self.engine, self.record, self.model = engine, record, model
+        self.max_pixels = MAX_PIXELS  # of an encoded image, checked before it is decoded
 
     @classmethod
     def load(cls, uri: str | Path) -> Assessor:
@@ -69,10 +71,10 @@ class Assessor:
         `question` is answered freely. Raises InputError if an image cannot be read or a region lies outside it.
         """
         begun = time.perf_counter()
-        pixels, about = _opened(image)
+        pixels, about = _opened(image, self.max_pixels)
         images, roles = [pixels], ["image"]
         if reference is not None:
-            images, roles = [_opened(reference)[0], pixels], ["reference", "image"]
+            images, roles = [_opened(reference, self.max_pixels)[0], pixels], ["reference", "image"]
         session = self.engine.session([images], [roles])
         # regions, references and questions of the papers are asked of the image alone
         alone = session if reference is None else self.engine.session([[pixels]], [["image"]])
@@ -93,10 +95,10 @@ class Assessor:
 
     def compare(self, a: Source, b: Source, reference: Source | None = None) -> dict[str, Any]:
         """Which of two images is better: `{better, confidence, reason, regions}`; regions are the worst of each image."""
-        opened = [_opened(one) for one in (a, b)]
+        opened = [_opened(one, self.max_pixels) for one in (a, b)]
         images, roles = [pixels for pixels, _ in opened], ["A", "B"]
         if reference is not None:
-            images, roles = [_opened(reference)[0], *images], ["reference", *roles]
+            images, roles = [_opened(reference, self.max_pixels)[0], *images], ["reference", *roles]
         session = self.engine.session([images], [roles])
         candidates = ("Image A", "Image B")
         chances = self.probabilities("rate", session.choose([Prompt(0, rate.asked())], candidates)[0])
@@ -114,7 +116,7 @@ class Assessor:
 
     def score(self, images: Sequence[Source]) -> list[dict[str, Any]]:
         """`{value, level, distribution, confidence}` of each image, all in one batch."""
-        opened = [[_opened(image)[0]] for image in images]
+        opened = [[_opened(image, self.max_pixels)[0]] for image in images]
         session = self.engine.session(opened, [["image"]] * len(opened))
         prompts = [Prompt(item, rating.asked()) for item in range(len(opened))]
         return [self._rated(logs) for logs in session.choose(prompts, grammar.RATINGS)]
@@ -190,18 +192,20 @@ def _severity(chances: np.ndarray) -> dict[str, Any]:
     return {"severity": SEVERITIES[int(shares.argmax())], "level": _round(float(np.dot(shares, range(1, 6))), 2)}
 
 
-def _opened(image: Source) -> tuple[np.ndarray, dict[str, Any]]:
+def _opened(image: Source, max_pixels: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Pixels, and what identifies the image in a result."""
     path = None
     try:
         if isinstance(image, np.ndarray):
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise InputError(f"An image array must be uint8 RGB (H, W, 3), got {image.dtype} {image.shape}.")
+            if min(image.shape[:2]) < MIN_SIDE:
+                raise InputError(f"The image is {image.shape[1]}x{image.shape[0]}, its short side is under {MIN_SIDE} px.")
             pixels, data = image, image.tobytes()
         else:
             data = image if isinstance(image, bytes) else Path(image).read_bytes()
             path = None if isinstance(image, bytes) else str(image)
-            pixels = decode(data, MAX_PIXELS, min_side=8)
+            pixels = decode(data, max_pixels, MIN_SIDE)
     except ImageError as error:
         raise InputError(f"{path or 'The image'} cannot be used: {str(error).removeprefix('image ')}.") from None
     except OSError as error:

@@ -21,7 +21,7 @@ import iqaflow
 from iqaflow.config import Config
 from iqaflow.ops import files
 from iqaflow.ops.errors import StageError
-from iqaflow.track import provenance, store
+from iqaflow.track import cells, provenance, store
 from iqaflow.workspace import Workspace
 
 FINGERPRINT = "fingerprint"
@@ -112,10 +112,11 @@ def requirements() -> list[str]:
 def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType
 
-    text = DataType.string
-    optional = [ColSpec(text, name, required=False) for name in ("reference", "question")]
-    return ModelSignature(inputs=Schema([ColSpec(text, "image"), *optional]), outputs=Schema([ColSpec(text)]))
+    # a cell may be text or an array, which AnyType alone says (MLflow enforces no string either); `cells` looks at it
+    inputs = [ColSpec(AnyType(), name, required=name == "image") for name in cells.COLUMNS]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(DataType.string)]))
 
 
 def _example() -> Any:
