@@ -18,15 +18,9 @@ from iqaflow.tasks import grammar
 
 
 @pytest.fixture(scope="module")
-def model(trained, small_config, tmp_path_factory) -> Path:
-    """A folder with `stage1/` and `calibration.json`, calibrated by the real stage."""
-    from iqaflow.calibrate import stage
-    from iqaflow.workspace import Workspace
-
-    root = tmp_path_factory.mktemp("calibrated") / "work"
-    shutil.copytree(trained, root)
-    stage.run(small_config, Workspace(root))
-    return root / "models"
+def model(calibrated) -> Path:
+    """A folder with `stage1/` and `calibration.json`."""
+    return calibrated / "models"
 
 
 @pytest.fixture(scope="module")
