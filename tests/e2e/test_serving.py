@@ -72,7 +72,7 @@ def server(model, tmp_path_factory) -> Iterator[tuple[int, Path]]:
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("served") / "log"
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                   "IQAFLOW_MAX_REQUEST_MIB": "4"}
+                   "IQAFLOW_MAX_REQUEST_MIB": "12"}
     for name in ("PYTHONPATH", "IQAFLOW_IMAGE_PATHS"):  # the package's code is in the model
         environment.pop(name, None)
     with log.open("wb") as file:
@@ -203,7 +203,9 @@ BAD_ROWS = {
     "compare a region": ({**GOOD, "compare_with": text(), "region": [1, 2, 3, 4]}, "leave out region"),
 }
 BAD_BODIES = {
-    "too large": (frame({"image": "A" * (5 * 2**20)}), JSON, 413, "above the limit of 4 MiB"),
+    "too large": (frame({"image": "A" * (13 * 2**20)}), JSON, 413, "above the limit of 12 MiB"),
+    "too many lists": ('{"inputs": [{"image": [' + "[]," * 1_000_000 + "[]]}]}", JSON, 413, "more than 1000000 lists"),
+    "too many fields": ("{" + ",".join(f'"{key}":0' for key in range(350_000)) * 3 + "}", JSON, 413, "more than 1000000"),
     "deep": (nested(100_000), JSON, 400, "nested too deeply"),
     "deep cell": (nested(500), JSON, 400, ""),
     "not JSON": ('{"dataframe_split": ' + "secret" * 1000, JSON, 400, "is not JSON"),

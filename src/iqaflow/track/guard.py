@@ -19,6 +19,7 @@ SERVER = "mlflow.pyfunc.scoring_server.app"  # imported by the server alone, and
 MAX_ROWS = 32
 MAX_PIXELS = 60_000_000
 MAX_MIB = 32  # of a request; IQAFLOW_MAX_REQUEST_MIB
+MAX_PIECES = 1_000_000  # lists, objects and fields: MLflow needs up to 350 bytes and several microseconds for each
 ADVICE = 'send JSON such as {"dataframe_split": {"columns": ["image"], "data": [["BASE64"]]}}'
 
 _log = logging.getLogger("uvicorn.error")  # the server's own log
@@ -61,6 +62,8 @@ def install() -> None:
             return say(413, f"The request has {len(data) / 2**20:.1f} MiB, above the limit of {limit:g} MiB.")
         if (content_type or "").partition(";")[0].strip().lower() != "application/json":
             return say(415, f"The content type must be application/json: {ADVICE}.")
+        if sum(map(data.count, (b"[", b"{", b":"))) > MAX_PIECES:
+            return say(413, f"The JSON has more than {MAX_PIECES} lists and fields: send large pictures as base64.")
         try:
             return inner(data, content_type, *more)
         except MlflowException as error:

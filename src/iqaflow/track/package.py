@@ -120,7 +120,7 @@ def _signature() -> Any:
 
 
 def _example() -> Any:
-    """One small picture with something to say about it."""
+    """One small picture with something to say about its upper half."""
     import numpy as np
     import pandas as pd
 
@@ -129,7 +129,7 @@ def _example() -> Any:
     x, y = np.meshgrid(np.arange(96, dtype=np.uint8), np.arange(96, dtype=np.uint8))
     picture = np.stack([2 * x, 2 * y, np.full_like(x, 128)], axis=2)
     picture[:48] = picture[:48] // 64 * 64  # the upper half has too few colours
-    return pd.DataFrame({"image": [base64.b64encode(images.encode_png(picture)).decode()]})
+    return pd.DataFrame({"image": [base64.b64encode(images.encode_png(picture)).decode()], "region": [[0, 0, 96, 48]]})
 
 
 def _tags(workspace: Workspace, identity: str) -> dict[str, str]:
