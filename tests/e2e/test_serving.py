@@ -7,6 +7,7 @@ import http.client
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -56,12 +57,15 @@ def bomb(side: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def model(calibrated) -> Iterator[Path]:
+def model(calibrated, tmp_path_factory) -> Path:
     """The MLflow model of the small calibrated model, as the registry stores it."""
-    workspace = Workspace(calibrated)
-    with parent_run(Config(), workspace) as run:
-        registry.register(Config(), workspace, run)
-    yield registry.resolve("challenger", workspace).parent
+    workspace = Workspace(tmp_path_factory.mktemp("registered"))
+    shutil.copytree(calibrated / "models", workspace.root / "models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # a store of its own
+        with parent_run(Config(), workspace) as run:
+            registry.register(Config(), workspace, run)
+        return registry.resolve("challenger", workspace).parent
 
 
 @pytest.fixture(scope="module")
