@@ -57,3 +57,15 @@ def trained(tmp_path_factory, annotated, small_config) -> Path:
     shutil.copytree(annotated, root)
     stage.run(small_config, Workspace(root))
     return root
+
+
+@pytest.fixture(scope="session")
+def calibrated(tmp_path_factory, trained, small_config) -> Path:
+    """The same, calibrated by the real stage."""
+    from iqaflow.calibrate import stage
+    from iqaflow.workspace import Workspace
+
+    root = tmp_path_factory.mktemp("calibrated") / "work"
+    shutil.copytree(trained, root)
+    stage.run(small_config, Workspace(root))
+    return root

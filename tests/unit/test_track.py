@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 
@@ -16,9 +17,9 @@ import pytest
 import yaml
 
 from iqaflow.config import Config
-from iqaflow.ops.errors import StageError
+from iqaflow.ops.errors import InputError, StageError
 from iqaflow.ops.files import write_json
-from iqaflow.track import cached_stage, current, parent_run, provenance, pyfunc, registry, stage_run, store
+from iqaflow.track import cached_stage, cells, current, guard, parent_run, provenance, registry, stage_run, store
 from iqaflow.track.run import PARENT
 from iqaflow.workspace import StageResult, Workspace
 
@@ -244,20 +245,28 @@ def test_a_model_without_files_or_name_gets_one_sentence(workspace, mlflow):
     assert registry.resolve(str(workspace.root), workspace) == workspace.root
 
 
-def test_a_row_is_base64_or_a_path_and_its_faults_stay_its_own(tmp_path, monkeypatch):
+def test_a_cell_is_base64_or_a_path_unless_served(tmp_path, monkeypatch):
     path, data = tmp_path / "a.png", picture()
     path.write_bytes(data)
     text = base64.b64encode(data).decode()
-    assert pyfunc.source(text) == pyfunc.source(f"data:image/png;base64,{text}") == data
-    assert pyfunc.source(str(path)) == str(path)
+    for packed in (text, f"data:image/png;base64,{text}", f"{text[:9]}\n{text[9:]}\n"):
+        assert cells.picture("image", packed, paths=True) == data
+    assert cells.picture("image", str(path), paths=True) == str(path)
     for wrong in ("no/such/file.png", "\0", "x" * 10_001):
-        with pytest.raises(ValueError, match="neither the path"):
-            pyfunc.source(wrong)
-    assert json.loads(pyfunc.answer(None, {"image": float("nan")})) == {
-        "schema": "iqaflow.assessment/1", "error": "The column `image` is empty."}
-    monkeypatch.setenv("IQAFLOW_IMAGE_PATHS", "0")
-    with pytest.raises(ValueError, match="neither the path"):
-        pyfunc.source(str(path))
+        with pytest.raises(InputError, match="neither the path"):
+            cells.picture("image", wrong, paths=True)
+    with pytest.raises(InputError, match="paths are not read here"):
+        cells.picture("image", str(path), paths=False)
+    with pytest.raises(InputError, match="must hold Unicode"):
+        cells.text("question", "half a character: \ud800")
+    for value, allowed in ((None, True), ("0", False), ("1", True)):
+        monkeypatch.delenv("IQAFLOW_IMAGE_PATHS", raising=False)
+        if value:
+            monkeypatch.setenv("IQAFLOW_IMAGE_PATHS", value)
+        assert guard.paths() is allowed
+    monkeypatch.delenv("IQAFLOW_IMAGE_PATHS")
+    monkeypatch.setitem(sys.modules, guard.SERVER, guard)
+    assert guard.paths() is False
 
 
 def picture():

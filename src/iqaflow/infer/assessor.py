@@ -19,7 +19,7 @@ from iqaflow.infer import findings
 from iqaflow.infer.differences import differences
 from iqaflow.infer.engine import Engine, Prompt
 from iqaflow.infer.regions import Asked, asked_region
-from iqaflow.infer.subject import Source, Subject, opened
+from iqaflow.infer.subject import MAX_PIXELS, Source, Subject, opened
 from iqaflow.infer.tiles import Mosaic, is_large, parts
 from iqaflow.infer.wording import descriptions
 from iqaflow.tasks import describe, rate
@@ -34,6 +34,7 @@ class Assessor:
 
     def __init__(self, engine: Engine, record: dict[str, Any], model: dict[str, Any]) -> None:
         self.engine, self.record, self.model = engine, record, model
+        self.max_pixels = MAX_PIXELS  # of an encoded image, checked before it is decoded
 
     @classmethod
     def load(cls, uri: str | Path) -> Assessor:
@@ -63,13 +64,13 @@ class Assessor:
         mask (H, W), a point (x, y), all in pixels of the original, or a phrase; it is then the only region reported. A
         `question` is answered freely. Raises InputError if an image cannot be read or a region lies outside it.
         """
-        subject = opened(image)
+        subject = opened(image, self.max_pixels)
         wanted = asked_region(subject.pixels, region, mask, point, phrase)
-        return self._assess([subject], [opened(reference)] if reference is not None else None, wanted, question)[0]
+        return self._assess([subject], [opened(reference, self.max_pixels)] if reference is not None else None, wanted, question)[0]
 
     def assess_all(self, images: Sequence[Source], question: str | None = None) -> list[dict[str, Any]]:
         """An assessment of each image, all asked together: faster than one by one. Raises InputError as `assess` does."""
-        return self._assess([opened(image) for image in images], None, None, question)
+        return self._assess([opened(image, self.max_pixels) for image in images], None, None, question)
 
     def compare(self, a: Source, b: Source, reference: Source | None = None) -> dict[str, Any]:
         """Which of two images is better (schema `iqaflow.comparison/1`): `{better, confidence, reason, regions, differences}`.
@@ -77,8 +78,8 @@ class Assessor:
         `regions` are what is wrong in each image; `differences` what differs where between two versions of one picture
         (`infer.differences`), null if the two are not that. Raises InputError if an image cannot be read.
         """
-        pair = [opened(one) for one in (a, b)]
-        others = [opened(reference)] if reference is not None else []
+        pair = [opened(one, self.max_pixels) for one in (a, b)]
+        others = [opened(reference, self.max_pixels)] if reference is not None else []
         roles = [*(["reference"] if others else []), "A", "B"]
         candidates = ("Image A", "Image B")
         views = self._together([*others, *pair])
@@ -98,7 +99,7 @@ class Assessor:
 
     def score(self, images: Sequence[Source]) -> list[dict[str, Any]]:
         """`{value, level, distribution, confidence}` of each image, all in one batch; of a large one, a sample of its tiles."""
-        subjects = [opened(image) for image in images]
+        subjects = [opened(image, self.max_pixels) for image in images]
         return findings.scores(self, self._looked_at(subjects, SCORED_TILES), subjects)
 
     def _assess(self, subjects: list[Subject], references: list[Subject] | None, wanted: Asked | None,
@@ -109,8 +110,8 @@ class Assessor:
             session = self.engine.session([[other.pixels, one.pixels] for other, one in zip(references, subjects, strict=True)],
                                           [["reference", "image"]] * len(subjects))
         scores, found = (step(self, session, subjects) for step in (findings.scores, findings.distortions))
-        places = [[wanted]] if wanted else findings.places(self, alone, subjects, found)
-        regions = findings.regions(self, alone, subjects, places, given=wanted is not None)
+        regions = findings.regions(self, alone, subjects, findings.places(self, alone, subjects, found)
+                                   if not wanted or subjects[0].mosaic else [[]])
         styles = ("brief", "detailed")
         small = [item for item, subject in enumerate(subjects) if not subject.mosaic]
         asked = [Prompt(item, describe.asked(style)) for item in small for style in styles]
@@ -121,6 +122,8 @@ class Assessor:
                       "distortions": found[item], "regions": regions[item]}
             result["description"] = descriptions(result) if subject.mosaic else {style: next(written)[0] for style in styles}
             results.append(result)
+        if wanted:
+            results[0]["regions"], = findings.regions(self, alone, subjects, [[wanted]], given=True)
         if question:
             for result, (text, sure) in zip(results, alone.write([Prompt(item, question) for item in range(len(subjects))]),
                                             strict=True):

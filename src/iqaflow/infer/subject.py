@@ -13,7 +13,7 @@ from iqaflow.data.images import ImageError, decode
 from iqaflow.infer.tiles import Mosaic
 from iqaflow.ops.errors import InputError
 
-MAX_PIXELS = 200_000_000
+MAX_PIXELS, MIN_SIDE = 200_000_000, 8
 Source = str | Path | bytes | np.ndarray
 
 
@@ -26,18 +26,20 @@ class Subject:
     mosaic: Mosaic | None = None
 
 
-def opened(image: Source) -> Subject:
+def opened(image: Source, max_pixels: int = MAX_PIXELS) -> Subject:
     """An image from its path, its encoded bytes or an array. Raises InputError in one sentence if it cannot be used."""
     path = None
     try:
         if isinstance(image, np.ndarray):
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise InputError(f"An image array must be uint8 RGB (H, W, 3), got {image.dtype} {image.shape}.")
+            if min(image.shape[:2]) < MIN_SIDE:
+                raise InputError(f"The image is {image.shape[1]}x{image.shape[0]}, its short side is under {MIN_SIDE} px.")
             pixels, data = image, image.tobytes()
         else:
             data = image if isinstance(image, bytes) else Path(image).read_bytes()
             path = None if isinstance(image, bytes) else str(image)
-            pixels = decode(data, MAX_PIXELS, min_side=8)
+            pixels = decode(data, max_pixels, MIN_SIDE)
     except ImageError as error:
         raise InputError(f"{path or 'The image'} cannot be used: {str(error).removeprefix('image ')}.") from None
     except OSError as error:

@@ -21,7 +21,7 @@ import iqaflow
 from iqaflow.config import Config
 from iqaflow.ops import files
 from iqaflow.ops.errors import StageError
-from iqaflow.track import provenance, store
+from iqaflow.track import cells, provenance, store
 from iqaflow.workspace import Workspace
 
 FINGERPRINT = "fingerprint"
@@ -112,14 +112,15 @@ def requirements() -> list[str]:
 def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType
 
-    text = DataType.string
-    optional = [ColSpec(text, name, required=False) for name in ("reference", "question")]
-    return ModelSignature(inputs=Schema([ColSpec(text, "image"), *optional]), outputs=Schema([ColSpec(text)]))
+    # a cell may be text or an array, which AnyType alone says (MLflow enforces no string either); `cells` looks at it
+    inputs = [ColSpec(AnyType(), name, required=name == "image") for name in cells.COLUMNS]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(DataType.string)]))
 
 
 def _example() -> Any:
-    """One small picture with something to say about it."""
+    """One small picture with something to say about its upper half."""
     import numpy as np
     import pandas as pd
 
@@ -128,7 +129,7 @@ def _example() -> Any:
     x, y = np.meshgrid(np.arange(96, dtype=np.uint8), np.arange(96, dtype=np.uint8))
     picture = np.stack([2 * x, 2 * y, np.full_like(x, 128)], axis=2)
     picture[:48] = picture[:48] // 64 * 64  # the upper half has too few colours
-    return pd.DataFrame({"image": [base64.b64encode(images.encode_png(picture)).decode()]})
+    return pd.DataFrame({"image": [base64.b64encode(images.encode_png(picture)).decode()], "region": [[0, 0, 96, 48]]})
 
 
 def _tags(workspace: Workspace, identity: str) -> dict[str, str]:

@@ -1,47 +1,22 @@
 """The registered model as MLflow runs it. MLflow copies this file into the model and executes it there ("models from
 code"), so that nothing is pickled; importing it does nothing.
 
+    mlflow models serve -m models:/iqaflow@champion --env-manager local --host 127.0.0.1 --port 5001
     mlflow models predict -m models:/iqaflow@champion --env-manager local -i rows.json
     rows.json: {"dataframe_split": {"columns": ["image"], "data": [["BASE64 OR PATH"]]}}
 
-Columns: `image` (base64 of an image file, or a path), optionally `reference` (the same) and `question`. The answer is
-one JSON text per row in the schema `iqaflow.assessment/1`, or `{"schema": ..., "error": "the reason"}` where a row
-cannot be used. A server that strangers reach sets IQAFLOW_IMAGE_PATHS=0: then only base64 is read.
+Columns: `image`, and optionally what `Assessor.assess` takes besides (`iqaflow.track.cells`). The answer is one JSON
+text per row in the schema `iqaflow.assessment/1` (`iqaflow.comparison/1` where the row has `compare_with`), or
+`{"schema": ..., "error": "the reason"}` where a row cannot be used. Over HTTP a request without one usable row is
+refused with 400, and paths are not read (`iqaflow.track.guard`).
 """
 
-import base64
-import binascii
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any
 
 SCHEMA = "iqaflow.assessment/1"
-MAX_PATH = 4096
-
-
-def source(text: str) -> bytes | str:
-    """What a cell holds, as `assess` takes it: the bytes of its base64 (a data URL too), or its path."""
-    if os.environ.get("IQAFLOW_IMAGE_PATHS") != "0" and len(text) < MAX_PATH and _is_file(text):
-        return text
-    try:
-        return base64.b64decode(text.partition(";base64,")[2] if text.startswith("data:") else text, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("The cell holds neither the path of an image file nor its base64 text.") from None
-
-
-def answer(model: Any, row: dict[str, Any]) -> str:
-    """One row's assessment as JSON."""
-    given = {name: value for name, value in row.items() if isinstance(value, str) and value}
-    try:
-        if "image" not in given:
-            raise ValueError("The column `image` is empty.")
-        more: dict[str, Any] = {"reference": source(given["reference"])} if "reference" in given else {}
-        more.update({"question": given["question"]} if "question" in given else {})
-        return json.dumps(model.assess(source(given["image"]), **more))
-    except ValueError as error:  # the row's fault; the other rows are still answered
-        return json.dumps({"schema": SCHEMA, "error": str(error)})
 
 
 def build() -> Any:
@@ -52,21 +27,36 @@ def build() -> Any:
     class Assessor(PythonModel):
         def load_context(self, context: Any) -> None:
             from iqaflow.infer import load
+            from iqaflow.track import guard
 
             self.model, self.alone = load(Path(context.artifacts["stage1"]).parent), threading.Lock()
+            if guard.serving():
+                self.model.max_pixels = guard.MAX_PIXELS
+                guard.install()
 
         def predict(self, context: Any, model_input: pandas.DataFrame, params: dict | None = None) -> list[str]:
-            with self.alone:  # a server calls from several threads
-                return [answer(self.model, row) for row in model_input.to_dict("records")]
+            from iqaflow.track import guard
+
+            rows = model_input.to_dict("records")
+            if guard.serving() and not 1 <= len(rows) <= guard.MAX_ROWS:
+                raise guard.refused(f"The request has {len(rows)} rows, it must have 1 to {guard.MAX_ROWS}.")
+            answers = [self.answer(row) for row in rows]
+            if guard.serving() and all("error" in one for one in answers):
+                among = f"None of the {len(rows)} rows can be used. The first: " if len(rows) > 1 else ""
+                raise guard.refused(among + answers[0]["error"])
+            return [json.dumps(one) for one in answers]
+
+        def answer(self, row: dict[str, Any]) -> dict[str, Any]:
+            from iqaflow.ops.errors import InputError
+            from iqaflow.track import cells, guard
+
+            try:
+                with self.alone:  # a server calls from several threads; row by row, so that a batch keeps nobody waiting
+                    return cells.assess(self.model, row, guard.paths())
+            except InputError as error:  # the row's fault; the other rows are still answered
+                return {"schema": SCHEMA, "error": str(error)}
 
     return Assessor()
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # a name too long or with a null byte is no path
-        return False
 
 
 if __name__.startswith("code_model_"):  # the name under which MLflow executes a model's code
