@@ -22,6 +22,7 @@ from iqaflow.infer.regions import Asked, asked_region
 from iqaflow.infer.subject import MAX_PIXELS, Source, Subject, opened
 from iqaflow.infer.tiles import Mosaic, is_large, parts
 from iqaflow.infer.wording import descriptions
+from iqaflow.ops.errors import InputError
 from iqaflow.tasks import describe, rate
 from iqaflow.tasks import score as rating
 
@@ -66,11 +67,32 @@ class Assessor:
         """
         subject = opened(image, self.max_pixels)
         wanted = asked_region(subject.pixels, region, mask, point, phrase)
-        return self._assess([subject], [opened(reference, self.max_pixels)] if reference is not None else None, wanted, question)[0]
+        others = [opened(reference, self.max_pixels)] if reference is not None else None
+        return self._assess([subject], others, wanted, question)[0]
 
-    def assess_all(self, images: Sequence[Source], question: str | None = None) -> list[dict[str, Any]]:
-        """An assessment of each image, all asked together: faster than one by one. Raises InputError as `assess` does."""
-        return self._assess([opened(image, self.max_pixels) for image in images], None, None, question)
+    def assess_all(self, images: Sequence[Source], question: str | None = None) -> list[dict[str, Any] | InputError]:
+        """An assessment of each image, all asked together, which is faster than one by one. An image that cannot be used has the
+        InputError in its place."""
+        out: list[Any] = []
+        for image in images:
+            try:
+                out.append(opened(image, self.max_pixels))
+            except InputError as error:
+                out.append(error)
+        subjects = [one for one in out if isinstance(one, Subject)]
+        results = iter(self._assess(subjects, None, None, question) if subjects else ())
+        return [next(results) if isinstance(one, Subject) else one for one in out]
+
+    def examine(self, image: Source, region: Sequence[float] | None = None, mask: np.ndarray | None = None,
+                point: Sequence[float] | None = None, phrase: str | None = None) -> dict[str, Any]:
+        """What is wrong with one region: an entry of `regions` of an assessment, without the rest. Raises InputError as `assess`
+        does, and if no region is given."""
+        subject = opened(image, self.max_pixels)
+        wanted = asked_region(subject.pixels, region, mask, point, phrase)
+        if wanted is None:
+            raise InputError("Give a region: a box, a mask, a point or a phrase.")
+        session = self.engine.session([[subject.pixels]], [["image"]])
+        return findings.regions(self, session, [subject], [[wanted]], given=True)[0][0]
 
     def compare(self, a: Source, b: Source, reference: Source | None = None) -> dict[str, Any]:
         """Which of two images is better (schema `iqaflow.comparison/1`): `{better, confidence, reason, regions, differences}`.

@@ -11,6 +11,7 @@ import io
 import json as json_module
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from iqaflow.data.images import SUFFIXES, ImageError, decode, encode_png
 from iqaflow.ops.errors import BAD_INPUT, InputError
 from iqaflow.ops.files import write_bytes, write_text
 
-BATCH = 16
+BATCH, TOGETHER = 16, 8  # images scored, and assessed, at once
 
 
 def assess_command(config: Any, workspace: Any, *, images: Sequence[Path], json: bool, jsonl: Path | None,
@@ -26,33 +27,58 @@ def assess_command(config: Any, workspace: Any, *, images: Sequence[Path], json:
                    phrase: str | None, question: str | None, model: str) -> int:
     """`iqaflow assess`: one assessment per image to stdout (a summary, or JSON), to JSON lines and to overlays."""
     from iqaflow.infer import load
-    from iqaflow.ops.progress import progress
+    from iqaflow.infer.lines import writing
 
     paths = list(_images(images))
     if not paths:
         raise InputError(f"No image found in {', '.join(map(str, images))}.")
-    pointed = _mask(mask)
+    where = {"region": region, "mask": _mask(mask), "point": point, "phrase": phrase}
+    special = reference is not None or question is not None or any(value is not None for value in where.values())
     assessor = load(model)
-    done, failed = [], 0
-    for path in progress(paths, len(paths), "assess") if len(paths) > 1 else paths:
-        try:
-            result = assessor.assess(path, reference, region, pointed, point, phrase, question)
-        except InputError as error:
-            print(str(error), file=sys.stderr)
-            failed += 1
-            continue
-        done.append(result)
-        if overlay:
-            from iqaflow.infer.overlay import draw
-
-            write_bytes(overlay / f"{path.stem}-{result['image']['sha256'][:8]}.png", encode_png(draw(decode(path), result)))
-        if not json and not jsonl:
-            print(_summary(result))
-    if jsonl:
-        write_text(jsonl, "".join(json_module.dumps(result) + "\n" for result in done))
-    elif json:
-        print(json_module.dumps(done[0] if len(paths) == 1 and done else done, indent=1))
+    failed, kept = 0, []
+    with writing(jsonl, assessor.model, resume=not special) if jsonl else nullcontext() as lines:
+        waiting = [path for path in paths if not (lines and lines.has(path))]
+        if len(waiting) < len(paths):
+            print(f"assess: {len(paths) - len(waiting)} of {len(paths)} images were done before.", file=sys.stderr)
+        for path, result in _assessed(assessor, waiting, special, reference=reference, question=question, **where):
+            if isinstance(result, InputError):
+                print(str(result), file=sys.stderr)
+                failed += 1
+                continue
+            if overlay:
+                _draw(overlay, path, result)
+            if lines:
+                lines.add(result)
+            elif json:
+                kept.append(result)
+            else:
+                print(_summary(result))
+    if json and not jsonl:
+        print(json_module.dumps(kept[0] if len(paths) == 1 and kept else kept, indent=1))
     return BAD_INPUT if failed else 0
+
+
+def _assessed(assessor: Any, paths: Sequence[Path], special: bool, **options: Any) -> Iterator[tuple[Path, Any]]:
+    """Each image with its assessment, or with the InputError that says why there is none: in batches, or, where an option is
+    about one image, one by one."""
+    from iqaflow.ops.progress import progress
+
+    size = 1 if special else TOGETHER
+    batches = [paths[start : start + size] for start in range(0, len(paths), size)]
+    for batch in progress(batches, len(batches), "assess") if len(batches) > 1 else batches:
+        if not special:
+            yield from zip(batch, assessor.assess_all(batch), strict=True)
+            continue
+        try:
+            yield batch[0], assessor.assess(batch[0], **options)
+        except InputError as error:
+            yield batch[0], error
+
+
+def _draw(folder: Path, path: Path, result: dict[str, Any]) -> None:
+    from iqaflow.infer.overlay import draw
+
+    write_bytes(folder / f"{path.stem}-{result['image']['sha256'][:8]}.png", encode_png(draw(decode(path), result)))
 
 
 def compare_command(config: Any, workspace: Any, *, a: Path, b: Path, reference: Path | None, json: bool, model: str) -> int:

@@ -37,13 +37,13 @@ def scores(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[dict[s
 
 
 def rated(judge: Any, logs: np.ndarray) -> dict[str, Any]:
-    """The entry `score` of a result from log-probabilities (5,) of the rating words."""
+    """The entry `score` of a result from log-probabilities (5,) of the rating words: `value` their expectation, `level` the
+    likeliest one, `confidence` its chance."""
     chances = judge.probabilities("score", logs)
-    value = judge.expected_score(chances)
-    word = rating.word(value)
-    return {"value": rounded(value), "level": word,
+    best = int(chances.argmax())
+    return {"value": rounded(judge.expected_score(chances)), "level": grammar.RATINGS[best],
             "distribution": {name: rounded(chance) for name, chance in zip(grammar.RATINGS, chances, strict=True)},
-            "confidence": rounded(chances[grammar.RATINGS.index(word)])}
+            "confidence": rounded(chances[best])}
 
 
 def distortions(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[list[dict[str, Any]]]:
@@ -109,8 +109,9 @@ def regions(judge: Any, session: Any, subjects: Sequence[Subject], wanted: Seque
     jobs = [(item, where) for item, several in enumerate(wanted) for where in several]
     seen = []  # (job, view, weight, the region's name in that view)
     for number, (item, where) in enumerate(jobs):
-        pixels = subjects[item].pixels
-        spots = tiles.crops(pixels, where.box, where.mask, judge.engine.budget) if subjects[item].mosaic else None
+        pixels, budget = subjects[item].pixels, judge.engine.budget
+        large = tiles.is_large(*pixels.shape[:2], budget)
+        spots = tiles.crops(pixels, where.box, where.mask, budget) if large else None
         handles = views.see(item, subjects[item], [part for part, _ in spots] if spots else None)
         for handle, (part, weight) in zip(handles, spots or [(None, 1.0)], strict=True):
             inside = where.within(part) if part else where

@@ -135,7 +135,7 @@ def _compare_tab(desk: Desk, pair: list[Path], folder: Path) -> None:
             pixels = [desk.pixels(file) for file in (a, b)]
         except InputError as error:
             return {**none, verdict: views.message(str(error), alert=True)}
-        regions = {name: [one for one in result.get("regions") or [] if one.get("image", name) == name] for name in names}
+        regions = pictures.sides(result)
         return {verdict: views.comparison(result), slider: pictures.pair(*pixels), legend: views.legends(regions),
                 as_json: _download(folder, "comparison.json", json.dumps(result, indent=1).encode()),
                 **{image: pictures.marked(one, found)

@@ -54,8 +54,7 @@ class Desk:
     def ask(self, look: Look, **where: Any) -> Look:
         """The same look with the region at `point=(x, y)` or in the box `region=(x0, y0, x1, y1)`, in pixels."""
         with self._turn:
-            result = self._assessor.assess(look.pixels, **where)
-        return replace(look, asked=result["regions"][0], corner=None)
+            return replace(look, asked=self._assessor.examine(look.pixels, **where), corner=None)
 
     def compare(self, a: str, b: str, reference: str | None = None) -> dict[str, Any]:
         """Raises InputError as `assess` does."""

@@ -62,3 +62,12 @@ def _scaled(region: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any
     box = [edge * scale[axis % 2] for axis, edge in enumerate(region["box_xyxy"])]
     points = [[value * share for value, share in zip(point, scale, strict=True)] for point in region.get("points") or []]
     return {**region, "box_xyxy": box, "points": points}
+
+
+def sides(result: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The regions to draw on each of two compared images: where they differ, numbered alike on both, if they are versions of one
+    picture; else what is wrong in each."""
+    names = "Image A", "Image B"
+    if changed := result.get("differences"):
+        return {name: [{**one, **one["images"][name], "points": []} for one in changed] for name in names}
+    return {name: [one for one in result["regions"] if one["image"] == name] for name in names}

@@ -97,7 +97,17 @@ def comparison(result: dict[str, Any]) -> str:
     return (f'<section class="iq-card" aria-label="Comparison"><p class="iq-score"><strong>{escape(better)}</strong> '
             f'<span class="iq-level">is better</span>{file}</p>'
             f'<ul class="iq-bars">{_bar("confidence", result["confidence"])}</ul>'
-            f'<p>{_text(result["reason"])}</p></section>')
+            f'<p>{_text(result["reason"])}</p>{differences(result.get("differences"))}</section>')
+
+
+def differences(changed: Sequence[dict[str, Any]] | None) -> str:
+    """What differs where, numbered as in both pictures; nothing for two pictures of different things."""
+    if changed is None:
+        return ""
+    rows = "".join(
+        f'<li>{swatch(at)}<span><b>{_text(one["label"])}</b>: {escape(one["better"])} is better here'
+        f'<span class="iq-faint"> · {percent(one["confidence"])} sure</span></span></li>' for at, one in enumerate(changed))
+    return heading("What differs where") + (f'<ol class="iq-legend">{rows}</ol>' if rows else "<p>Nothing that can be seen.</p>")
 
 
 def heading(text: str, right: str = "", mark: str = "") -> str:
