@@ -35,8 +35,9 @@ def scores(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[dict[s
     logs = session.choose([Prompt(item, rating.asked()) for item in range(len(subjects))], grammar.RATINGS)
     out = []
     for subject, one in zip(subjects, logs, strict=True):
-        mosaic = subject.mosaic
-        out.append(rated(judge, mosaic.mean(_each(judge, "score", mosaic.ratings)) if mosaic else judge.probabilities("score", one)))
+        tiled = subject.mosaic
+        chances = tiled.mean(_each(judge, "score", tiled.ratings)) if tiled else judge.probabilities("score", one)
+        out.append(rated(judge, chances))
     return out
 
 
