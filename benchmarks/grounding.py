@@ -131,7 +131,7 @@ def item(reading: Any, images: dict[str, Any]) -> methods.Item:
 def reliability(judge: Any, readings: list[Any]) -> None:
     """Expected calibration error of closed-set answers, with the temperatures fitted on other photographs."""
     print("| confidence of | ECE before | ECE after | accuracy | n |\n|---|---|---|---|---|")
-    for task in ("identify", "identify_two", "rate"):
+    for task in ("identify", "rate"):
         given = [(one.log_probs, one.candidates.index(one.conversation["turns"][-1]["text"])) for one in readings
                  if one.kind == task and one.log_probs is not None and one.conversation["turns"][-1]["text"] in one.candidates]
         if not given:
