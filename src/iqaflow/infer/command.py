@@ -36,7 +36,7 @@ def assess_command(config: Any, workspace: Any, *, images: Sequence[Path], json:
     special = reference is not None or question is not None or any(value is not None for value in where.values())
     assessor = load(model)
     failed, kept = 0, []
-    with writing(jsonl, assessor.model, resume=not special) if jsonl else nullcontext() as lines:
+    with writing(jsonl, assessor.model, () if special else paths) if jsonl else nullcontext() as lines:
         waiting = [path for path in paths if not (lines and lines.has(path))]
         if len(waiting) < len(paths):
             print(f"assess: {len(paths) - len(waiting)} of {len(paths)} images were done before.", file=sys.stderr)
