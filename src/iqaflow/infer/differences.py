@@ -78,7 +78,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _detail(a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Their similarity pixel by pixel, averaged to a smaller shape; by strips, for it takes many times the memory of the image."""
+    """Their similarity pixel by pixel, averaged to a smaller shape; by strips, for it takes many times the memory."""
     import cv2
 
     from iqaflow.annotate import quality
