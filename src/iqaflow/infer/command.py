@@ -97,6 +97,7 @@ def compare_command(config: Any, workspace: Any, *, a: Path, b: Path, reference:
 def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None, model: str) -> int:
     """`iqaflow score`: `path,score,level,confidence` of every image, in batches."""
     from iqaflow.infer import load
+    from iqaflow.infer.subject import MIN_SIDE
     from iqaflow.ops.progress import progress
 
     paths = list(_images([folder]))
@@ -112,7 +113,7 @@ def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None
         readable, pixels = [], []
         for path in batch:
             try:
-                pixels.append(decode(path))
+                pixels.append(decode(path, assessor.max_pixels, MIN_SIDE))
                 readable.append(path)
             except ImageError as error:
                 print(f"{path} cannot be used: {error}.", file=sys.stderr)
