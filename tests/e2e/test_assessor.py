@@ -133,3 +133,17 @@ def test_a_large_region_is_examined_like_its_mask(assessor, large):
     assert box == mask and box["mask_rle"]["size"] == [900, 1200]
     with pytest.raises(InputError, match="Give a region"):
         assessor.examine(large)
+
+
+def test_versions_are_compared_where_they_differ(assessor, large):
+    clean = cv2.resize(skimage.data.coffee(), (1200, 900), interpolation=cv2.INTER_CUBIC)
+    one, = assessor.compare(large, clean)["differences"]
+    assert np.abs(np.subtract(one["box_xyxy"], (600, 100, 1100, 500))).max() <= 40
+    assert decode_mask(one["mask_rle"]).shape == (900, 1200) and set(one["images"]) == {"Image A", "Image B"}
+    values = {name: entry["score"]["value"] for name, entry in one["images"].items()}
+    assert one["better"] in values and 0.5 <= one["confidence"] <= 1 and values["Image A"] != values["Image B"]
+
+
+def test_what_cannot_differ_in_places_has_no_differences(assessor, pictures):
+    assert assessor.compare(pictures[0], pictures[0])["differences"] == []
+    assert assessor.compare(pictures[0], pictures[1])["differences"] is None  # of other sizes
