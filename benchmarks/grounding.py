@@ -79,8 +79,8 @@ def main() -> None:
 def configuration(chosen: argparse.Namespace) -> Any:
     return config.load(overrides=(
         "source.kind=folder", f"source.path={chosen.photographs.resolve()}", f"source.masks={chosen.masks.resolve()}",
-        "annotate.regions=given", "annotate.local=0.8", f"annotate.sizes_px={SIZES}", "annotate.images.train=20",
-        f"annotate.images.calibration={chosen.calibration}", f"annotate.images.test={chosen.test}",
+        "annotate.regions=given", "annotate.local=0.8", "annotate.pairs=2", f"annotate.sizes_px={SIZES}",
+        "annotate.images.train=20", f"annotate.images.calibration={chosen.calibration}", f"annotate.images.test={chosen.test}",
         "source.weights.train=1", "source.weights.calibration=40", "source.weights.test=59", "resources.workers=1"))
 
 
@@ -131,7 +131,7 @@ def item(reading: Any, images: dict[str, Any]) -> methods.Item:
 def reliability(judge: Any, readings: list[Any]) -> None:
     """Expected calibration error of closed-set answers, with the temperatures fitted on other photographs."""
     print("| confidence of | ECE before | ECE after | accuracy | n |\n|---|---|---|---|---|")
-    for task in ("identify", "identify_two", "rate"):
+    for task in ("identify", "rate"):
         given = [(one.log_probs, one.candidates.index(one.conversation["turns"][-1]["text"])) for one in readings
                  if one.kind == task and one.log_probs is not None and one.conversation["turns"][-1]["text"] in one.candidates]
         if not given:

@@ -408,3 +408,26 @@ def test_faults_in_words():
     assert faults([{"category": "contrast_weaken", "severity": "slight", "confidence": 0.414}, "noise"]) == (
         "slight insufficient contrast 41%, noise")
     assert faults([]) == ""
+
+
+def test_a_map_makes_a_model_honest_that_a_temperature_cannot():
+    # "95 % sure" is right 97 times of 100, "60 % sure" only 40: no temperature mends both
+    rng = np.random.default_rng(0)
+    answers = []
+    for _ in range(600):
+        sure, right = ((0.95, 0.97), (0.6, 0.4))[int(rng.integers(2))]
+        logs = np.log([sure, (1 - sure) * 0.6, (1 - sure) * 0.4])
+        answers.append((logs, 0 if rng.random() < right else int(rng.integers(1, 3))))
+    found = confidence.calibrate(answers)
+    assert (found["slope"], found["offset"]) != (1.0, 0.0) and found["ece_after"] < 0.06 < found["ece_before"]
+    plain = confidence.calibrate(answers, mapped=False)
+    assert (plain["slope"], plain["offset"]) == (1.0, 0.0)
+
+
+def test_the_map_keeps_the_answer_and_a_distribution():
+    for slope, offset in ((1.0, 0.0), (0.3, -2.0), (2.0, 1.0), (1.0, -9.0)):
+        chances = confidence.surely(np.array([0.1, 0.55, 0.35]), slope, offset)
+        assert chances.sum() == pytest.approx(1) and chances.argmax() == 1 and chances[2] / chances[0] == pytest.approx(3.5)
+    # 0.5 has log-odds 0: slope 1, offset ln 3 makes it 3/4
+    assert confidence.surely(np.array([0.5, 0.3, 0.2]), 1.0, np.log(3)) == pytest.approx([0.75, 0.15, 0.1])
+    assert confidence.surely(np.array([1.0, 0.0]), 0.5, 0.0) == pytest.approx([1.0, 0.0])

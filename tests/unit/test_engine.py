@@ -78,3 +78,19 @@ def test_spatial_reads_every_step(engine, images):
     assert spatial.cells.shape == spatial.first.shape == spatial.last.shape == (grammar.CELLS,)
     assert spatial.visual.shape == (grammar.GRID, grammar.GRID) and (spatial.visual >= 0).all()
     assert label and np.isfinite(spatial.whole)
+
+
+def test_two_distortions_are_a_set_whatever_their_order():
+    from iqaflow import distortions
+    from iqaflow.infer.reading import as_sets, identify_candidates, in_set
+
+    ordered, logs = identify_candidates(2), np.full(132, -50.0)
+    for text, chance in (("blur and noise", 0.5), ("noise and blur", 0.2), ("blur and pixelation", 0.3)):
+        assert text in ordered
+        logs[ordered.index(text)] = np.log(chance)
+    candidates, both = as_sets(logs)
+    assert len(candidates) == len(set(candidates)) == 66 and len(distortions.categories()) == 12
+    chances = np.exp(both)
+    best = int(chances.argmax())
+    assert set(candidates[best].split(" and ")) == {"blur", "noise"} and chances[best] == pytest.approx(0.7)
+    assert in_set(chances, candidates, best) == pytest.approx((1.0 + 0.7) / 2)  # blur is in both pairs, noise in one

@@ -14,10 +14,10 @@ from iqaflow.infer.tiles import FROM, Mosaic, Part, _stitched, crops, is_large, 
 BUDGET = 256 * 256
 
 
-def pooled(identify: list[list[float]], ratings: list[list[float]], places: list[Part]) -> Mosaic:
-    """A mosaic whose tiles said this, in chances; no model is asked."""
+def mosaic(places: list[Part], identify: list[list[float]] | None = None) -> Mosaic:
+    """A mosaic of these tiles, which named distortions with these chances; no model is asked."""
     made = object.__new__(Mosaic)
-    made.identify, made.ratings, made.parts = np.log(np.array(identify)), np.log(np.array(ratings)), places
+    made.parts, made.identify = places, np.log(np.array(identify)) if identify else None
     return made
 
 
@@ -36,24 +36,22 @@ def test_parts_cover_every_pixel_once_within_the_budget(height, width, budget):
 
 
 def test_a_few_tiles_that_are_sure_name_the_distortion():
-    # noise in one tile of four, the others are clean: sqrt(.8² / 4) = .4 against the mean .75 + .05 of none
-    sure, clean = [0.8, 0.0001, 0.1999], [0.0001, 0.0001, 0.9998]
-    noise, blur, none = np.exp(pooled([sure, clean, clean, clean], [[1.0]] * 4, []).named())
-    total = 0.4 + 0.0001 + (0.1999 + 3 * 0.9998) / 4
-    assert noise == pytest.approx(0.4 / total, abs=1e-4) and none == pytest.approx(0.799825 / total, abs=1e-4)
-    assert noise + blur + none == pytest.approx(1)
-    # half of them: sqrt(.8² / 2) = .566 beats .6 / ... of none, though a plain mean would say clean
-    assert np.argmax(pooled([sure, sure, clean, clean], [[1.0]] * 4, []).named()) == 2
-    assert np.argmax(pooled([sure, sure, sure, clean], [[1.0]] * 4, []).named()) == 0
+    # noise in one tile of four, the others are clean: sqrt(.8² / 4) = .4 against the mean (.2 + 3) / 4 = .8 of none
+    sure, clean = [0.8, 0.0, 0.2], [0.0, 0.0, 1.0]
+    one, two, three = (mosaic([]).pooled(np.array([sure] * count + [clean] * (4 - count))) for count in (1, 2, 3))
+    assert one == pytest.approx([0.4 / 1.2, 0, 0.8 / 1.2])
+    assert two == pytest.approx(np.array([0.32**0.5, 0, 0.6]) / (0.32**0.5 + 0.6))  # nearly even, where the means are .4 and .6
+    assert np.argmax(three) == 0 and three.sum() == pytest.approx(1)
+    assert mosaic([]).pooled(np.array([sure])) == pytest.approx(sure)
 
 
 def test_a_rating_is_the_mean_over_tiles_by_their_size():
-    made = pooled([[1.0]] * 2, [[0.8, 0.2], [0.2, 0.8]], [Part(0, 0, 10, 30), Part(10, 0, 10, 10)])
-    assert np.exp(made.rated()) == pytest.approx([0.65, 0.35])  # (3 * .8 + .2) / 4
+    made = mosaic([Part(0, 0, 10, 30), Part(10, 0, 10, 10)])
+    assert made.mean(np.array([[0.8, 0.2], [0.2, 0.8]])) == pytest.approx([0.65, 0.35])  # (3 * .8 + .2) / 4
 
 
 def test_the_best_tile_shows_the_candidate_most_clearly():
-    made = pooled([[0.1, 0.9], [0.6, 0.4], [0.3, 0.7]], [[1.0]] * 3, [Part(at, 0, 1, 1) for at in range(3)])
+    made = mosaic([Part(at, 0, 1, 1) for at in range(3)], [[0.1, 0.9], [0.6, 0.4], [0.3, 0.7]])
     assert (made.best(0), made.best(1)) == (made.parts[1], made.parts[0])
 
 
@@ -102,14 +100,14 @@ def engine(trained):
 
 def test_a_mosaic_reads_every_tile_and_lays_its_map_over_the_image(engine):
     pixels = np.random.default_rng(0).integers(0, 256, (600, 700, 3), dtype=np.uint8)
-    mosaic = Mosaic(engine, pixels)
-    assert len(mosaic.parts) == 9 and mosaic.identify.shape == (9, 13) and mosaic.ratings.shape == (9, 5)
-    assert np.exp(mosaic.named()).sum() == pytest.approx(1) == np.exp(mosaic.rated()).sum()
+    made = Mosaic(engine, pixels)
+    assert len(made.parts) == 9 and made.identify.shape == (9, 13) and made.ratings.shape == (9, 5)
+    assert made.pooled(np.exp(made.identify)).sum() == pytest.approx(1) == made.mean(np.exp(made.ratings)).sum()
     # tiles of 200x233 in tokens of 16 px: three times 12 or 13 rows, 14 or 15 columns
-    rows, columns, kinds = mosaic.lens.chances[0].shape
+    rows, columns, kinds = made.lens.chances[0].shape
     assert rows in range(36, 40) and columns in range(42, 46) and kinds == 13
-    assert mosaic.lens.severities[0].shape == (rows, columns, 5)
-    assert mosaic.lens.map(0, "Where is the quality worst?").shape == (rows, columns)
+    assert made.lens.severities[0].shape == (rows, columns, 5)
+    assert made.lens.map(0, "Where is the quality worst?").shape == (rows, columns)
 
 
 def test_what_one_tile_shows_changes_its_own_part_of_the_map_alone(engine):

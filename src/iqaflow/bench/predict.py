@@ -19,7 +19,7 @@ def predict(assessor: Any, images: Sequence[Row], conversations: Sequence[Row], 
 
     `assessor` is a loaded model with its calibration (`iqaflow.infer.load`).
     """
-    from iqaflow.infer.reading import read
+    from iqaflow.infer.reading import in_set, read
 
     by_id = {row["image_id"]: row for row in images}
     rows: list[Row] = []
@@ -30,8 +30,10 @@ def predict(assessor: Any, images: Sequence[Row], conversations: Sequence[Row], 
         elif reading.log_probs is not None:
             probabilities = assessor.probabilities(reading.kind, reading.log_probs)
             best = int(np.argmax(probabilities))
-            row = {"family": reading.task, "item_id": reading.item_id, "prediction": reading.candidates[best],
-                   "confidence": float(probabilities[best])}
+            sure = float(probabilities[best])
+            if reading.kind == "identify_two":
+                sure = in_set(probabilities, reading.candidates, best)
+            row = {"family": reading.task, "item_id": reading.item_id, "prediction": reading.candidates[best], "confidence": sure}
             if reading.task == "score":
                 row["value"] = assessor.expected_score(probabilities)
             rows.append(row)

@@ -1,4 +1,4 @@
-"""Confidence that means what it says: one temperature per task, fitted by likelihood, and the reliability it reaches.
+"""Confidence that means what it says: a temperature per task, a map of the chosen answer's chance, and the reliability reached.
 
 An answer is `(log_probs, truth)`: log-probabilities over the closed set of candidates and the index of the right one.
 Confidence is the probability of the chosen candidate (DepictQA-Wild's mean label probability, section 3.6 of the facts
@@ -63,20 +63,27 @@ def expected_error(rows: Sequence[dict[str, float]]) -> float:
     return sum(row["n"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / total if total else 0.0
 
 
-def calibrate(answers: Sequence[Answer], bins: int = 10) -> dict[str, Any]:
-    """Temperature, ECE before and after, and the reliability bins of both.
+def calibrate(answers: Sequence[Answer], bins: int = 10, mapped: bool = True) -> dict[str, Any]:
+    """Temperature, the map of the chosen answer's chance (`mapped`), ECE before and after, and the reliability bins of both.
 
-    `after` is cross-fitted: every second answer is judged with the temperature of the others, so that the figure is
-    not flattered by its own fit.
+    `slope` and `offset` map the log-odds of the chosen answer (Platt 1999): a temperature can only make all answers more or less
+    sure, and a model may be too sure of one kind and too modest of another. They stay 1 and 0 unless the map predicts better
+    which answers are right. `after` is cross-fitted: every second answer is judged with what the others were fitted to, so
+    that the figure is not flattered by its own fit.
     """
     answers = [(np.asarray(logs, dtype=np.float64), int(truth)) for logs, truth in answers]
-    temperature = fit_temperature(answers)
-    before = reliability(*judged(answers, 1.0), bins) if answers else []
     halves = [(answers[at::2], answers[1 - at::2]) for at in (0, 1)]
-    parts = [judged(judge, fit_temperature(fit)) for judge, fit in halves if judge]
-    after = reliability(*(np.concatenate(part) for part in zip(*parts, strict=True)), bins) if parts else []
+    tried = {way: [_crossed(judge, fit, way) for judge, fit in halves if judge] for way in (False, True)}
+    parts = {way: tuple(map(np.concatenate, zip(*found, strict=True))) for way, found in tried.items() if found}
+    better = mapped and bool(answers) and _log_loss(*parts[True]) < _log_loss(*parts[False])
+    temperature = fit_temperature(answers)
+    slope, offset = _fit_map(answers, temperature) if better else (1.0, 0.0)
+    before = reliability(*judged(answers, 1.0), bins) if answers else []
+    after = reliability(*parts[better], bins) if answers else []
     return {
         "temperature": temperature,
+        "slope": slope,
+        "offset": offset,
         "n": len(answers),
         "accuracy": float(judged(answers, 1.0)[1].mean()) if answers else None,
         "ece_before": expected_error(before) if answers else None,
@@ -84,6 +91,43 @@ def calibrate(answers: Sequence[Answer], bins: int = 10) -> dict[str, Any]:
         "before": before,
         "after": after,
     }
+
+
+def _crossed(judge: Sequence[Answer], fit: Sequence[Answer], mapped: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence and rightness of `judge` with what `fit` gives."""
+    temperature = fit_temperature(fit)
+    slope, offset = _fit_map(fit, temperature) if mapped else (1.0, 0.0)
+    chances = [surely(softmax(logs, temperature), slope, offset) for logs, _ in judge]
+    right = [int(np.argmax(row)) == truth for row, (_, truth) in zip(chances, judge, strict=True)]
+    return np.array([row.max() for row in chances]), np.array(right, dtype=bool)
+
+
+def _fit_map(answers: Sequence[Answer], temperature: float) -> tuple[float, float]:
+    sure, right = judged(answers, temperature)
+    found = fit_logistic(_log_odds(sure), right)
+    return found["slope"], found["offset"]
+
+
+def _log_odds(chance: np.ndarray) -> np.ndarray:
+    return np.log(np.clip(chance, 1e-6, 1 - 1e-6) / (1 - np.clip(chance, 1e-6, 1 - 1e-6)))
+
+
+def _log_loss(sure: np.ndarray, right: np.ndarray) -> float:
+    return float(-np.mean(np.log(np.clip(np.where(right, sure, 1 - sure), 1e-6, 1))))
+
+
+def surely(chances: np.ndarray, slope: float, offset: float) -> np.ndarray:
+    """Chances (k,) with that of the likeliest answer mapped and the others scaled to what is left. It stays the likeliest."""
+    best = int(np.argmax(chances))
+    rest = 1.0 - chances[best]
+    if (slope, offset) == (1.0, 0.0) or rest <= 0:
+        return chances
+    mapped = 1 / (1 + np.exp(-(slope * float(_log_odds(chances[best : best + 1])[0]) + offset)))
+    second = np.delete(chances, best).max(initial=0.0) / rest  # its share of what is left
+    mapped = max(mapped, second / (1 + second) + 1e-9)
+    out = chances * (1 - mapped) / rest
+    out[best] = mapped
+    return out
 
 
 def shifted(answers: Sequence[Answer], offset: float, clean: int = -1) -> list[Answer]:
@@ -104,7 +148,8 @@ def probabilities(log_probs: np.ndarray, task: str, record: dict[str, Any], clea
     logs = np.array(log_probs, dtype=np.float64)
     if task == "identify":
         logs[clean] += record["clean"]["offset"]
-    return softmax(logs, record["confidence"].get(task, {}).get("temperature", 1.0))
+    fitted = record["confidence"].get(task, {})
+    return surely(softmax(logs, fitted.get("temperature", 1.0)), fitted.get("slope", 1.0), fitted.get("offset", 0.0))
 
 
 def fit_logistic(scores: Sequence[float], truths: Sequence[bool], bins: int = 10) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def calibrate(items: Sequence[Item], answers: Answers, config: Config) -> tuple[
     for task, given in sorted(answers.items()):
         if task == "identify":
             given = confidence.shifted(given, record["clean"]["offset"])
-        curves[task] = confidence.calibrate(given, config.calibrate.bins)
+        # of a score the whole distribution is the answer, so only its temperature is fitted
+        curves[task] = confidence.calibrate(given, config.calibrate.bins, mapped=task != "score")
     curves["region"] = record["region"]
     record["region"] = _without_bins(record["region"])
     record["confidence"] = {task: _without_bins(curve) for task, curve in curves.items() if task != "region"}
@@ -122,10 +123,11 @@ def markdown(record: dict[str, Any]) -> str:
         lines.append(f"Clean images: {clean['false_alarm']:.1%} of {clean['clean']} called distorted, "
                      f"{clean['called_clean']:.1%} of {clean['distorted']} distorted called clean; accuracy "
                      f"{clean['accuracy']:.3f}.")
-    lines += ["", "| confidence of | temperature | ECE before | ECE after | n |", "|---|---|---|---|---|"]
+    lines += ["", "| confidence of | fitted | ECE before | ECE after | n |", "|---|---|---|---|---|"]
     for task, row in (record["confidence"] | {"region": record["region"]}).items():
         if row["n"]:
-            fitted = f"{row['temperature']:.2f}" if "temperature" in row else f"slope {row['slope']:.2f}"
+            fitted = f"temperature {row['temperature']:.2f}, " if "temperature" in row else ""
+            fitted += f"slope {row['slope']:.2f}, offset {row['offset']:.2f}"
             lines.append(f"| {task} | {fitted} | {row['ece_before']:.3f} | {row['ece_after']:.3f} | {row['n']} |")
     return "\n".join(lines) + "\n"
 

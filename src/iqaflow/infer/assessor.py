@@ -19,6 +19,7 @@ from iqaflow.infer import findings
 from iqaflow.infer.differences import differences
 from iqaflow.infer.engine import Engine, Prompt
 from iqaflow.infer.regions import Asked, asked_region
+from iqaflow.infer.schema import Assessment, Comparison, Region, Score
 from iqaflow.infer.subject import MAX_PIXELS, Source, Subject, opened
 from iqaflow.infer.tiles import Mosaic, is_large, parts
 from iqaflow.infer.wording import descriptions
@@ -58,7 +59,7 @@ class Assessor:
 
     def assess(self, image: Source, reference: Source | None = None, region: Sequence[float] | None = None,
                mask: np.ndarray | None = None, point: Sequence[float] | None = None, phrase: str | None = None,
-               question: str | None = None) -> dict[str, Any]:
+               question: str | None = None) -> Assessment:
         """An assessment (schema `iqaflow.assessment/1`, plain JSON values) of one image.
 
         `image` and `reference`: path, encoded bytes, or uint8 RGB (H, W, 3). A region may be a box (x0, y0, x1, y1), a bool
@@ -70,7 +71,7 @@ class Assessor:
         others = [opened(reference, self.max_pixels)] if reference is not None else None
         return self._assess([subject], others, wanted, question)[0]
 
-    def assess_all(self, images: Sequence[Source], question: str | None = None) -> list[dict[str, Any] | InputError]:
+    def assess_all(self, images: Sequence[Source], question: str | None = None) -> list[Assessment | InputError]:
         """An assessment of each image, all asked together, which is faster than one by one. An image that cannot be used has the
         InputError in its place."""
         out: list[Any] = []
@@ -84,7 +85,7 @@ class Assessor:
         return [next(results) if isinstance(one, Subject) else one for one in out]
 
     def examine(self, image: Source, region: Sequence[float] | None = None, mask: np.ndarray | None = None,
-                point: Sequence[float] | None = None, phrase: str | None = None) -> dict[str, Any]:
+                point: Sequence[float] | None = None, phrase: str | None = None) -> Region:
         """What is wrong with one region: an entry of `regions` of an assessment, without the rest. Raises InputError as `assess`
         does, and if no region is given."""
         subject = opened(image, self.max_pixels)
@@ -94,7 +95,7 @@ class Assessor:
         session = self.engine.session([[subject.pixels]], [["image"]])
         return findings.regions(self, session, [subject], [[wanted]], given=True)[0][0]
 
-    def compare(self, a: Source, b: Source, reference: Source | None = None) -> dict[str, Any]:
+    def compare(self, a: Source, b: Source, reference: Source | None = None) -> Comparison:
         """Which of two images is better (schema `iqaflow.comparison/1`): `{better, confidence, reason, regions, differences}`.
 
         `regions` are what is wrong in each image; `differences` what differs where between two versions of one picture
@@ -110,7 +111,7 @@ class Assessor:
         chances = self.probabilities("rate", (logs[1:] if len(views) > 1 else logs).mean(0))
         best = int(chances.argmax())
         (reason, _), = session.write([Prompt(0, rate.DETAILED[0], self.engine.ids(f"{candidates[best]} is better."))])
-        alone = self._looked_at(pair)
+        alone = self.look(pair)
         found = findings.distortions(self, alone, pair)
         regions = findings.regions(self, alone, pair, findings.places(self, alone, pair, found))
         return {"schema": COMPARISON, "images": [one.about for one in pair], "model": self.model,
@@ -119,15 +120,15 @@ class Assessor:
                 "regions": [{"image": name, **one} for name, several in zip(candidates, regions, strict=True) for one in several],
                 "differences": differences(self, alone, pair)}
 
-    def score(self, images: Sequence[Source]) -> list[dict[str, Any]]:
+    def score(self, images: Sequence[Source]) -> list[Score]:
         """`{value, level, distribution, confidence}` of each image, all in one batch; of a large one, a sample of its tiles."""
         subjects = [opened(image, self.max_pixels) for image in images]
-        return findings.scores(self, self._looked_at(subjects, SCORED_TILES), subjects)
+        return findings.scores(self, self.look(subjects, SCORED_TILES), subjects)
 
     def _assess(self, subjects: list[Subject], references: list[Subject] | None, wanted: Asked | None,
-                question: str | None) -> list[dict[str, Any]]:
+                question: str | None) -> list[Assessment]:
         begun = time.perf_counter()
-        alone = session = self._looked_at(subjects, references=references)
+        alone = session = self.look(subjects, references=references)
         if references:  # regions and questions of the papers are asked of the image alone
             session = self.engine.session([[other.pixels, one.pixels] for other, one in zip(references, subjects, strict=True)],
                                           [["reference", "image"]] * len(subjects))
@@ -153,8 +154,8 @@ class Assessor:
         spent = 1000 * (time.perf_counter() - begun) / len(subjects)
         return [{**result, "timing_ms": {"total": round(spent, 1)}} for result in results]
 
-    def _looked_at(self, subjects: Sequence[Subject], most: int | None = None,
-                   references: Sequence[Subject] | None = None) -> Any:
+    def look(self, subjects: Sequence[Subject], most: int | None = None,
+             references: Sequence[Subject] | None = None) -> Any:
         """A session that holds every subject alone; large ones also get their tiles read."""
         for at, subject in enumerate(subjects):
             if is_large(*subject.pixels.shape[:2], self.engine.budget):

@@ -33,13 +33,17 @@ LEAST_AREA = 0.004  # smaller parts of a place are specks
 def scores(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[dict[str, Any]]:
     """`{value, level, distribution, confidence}` of each image."""
     logs = session.choose([Prompt(item, rating.asked()) for item in range(len(subjects))], grammar.RATINGS)
-    return [rated(judge, subject.mosaic.rated() if subject.mosaic else one) for subject, one in zip(subjects, logs, strict=True)]
+    out = []
+    for subject, one in zip(subjects, logs, strict=True):
+        tiled = subject.mosaic
+        chances = tiled.mean(_each(judge, "score", tiled.ratings)) if tiled else judge.probabilities("score", one)
+        out.append(rated(judge, chances))
+    return out
 
 
-def rated(judge: Any, logs: np.ndarray) -> dict[str, Any]:
-    """The entry `score` of a result from log-probabilities (5,) of the rating words: `value` their expectation, `level` the
+def rated(judge: Any, chances: np.ndarray) -> dict[str, Any]:
+    """The entry `score` of a result from the calibrated chances (5,) of the rating words: `value` their expectation, `level` the
     likeliest one, `confidence` its chance."""
-    chances = judge.probabilities("score", logs)
     best = int(chances.argmax())
     return {"value": rounded(judge.expected_score(chances)), "level": grammar.RATINGS[best],
             "distribution": {name: rounded(chance) for name, chance in zip(grammar.RATINGS, chances, strict=True)},
@@ -50,9 +54,12 @@ def distortions(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[l
     """What each whole image suffers from, most likely first; empty if it is clean."""
     candidates = identify_candidates(1)
     logs = session.choose([Prompt(item, identify.asked(1)) for item in range(len(subjects))], candidates)
-    logs = np.stack([subject.mosaic.named() if subject.mosaic else one for subject, one in zip(subjects, logs, strict=True)])
     phrases, listed = grammar.phrases(), []
-    chances = np.stack([judge.probabilities("identify", one) for one in logs])
+    raw, chances = np.exp(logs), _each(judge, "identify", logs)
+    for item, subject in enumerate(subjects):
+        if subject.mosaic:
+            raw[item] = subject.mosaic.pooled(np.exp(subject.mosaic.identify))
+            chances[item] = subject.mosaic.pooled(_each(judge, "identify", subject.mosaic.identify))
     for item, row in enumerate(chances):
         if candidates[int(row.argmax())] != grammar.CLEAN:
             listed += [(item, int(at)) for at in np.argsort(-row)
@@ -69,7 +76,7 @@ def distortions(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[l
     found: list[list[dict[str, Any]]] = [[] for _ in subjects]
     for item, at in listed:
         found[item].append({"category": phrases[candidates[at]], "phrase": candidates[at], **_severity(severities[item, at]),
-                            "probability": rounded(np.exp(logs[item, at])), "confidence": rounded(chances[item, at])})
+                            "probability": rounded(raw[item, at]), "confidence": rounded(chances[item, at])})
     return found
 
 
@@ -140,7 +147,7 @@ def regions(judge: Any, session: Any, subjects: Sequence[Subject], wanted: Seque
         out[item].append({
             "label": where.label, "box_xyxy": [float(edge) for edge in where.box], "cells": [int(c) for c in where.cells],
             "points": [[float(x), float(y)] for x, y in where.points], "mask_rle": encode_mask(where.mask),
-            "distortions": listed, "score": rated(judge, np.log(np.maximum(words, 1e-12))),
+            "distortions": listed, "score": rated(judge, judge.probabilities("score", np.log(np.maximum(words, 1e-12)))),
             "confidence": rounded(where.confidence if where.confidence is not None else sure.max()),
         })
     return out
@@ -173,6 +180,11 @@ class _Views:
                 out[rows] = session.choose([Prompt(asked[at][0][1], asked[at][1], list(said_ids)) for at in rows],
                                            candidates, ended)
         return out
+
+
+def _each(judge: Any, kind: str, logs: np.ndarray) -> np.ndarray:
+    """Calibrated chances (n, k) of log-probabilities (n, k)."""
+    return np.stack([judge.probabilities(kind, one) for one in logs])
 
 
 def shrunk(pixels: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from iqaflow.tasks import score as rating
 
 Row = dict[str, Any]
 SETS_AT_ONCE = 12
+ORDERED = 132  # pairs of distortions in both orders
 WORDS = {"refer": 24, "refer_detailed": 64, "vqa": 32, "describe": 160, "describe_local": 80}  # most tokens of an answer
 
 
@@ -53,6 +54,22 @@ def identify_candidates(count: int) -> tuple[str, ...]:
     if count == 2:
         return tuple(grammar.identification([a, b]) for a in names for b in names if a != b)
     return (*sorted(distortions.phrase(name) for name in names), grammar.CLEAN)
+
+
+def as_sets(logs: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """The 66 pairs of distortions whatever their order, with log-probabilities (..., 66) from those (..., 132) of both orders: an
+    answer counts as a set (DepictQA-Wild, section 3.7), so its chance is that of the set."""
+    names = sorted(distortions.categories())
+    ordered = [(a, b) for a in names for b in names if a != b]
+    pairs = [(a, b) for a, b in ordered if a < b]
+    both = np.stack([np.logaddexp(logs[..., ordered.index(pair)], logs[..., ordered.index(pair[::-1])]) for pair in pairs], -1)
+    return tuple(grammar.identification(list(pair)) for pair in pairs), both
+
+
+def in_set(chances: np.ndarray, candidates: Sequence[str], chosen: int) -> float:
+    """How sure a named pair is, in the credit it earns: the mean chance of its two members to be in the true pair."""
+    return float(np.mean([sum(chance for chance, other in zip(chances, candidates, strict=True) if name in other.split(" and "))
+                          for name in candidates[chosen].split(" and ")]))
 
 
 @functools.cache
@@ -124,6 +141,8 @@ def _answers(session: Any, asked: list[tuple[int, Row | None]], keys: list[Any],
             yield from _open_answers(session, members)
             continue
         logs = session.choose([Prompt(item, _question(row) if row else rating.asked()) for item, row in members], candidates)
+        if len(candidates) == ORDERED:
+            candidates, logs = as_sets(logs)
         for (item, row), log_probs in zip(members, logs, strict=True):
             item_id, task = (row["conversation_id"], row["task"]) if row else (keys[item][0][1], "score")
             yield Reading(item_id, task, row, candidates, log_probs)
@@ -178,6 +197,8 @@ def read_calibration(folder: Path, images: Sequence[Row], conversations: Sequenc
                 truth = rating.word(by_id[reading.item_id]["score"])
             else:
                 truth = reading.conversation["turns"][-1]["text"]
+                if reading.kind == "identify_two":
+                    truth = grammar.identification(sorted(reading.conversation["targets"]["categories"]))
             if truth in reading.candidates:
                 logs, at = reading.log_probs, reading.candidates.index(truth)
                 if reading.task == "refer":

@@ -75,17 +75,16 @@ class Mosaic:
         whole = not most or len(self.parts) < most
         self.lens = Lens(*([_stitched(self.parts, values)] for values in zip(*read, strict=True))) if read and whole else None
 
-    def named(self) -> np.ndarray:
-        """Log-probabilities (13,) of the whole image: the quadratic mean over tiles for distortions, which a few tiles that are
-        sure may decide, the plain mean for none. Chosen on large photographs with local and global flaws (docs/benchmarks.md)."""
-        chances = np.exp(self.identify)
-        pooled = np.append(np.sqrt((chances[:, :-1] ** 2).mean(0)), chances[:, -1].mean())
-        return np.log(np.maximum(pooled / pooled.sum(), 1e-12))
+    def pooled(self, chances: np.ndarray) -> np.ndarray:
+        """Chances (13,) of the whole image from those of its tiles (tiles, 13): the quadratic mean for distortions, which a few
+        tiles that are sure may decide, the plain mean for none. Chosen on large photographs with local and global flaws
+        (docs/assess.md), where it is best to calibrate the tiles first."""
+        values = np.append(np.sqrt((chances[:, :-1] ** 2).mean(0)), chances[:, -1].mean())
+        return values / values.sum()
 
-    def rated(self) -> np.ndarray:
-        """Log-probabilities (5,) of the rating words: the mean over tiles, weighed by their size."""
-        weights = np.array([part.height * part.width for part in self.parts], np.float64)
-        return np.log(np.maximum(np.average(np.exp(self.ratings), axis=0, weights=weights), 1e-12))
+    def mean(self, chances: np.ndarray) -> np.ndarray:
+        """The mean over tiles (tiles, k), weighed by their size."""
+        return np.average(chances, axis=0, weights=[part.height * part.width for part in self.parts])
 
     def best(self, candidate: int) -> Part:
         """The tile that shows a candidate of `identify` most clearly."""
