@@ -62,6 +62,18 @@ def test_a_batch_goes_on_past_bad_images(model, photographs, tmp_path):
     assert names == {"large.jpg", "small one.png", "grey.png"}
 
 
+def test_scores_go_on_past_bad_images(model, photographs, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(photographs, folder)
+    Image.new("RGB", (90, 5)).save(folder / "thin.png")
+    (folder / "broken.jpg").write_bytes((folder / "large.jpg").read_bytes()[:5000])
+    done = iqaflow("score", folder, "--model", model, folder=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "broken.jpg cannot be used" in done.stderr and "thin.png is 90x5, its short side is under 8 px" in done.stderr
+    names = {Path(row["path"]).name for row in csv.DictReader(done.stdout.splitlines())}
+    assert names == {"large.jpg", "small one.png", "grey.png"}
+
+
 def test_score_and_compare(model, photographs, tmp_path):
     done = iqaflow("score", photographs, "--csv", tmp_path / "scores.csv", "--model", model, folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ HEAVY = ("torch", "mlflow", "prefect", "great_expectations", "transformers", "de
          "dvc", "sklearn", "skimage")
 # these are made of the library they import; nothing but stages and commands imports them, and inside functions
 CORE = {"iqaflow.distortions.blur", "iqaflow.infer.assessor", "iqaflow.infer.engine", "iqaflow.infer.reading",
-        "iqaflow.infer.tree", "iqaflow.model.processor", "iqaflow.model.tiny", "iqaflow.train.objective"}
+        "iqaflow.infer.tree", "iqaflow.model.processor", "iqaflow.model.tiny", "iqaflow.page.app", "iqaflow.train.objective"}
 PROBE = """
 import importlib, json, pkgutil, sys
 import iqaflow

@@ -36,7 +36,7 @@ def assess_command(config: Any, workspace: Any, *, images: Sequence[Path], json:
     special = reference is not None or question is not None or any(value is not None for value in where.values())
     assessor = load(model)
     failed, kept = 0, []
-    with writing(jsonl, assessor.model, resume=not special) if jsonl else nullcontext() as lines:
+    with writing(jsonl, assessor.model, () if special else paths) if jsonl else nullcontext() as lines:
         waiting = [path for path in paths if not (lines and lines.has(path))]
         if len(waiting) < len(paths):
             print(f"assess: {len(paths) - len(waiting)} of {len(paths)} images were done before.", file=sys.stderr)
@@ -97,6 +97,7 @@ def compare_command(config: Any, workspace: Any, *, a: Path, b: Path, reference:
 def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None, model: str) -> int:
     """`iqaflow score`: `path,score,level,confidence` of every image, in batches."""
     from iqaflow.infer import load
+    from iqaflow.infer.subject import MIN_SIDE
     from iqaflow.ops.progress import progress
 
     paths = list(_images([folder]))
@@ -112,7 +113,7 @@ def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None
         readable, pixels = [], []
         for path in batch:
             try:
-                pixels.append(decode(path))
+                pixels.append(decode(path, assessor.max_pixels, MIN_SIDE))
                 readable.append(path)
             except ImageError as error:
                 print(f"{path} cannot be used: {error}.", file=sys.stderr)

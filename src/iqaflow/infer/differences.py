@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from iqaflow.tasks import grammar
 from iqaflow.tasks import score as rating
 
 CHANGED = 0.93  # similarity under which a pixel's surroundings count as changed
-SAME_PICTURE = 0.45  # mean similarity under which two images are no versions of one picture
+ALIKE, SAME_PICTURE = 0.95, 0.3  # mean similarity, and correlation of coarse light: other pictures stay under both
+STRIP = 32  # rows of the working size that are compared at native detail at once
 MOST, LEAST_AREA, WHOLE_AREA = 5, 0.005, 0.7
 
 
@@ -51,8 +53,10 @@ def changed(a: np.ndarray, b: np.ndarray) -> list[np.ndarray] | None:
         return None
     small = [findings.shrunk(image) for image in (a, b)]
     alike = quality.similarity(*small)
-    if alike.mean() < SAME_PICTURE:
+    if alike.mean() < ALIKE and _correlation(*small) < SAME_PICTURE:
         return None
+    if small[0].shape != a.shape:  # what vanishes when reduced, such as noise, shows in the detail
+        alike = np.minimum(alike, _detail(a, b, alike.shape))
     spread = max(2.0, 0.015 * max(alike.shape))
     low = (cv2.GaussianBlur(alike.astype(np.float32), (0, 0), spread) < CHANGED).astype(np.uint8)
     if low.mean() >= WHOLE_AREA:
@@ -62,6 +66,28 @@ def changed(a: np.ndarray, b: np.ndarray) -> list[np.ndarray] | None:
     chosen = [one for one in sorted(range(1, count + 1), key=lambda one: -sizes[one]) if sizes[one] >= LEAST_AREA][:MOST]
     return [cv2.resize((labels == one).astype(np.uint8), a.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
             for one in chosen]
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Of the blurred light of two images: distortions keep most of it, another picture has it by chance alone."""
+    import cv2
+
+    light = [cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 2).ravel() for image in (a, b)]
+    spreads = [one.std() for one in light]
+    return float(np.corrcoef(*light)[0, 1]) if min(spreads) > 0 else 0.0
+
+
+def _detail(a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Their similarity pixel by pixel, averaged to a smaller shape; by strips, for it takes many times the memory."""
+    import cv2
+
+    from iqaflow.annotate import quality
+
+    rows = np.append(np.arange(0, shape[0], STRIP), shape[0])
+    edges = (rows * len(a) / shape[0]).round().astype(int)
+    return np.concatenate([
+        cv2.resize(quality.similarity(a[top:below], b[top:below]), (shape[1], end - start), interpolation=cv2.INTER_AREA)
+        for (start, end), (top, below) in zip(pairwise(rows.tolist()), pairwise(edges), strict=True)])
 
 
 def _asked(pixels: np.ndarray, mask: np.ndarray) -> Asked:

@@ -203,10 +203,10 @@ def _asked(pixels: np.ndarray, working: np.ndarray, place: Grounding, label: str
     import cv2
 
     scale = pixels.shape[1] / working.shape[1], pixels.shape[0] / working.shape[0]
-    # the box of the mask that is shown: the answer's own box may lie elsewhere
-    box = tuple(rounded(edge * scale[axis % 2], 1) for axis, edge in enumerate(mask_box(place.mask)))
     mask = cv2.resize(place.mask.astype(np.uint8), pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
-    points = [tuple(rounded(value * scale[axis], 1) for axis, value in enumerate(point)) for point in place.points]
+    box = mask_box(mask)  # of the mask that is shown: the answer's own box may lie elsewhere
+    # cut, not rounded: a point on the last pixel stays on the image
+    points = [tuple(int(value * scale[axis] * 10) / 10 for axis, value in enumerate(point)) for point in place.points]
     name = grammar.WHOLE if place.whole else label or f"{colour(working[place.mask])} region"
     return Asked(name, box, mask, points, grammar.box_cells(box, *pixels.shape[1::-1]), place.confidence)
 

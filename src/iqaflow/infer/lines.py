@@ -1,15 +1,16 @@
 """JSON lines that survive a kill: written to FILE.part as they come, renamed to FILE when all are done.
 
 The same command again goes on where the killed one stopped: images whose lines are there, made by the same model from the same
-bytes, are not asked again.
+bytes, are not asked again. Other lines, of a file that changed or is not asked about now, are dropped.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,27 +24,34 @@ Result = dict[str, Any]
 class Lines:
     """The lines of one file while it is written; use `writing`."""
 
-    def __init__(self, part: Path, handle: Any, model: Result, resume: bool) -> None:
+    def __init__(self, part: Path, handle: Any, model: Result, images: Sequence[Path]) -> None:
         self.part, self.handle = part, handle
-        self.done: dict[str, Result] = {}
-        handle.seek(0)
-        kept = 0
-        for line in handle if resume else ():
+        self.done: set[str] = set()
+        wanted = {str(path) for path in images}
+        at = kept = 0
+        for line in iter(handle.readline, b""):
             try:
                 result = json.loads(line)
                 if not line.endswith(b"\n") or result["model"] != model:
                     break
-                self.done[result["image"]["path"]] = result["image"]
+                path, known = result["image"]["path"], result["image"]["sha256"]
+                good = path in wanted and path not in self.done and _hashed(path) == known
             except (ValueError, KeyError, TypeError):
                 break  # torn by a kill: from here on it is made again
-            kept += len(line)
+            if good:
+                if kept < at:  # moved up over lines that were dropped
+                    handle.seek(kept)
+                    handle.write(line)
+                    handle.seek(at + len(line))
+                self.done.add(path)
+                kept += len(line)
+            at += len(line)
         handle.truncate(kept)
         handle.seek(kept)
 
     def has(self, path: Path) -> bool:
-        """Whether a line of an earlier, killed run speaks of these very bytes."""
-        known = self.done.get(str(path))
-        return known is not None and path.is_file() and sha256(path) == known["sha256"]
+        """Whether a line of an earlier, killed run speaks of this image."""
+        return str(path) in self.done
 
     def add(self, result: Result) -> None:
         with explain_full_disk(self.part):
@@ -52,23 +60,30 @@ class Lines:
 
 
 @contextmanager
-def writing(path: Path, model: Result, resume: bool) -> Iterator[Lines]:
-    """Lines that become `path` when the block ends without an error. `resume` keeps those of a killed run with the same `model`.
-    Raises InputError if another run writes the same file, or if it cannot be written."""
+def writing(path: Path, model: Result, images: Sequence[Path]) -> Iterator[Lines]:
+    """Lines that become `path` when the block ends without an error. Those of a killed run with the same `model` that speak of
+    `images`, as they are now, are kept. Raises InputError if another run writes the same file, or if it cannot be written."""
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = open(part, "a+b")  # closed below, after the rename
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        handle = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b")  # closed below, after the rename
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}.") from None
-    with handle:
+    with explain_full_disk(part), handle:  # what did not fit is written once more when the file is closed
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{path} is being written by another run: wait for it, or give another name.") from None
-        lines = Lines(part, handle, model, resume)
-        yield lines
-        with explain_full_disk(part):
-            handle.flush()
-            os.fsync(handle.fileno())
+        yield Lines(part, handle, model, images)
+        handle.flush()
+        os.fsync(handle.fileno())
         os.replace(part, path)
+
+
+def _hashed(path: str) -> str | None:
+    try:
+        return sha256(Path(path))
+    except OSError:
+        return None  # what is wrong with it is said when it is asked about

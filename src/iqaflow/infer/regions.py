@@ -86,7 +86,7 @@ def located(pixels: np.ndarray, phrase: str) -> np.ndarray:
     fits it best, else the quarter or half its position words name, else the whole image. Names of things are not known here; the
     model reads the phrase itself."""
     height, width = pixels.shape[:2]
-    words = set(re.findall(r"[a-z]+", phrase.lower()))
+    words = set(re.findall(r"[a-z]+", phrase.lower().replace("grey", "gray")))
     rows, columns = ([at for at, names in enumerate(axis) if words & names] for axis in (ROWS, COLUMNS))
     place = np.zeros((height, width), bool)
     place[_half(rows, height), _half(columns, width)] = True
@@ -113,7 +113,7 @@ def _made(pixels: np.ndarray, mask: np.ndarray, phrase: str | None, point: tuple
     height, width = mask.shape
     box = bounds(mask)
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    label = (phrase or "").replace("[", "").replace("]", "").strip()[:80] or f"{colour(pixels[mask])} region"
+    label = " ".join((phrase or "").replace("[", "").replace("]", "").split())[:80] or f"{colour(pixels[mask])} region"
     return Asked(label, tuple(map(float, box)), mask, [point or centre], grammar.box_cells(box, width, height))
 
 

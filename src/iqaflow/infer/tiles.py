@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import isqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -36,9 +37,9 @@ class Part(NamedTuple):
 
 def parts(height: int, width: int, budget: int) -> list[Part]:
     """Equal tiles that cover an image, none larger than `budget` pixels; one if the image is not far above it."""
-    if height * width <= FROM * budget:
+    if not is_large(height, width, budget):
         return [Part(0, 0, height, width)]
-    side = budget**0.5
+    side = isqrt(budget)  # whole pixels: edges are rounded, and a tile a pixel too large would be reduced
     rows, columns = (np.linspace(0, full, int(np.ceil(full / side)) + 1).round().astype(int) for full in (height, width))
     return [Part(int(top), int(left), int(below - top), int(right - left))
             for top, below in pairwise(rows) for left, right in pairwise(columns)]
