@@ -79,7 +79,7 @@ def main() -> None:
 def configuration(chosen: argparse.Namespace) -> Any:
     return config.load(overrides=(
         "source.kind=folder", f"source.path={chosen.photographs.resolve()}", f"source.masks={chosen.masks.resolve()}",
-        "annotate.regions=given", "annotate.local=0.8", "annotate.pairs=2", f"annotate.sizes_px={SIZES}",
+        "annotate.regions=given", "annotate.local=0.8", "annotate.pairs=1", f"annotate.sizes_px={SIZES}",
         "annotate.images.train=20", f"annotate.images.calibration={chosen.calibration}", f"annotate.images.test={chosen.test}",
         "source.weights.train=1", "source.weights.calibration=40", "source.weights.test=59", "resources.workers=1"))
 
