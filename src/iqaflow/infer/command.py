@@ -89,8 +89,8 @@ def compare_command(config: Any, workspace: Any, *, a: Path, b: Path, reference:
     if json:
         print(json_module.dumps(result, indent=1))
     else:
-        print(f"{result['better']} ({(a if result['better'] == 'Image A' else b)}), confidence {result['confidence']:.2f}\n"
-              f"{result['reason']}")
+        file = {"Image A": f" ({a})", "Image B": f" ({b})"}.get(result["better"], "")
+        print(f"{result['better']}{file}, confidence {result['confidence']:.2f}\n{result['reason']}")
     return 0
 
 

@@ -38,12 +38,13 @@ def scores(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[dict[s
 
 def rated(judge: Any, logs: np.ndarray) -> dict[str, Any]:
     """The entry `score` of a result from log-probabilities (5,) of the rating words: `value` their expectation, `level` the
-    likeliest one, `confidence` its chance."""
+    word nearest to it, as descriptions name it, `confidence` the chance of that word."""
     chances = judge.probabilities("score", logs)
-    best = int(chances.argmax())
-    return {"value": rounded(judge.expected_score(chances)), "level": grammar.RATINGS[best],
+    value = judge.expected_score(chances)
+    level = rating.word(value)  # the likeliest word may be another: a score of .55 would read "excellent"
+    return {"value": rounded(value), "level": level,
             "distribution": {name: rounded(chance) for name, chance in zip(grammar.RATINGS, chances, strict=True)},
-            "confidence": rounded(chances[best])}
+            "confidence": rounded(chances[grammar.RATINGS.index(level)])}
 
 
 def distortions(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[list[dict[str, Any]]]:
@@ -195,7 +196,7 @@ def _asked(pixels: np.ndarray, working: np.ndarray, place: Grounding, label: str
     box = tuple(rounded(edge * scale[axis % 2], 1) for axis, edge in enumerate(mask_box(place.mask)))
     mask = cv2.resize(place.mask.astype(np.uint8), pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
     points = [tuple(rounded(value * scale[axis], 1) for axis, value in enumerate(point)) for point in place.points]
-    name = grammar.WHOLE if place.whole else label or f"{colour(working[place.mask])} region"
+    name = grammar.WHOLE if mask.all() else label or f"{colour(working[place.mask])} region"
     return Asked(name, box, mask, points, grammar.box_cells(box, *pixels.shape[1::-1]), place.confidence)
 
 
