@@ -12,7 +12,7 @@ from iqaflow import distortions
 from iqaflow.calibrate.ground import Grounding, parts
 from iqaflow.infer.assessor import Assessor
 from iqaflow.infer.differences import changed
-from iqaflow.infer.findings import rated
+from iqaflow.infer.wording import descriptions
 from iqaflow.page import pictures, views
 
 COFFEE = skimage.data.coffee()
@@ -53,12 +53,11 @@ def test_the_place_of_a_difference_is_not_called_a_guess():
         assert "sure" not in views.legend(found)
 
 
-def test_the_word_of_a_score_is_the_one_nearest_to_it():
-    """The likeliest word of a flat distribution may be far off, and the description would say another."""
-    judge = SimpleNamespace(probabilities=lambda kind, logs: np.exp(logs), expected_score=lambda chances: float(
-        np.dot(chances, np.linspace(0, 1, 5))))
-    score = rated(judge, np.log([0.06, 0.13, 0.20, 0.27, 0.34]))
-    assert score["value"] == pytest.approx(0.675) and score["level"] == "good" and score["confidence"] == 0.27
+def test_a_description_says_the_word_of_the_score():
+    """The word nearest to the value may be another one, and two words for one image are one too many."""
+    told = descriptions({"image": {"height": 900, "width": 900}, "regions": [], "distortions": [],
+                         "score": {"value": 0.68, "level": "excellent"}})
+    assert "excellent" in told["brief"] and "good" not in told["brief"]
 
 
 def test_a_place_has_one_point_inside_it():

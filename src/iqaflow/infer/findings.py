@@ -38,13 +38,12 @@ def scores(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[dict[s
 
 def rated(judge: Any, logs: np.ndarray) -> dict[str, Any]:
     """The entry `score` of a result from log-probabilities (5,) of the rating words: `value` their expectation, `level` the
-    word nearest to it, as descriptions name it, `confidence` the chance of that word."""
+    likeliest one, `confidence` its chance."""
     chances = judge.probabilities("score", logs)
-    value = judge.expected_score(chances)
-    level = rating.word(value)  # the likeliest word may be another: a score of .55 would read "excellent"
-    return {"value": rounded(value), "level": level,
+    best = int(chances.argmax())
+    return {"value": rounded(judge.expected_score(chances)), "level": grammar.RATINGS[best],
             "distribution": {name: rounded(chance) for name, chance in zip(grammar.RATINGS, chances, strict=True)},
-            "confidence": rounded(chances[grammar.RATINGS.index(level)])}
+            "confidence": rounded(chances[best])}
 
 
 def distortions(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[list[dict[str, Any]]]:
