@@ -55,6 +55,8 @@ class Lines:
 def writing(path: Path, model: Result, resume: bool) -> Iterator[Lines]:
     """Lines that become `path` when the block ends without an error. `resume` keeps those of a killed run with the same `model`.
     Raises InputError if another run writes the same file, or if it cannot be written."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give a file to write, such as {path / 'results.jsonl'}.")
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
