@@ -93,8 +93,10 @@ def _make_folder(folder: Path) -> None:
 
 def _draw(folder: Path, path: Path, result: dict[str, Any]) -> None:
     from iqaflow.infer.overlay import draw
+    from iqaflow.infer.subject import MAX_PIXELS
 
-    write_bytes(folder / f"{path.stem}-{result['image']['sha256'][:8]}.png", encode_png(draw(decode(path), result)))
+    drawn = draw(decode(path, MAX_PIXELS), result)  # whatever could be assessed can be drawn
+    write_bytes(folder / f"{path.stem}-{result['image']['sha256'][:8]}.png", encode_png(drawn))
 
 
 def compare_command(config: Any, workspace: Any, *, a: Path, b: Path, reference: Path | None, json: bool, model: str) -> int:
