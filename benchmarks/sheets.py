@@ -23,7 +23,9 @@ from PIL import Image, ImageDraw
 from iqaflow.data import tables
 from iqaflow.data.images import decode
 from iqaflow.data.pictures import Pictures
-from iqaflow.infer.overlay import enlargement, marker, outline, rectangle, typeface, wrap
+from iqaflow.infer.letters import typeface, wrap
+from iqaflow.infer.overlay import enlargement
+from iqaflow.infer.strokes import marker, outline, rectangle
 from iqaflow.tasks import grammar
 
 WHITE, BLUE, ORANGE = (255, 255, 255), (40, 120, 255), (230, 140, 0)

@@ -33,6 +33,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PIPELINE, STAGES, MODEL, SERVICES = "Pipeline", "Stages", "Model", "Services"
 
 
+INTERRUPTED = 130
+
+
 def main() -> None:
     """The console script: failures become one sentence on stderr and an exit code."""
     from iqaflow.ops import environment
@@ -42,8 +45,11 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        print("Interrupted; the same command continues from here.", file=sys.stderr)
-        sys.exit(130)
+        _interrupted()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer has caught the interrupt and says nothing
+            _interrupted()
+        raise
     except BrokenPipeError:  # `| head` closed our output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -54,6 +60,11 @@ def main() -> None:
 
         print(f"iqaflow: {errors.sentence(error)}", file=sys.stderr)
         sys.exit(errors.exit_code(error))
+
+
+def _interrupted() -> None:
+    print("Interrupted; the same command goes on from what was kept.", file=sys.stderr)
+    sys.exit(INTERRUPTED)
 
 
 def _context(preset: str | None = None, sets: list[str] | None = None, needed: bool = True) -> tuple[Config, Workspace]:

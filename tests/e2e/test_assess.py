@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +71,28 @@ def test_scores_go_on_past_bad_images(model, photographs, tmp_path):
     (folder / "broken.jpg").write_bytes((folder / "large.jpg").read_bytes()[:5000])
     done = iqaflow("score", folder, "--model", model, folder=tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "broken.jpg cannot be used" in done.stderr and "thin.png is 90x5, its short side is under 8 px" in done.stderr
+    assert "broken.jpg cannot be used" in done.stderr
+    assert "thin.png cannot be used: it is 90x5, its short side is under 8 px" in done.stderr
     names = {Path(row["path"]).name for row in csv.DictReader(done.stdout.splitlines())}
     assert names == {"large.jpg", "small one.png", "grey.png"}
+
+
+def test_an_interrupted_batch_says_so_and_goes_on(model, photographs, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(48):
+        shutil.copy(photographs / "large.jpg", folder / f"{number}.jpg")
+    command = [sys.executable, "-m", "iqaflow.cli", "assess", str(folder), "--jsonl", "out.jsonl", "--model", str(model)]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    part = tmp_path / "out.jsonl.part"
+    while running.poll() is None and not (part.is_file() and part.stat().st_size):
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130 and "Interrupted" in said and "Traceback" not in said
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0 and "of 48 images were done before" in again.stderr
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 48
 
 
 def test_score_and_compare(model, photographs, tmp_path):
@@ -92,9 +113,16 @@ def test_score_and_compare(model, photographs, tmp_path):
     (["--region", "0,0,9999,10"], "inside the image of 640x427"),
     (["--point", "700,3"], "lies outside the image"),
     (["--region", "1,2,3,4", "--point", "3,4"], "not both"),
+    (["--region", "20,20,10,10"], "inside the image of 640x427"),
+    (["--mask", "."], "is a folder"),
+    (["--phrase", ""], "--phrase is empty"),
+    (["--question", " "], "--question is empty"),
+    (["--overlay", "taken"], "cannot be made a folder"),
+    (["--jsonl", "."], "is a folder: give a file"),
     (["--model", "/nowhere/at/all"], "no model folder"),
 ])
 def test_bad_input_is_one_sentence(model, photographs, tmp_path, arguments, says):
+    (tmp_path / "taken").write_text("a file")
     given = arguments if "--model" in arguments else [*arguments, "--model", model]
     done = iqaflow("assess", photographs / "large.jpg", *given, folder=tmp_path)
     assert done.returncode in (2, 3) and says in done.stderr, done.stderr

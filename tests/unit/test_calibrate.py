@@ -16,7 +16,6 @@ from iqaflow.calibrate.text_to_point import Settings, Spatial, map_cells, upsamp
 from iqaflow.config import Config, ConfigError
 from iqaflow.data.images import encode_png
 from iqaflow.data.tables import conversations_schema, encode_mask, images_schema, write_table
-from iqaflow.infer.overlay import PALETTE, draw, enlargement, faults, typeface, wrap
 from iqaflow.ops.errors import StageError
 from iqaflow.ops.files import DamagedError, commit_directory
 from iqaflow.workspace import Workspace
@@ -346,68 +345,6 @@ def test_record_refuses_what_it_does_not_know(tmp_path):
     path.write_text(json.dumps(record.defaults()))
     assert record.read(path) == record.defaults()
     assert record.rounded({"a": [1.23456789, 2], "b": None}) == {"a": [1.234568, 2], "b": None}
-
-
-# --- overlays ------------------------------------------------------------------------------------------------------
-
-
-def assessment(size: tuple[int, int], regions: int = 2) -> dict:
-    height, width = size
-    found = []
-    for at in range(regions):
-        mask = np.zeros(size, bool)
-        mask[height // 4 : height // 2, at * width // regions : (at + 1) * width // regions] = True
-        found.append({"label": "gray region", "box_xyxy": [at * width / regions, height / 4, (at + 1) * width / regions,
-                                                           height / 2],
-                      "points": [[(at + 0.5) * width / regions, 0.37 * height]], "mask_rle": encode_mask(mask),
-                      "distortions": [{"category": "blur", "severity": "serious", "confidence": 0.92}],
-                      "score": {"value": 0.3}, "confidence": 0.8})
-    return {"score": {"value": 0.42, "level": "fair", "confidence": 0.7}, "distortions": [], "regions": found}
-
-
-@pytest.mark.parametrize("size", [(96, 96), (64, 400), (900, 90), (1200, 1600)])
-def test_overlay_keeps_the_picture_and_adds_words(size):
-    image = np.full((*size, 3), 128, np.uint8)
-    drawn = draw(image, assessment(size))
-    factor = enlargement(*size)
-    assert drawn.shape[0] > size[0] * factor and drawn.shape[1] >= size[1] * factor
-    assert min(size[0], size[1]) * factor >= 90
-    picture = drawn[: size[0] * factor, : size[1] * factor]
-    untouched = drawn[size[0] * factor - 3, size[1] * factor - 3]
-    assert (untouched == 128).all()
-    for colour in PALETTE[:2]:  # both regions are there in their colours
-        assert (np.abs(picture.astype(int) - colour).sum(2) < 40).any()
-
-
-def test_overlay_text_is_never_cut_off():
-    """Nothing but paper along the panel's right edge, however long the words and many the regions."""
-    made = assessment((96, 96), 6)
-    for region in made["regions"]:
-        region["label"] = "w" * 90 + " and <b>more</b>\x00\n " + "words " * 20
-    drawn = draw(np.zeros((96, 96, 3), np.uint8), made)
-    panel = drawn[96 * enlargement(96, 96) :]
-    assert (panel[:, -8:] == panel[0, -1]).all() and (panel[-8:] == panel[0, -1]).all()
-
-
-def test_overlay_of_little():
-    image = np.zeros((50, 60, 3), np.uint8)
-    for made in ({}, {"regions": []}, {"regions": [{}]}, {"score": {"value": None}, "distortions": ["blur"]},
-                 {"regions": [{"box_xyxy": [-20, -20, 900, 900], "points": [[-3, 99]]}]}):
-        assert draw(image, made).shape[2] == 3
-    assert (image == 0).all()  # the caller's image is left alone
-
-
-def test_wrap_breaks_words_that_are_too_long():
-    font = typeface(15)
-    lines = wrap("short " + "x" * 200, font, 120)
-    assert all(font.getlength(line) <= 120 for line in lines) and "".join(lines).count("x") == 200
-    assert wrap("", font, 120) == []
-
-
-def test_faults_in_words():
-    assert faults([{"category": "contrast_weaken", "severity": "slight", "confidence": 0.414}, "noise"]) == (
-        "slight insufficient contrast 41%, noise")
-    assert faults([]) == ""
 
 
 def test_a_map_makes_a_model_honest_that_a_temperature_cannot():

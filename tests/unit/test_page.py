@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from iqaflow.data.tables import encode_mask
-from iqaflow.infer.overlay import PALETTE
+from iqaflow.infer.strokes import PALETTE
 from iqaflow.ops.errors import InputError, StageError
 from iqaflow.page import desk, examples, pictures, serve, views
 from iqaflow.tasks import grammar

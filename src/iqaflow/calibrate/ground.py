@@ -65,12 +65,12 @@ def ground(image: np.ndarray, spatial: Spatial, record: dict[str, Any]) -> Groun
 
 def parts(place: Grounding, least: float = 0.25) -> list[Grounding]:
     """The connected parts of a place as places of their own, the one with most of the map first; parts with less than
-    `least` of its share are left out. The first keeps the point if it holds it; every other point is the part's centre of
-    mass on the map, or the pixel of the part nearest to it. The whole image is one part."""
+    `least` of its share are left out. Each has one point, which lies in it: the place's if there is one, else the part's centre
+    of mass on the map, or the pixel of the part nearest to it. The whole image is one part."""
     from scipy.ndimage import label
 
     labels, count = label(place.mask)
-    if place.whole or count < 2:
+    if place.whole or not count:
         return [place]
     height, width = place.mask.shape
     dense = upsample(place.map, place.mask.shape)

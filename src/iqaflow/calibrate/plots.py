@@ -12,7 +12,8 @@ import numpy as np
 from iqaflow.calibrate.fit import Item
 from iqaflow.calibrate.ground import Grounding
 from iqaflow.calibrate.masks import contains, iou
-from iqaflow.infer.overlay import INK, PALETTE, PAPER, marker, outline, tint, typeface
+from iqaflow.infer.letters import typeface
+from iqaflow.infer.strokes import INK, PALETTE, PAPER, marker, outline, tint
 
 BEFORE, AFTER = "#d55e00", "#0072b2"  # Okabe and Ito's vermilion and blue
 TILE_PX, COLUMNS, TILES = 240, 4, 12

@@ -50,6 +50,8 @@ def decode(data: bytes | Path, max_pixels: int = 60_000_000, min_side: int = 1) 
         raise ImageError(f"{name} claims more pixels than Pillow accepts") from None
     except FileNotFoundError:
         raise ImageError(f"{name} does not exist") from None
+    except IsADirectoryError:
+        raise ImageError(f"{name} is a folder") from None
     except Exception as error:  # decoders raise nearly anything on damaged input; the reason is kept
         raise ImageError(f"{name} cannot be decoded ({type(error).__name__}: {error})") from None
 

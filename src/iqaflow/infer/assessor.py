@@ -24,10 +24,11 @@ from iqaflow.infer.subject import MAX_PIXELS, Source, Subject, opened
 from iqaflow.infer.tiles import Mosaic, is_large, parts
 from iqaflow.infer.wording import descriptions
 from iqaflow.ops.errors import InputError
-from iqaflow.tasks import describe, rate
+from iqaflow.tasks import describe, grammar, rate
 from iqaflow.tasks import score as rating
 
 SCHEMA, COMPARISON = "iqaflow.assessment/1", "iqaflow.comparison/1"
+SAME = "The two images are equal, pixel by pixel."
 SCORED_TILES, COMPARED_TILES = 32, 12  # enough for a mean
 
 
@@ -99,9 +100,13 @@ class Assessor:
         """Which of two images is better (schema `iqaflow.comparison/1`): `{better, confidence, reason, regions, differences}`.
 
         `regions` are what is wrong in each image; `differences` what differs where between two versions of one picture
-        (`infer.differences`), null if the two are not that. Raises InputError if an image cannot be read.
+        (`infer.differences`), null if the two are not that. Two images with equal pixels are not asked about: `better` is
+        "neither". Raises InputError if an image cannot be read.
         """
         pair = [opened(one, self.max_pixels) for one in (a, b)]
+        known = {"schema": COMPARISON, "images": [one.about for one in pair], "model": self.model}
+        if np.array_equal(pair[0].pixels, pair[1].pixels):
+            return {**known, "better": "neither", "confidence": 1.0, "reason": SAME, "regions": [], "differences": []}
         others = [opened(reference, self.max_pixels)] if reference is not None else []
         roles = [*(["reference"] if others else []), "A", "B"]
         candidates = ("Image A", "Image B")
@@ -114,8 +119,7 @@ class Assessor:
         alone = self.look(pair)
         found = findings.distortions(self, alone, pair)
         regions = findings.regions(self, alone, pair, findings.places(self, alone, pair, found))
-        return {"schema": COMPARISON, "images": [one.about for one in pair], "model": self.model,
-                "better": candidates[best], "confidence": findings.rounded(chances[best]),
+        return {**known, "better": candidates[best], "confidence": findings.rounded(chances[best]),
                 "reason": f"{candidates[best]} is better.{reason}",
                 "regions": [{"image": name, **one} for name, several in zip(candidates, regions, strict=True) for one in several],
                 "differences": differences(self, alone, pair)}
@@ -135,6 +139,9 @@ class Assessor:
         scores, found = (step(self, session, subjects) for step in (findings.scores, findings.distortions))
         regions = findings.regions(self, alone, subjects, findings.places(self, alone, subjects, found)
                                    if not wanted or subjects[0].mosaic else [[]])
+        for item, several in enumerate(regions):  # of the whole image one thing is said, not two
+            regions[item] = [{**one, "distortions": found[item], "score": scores[item]} if one["label"] == grammar.WHOLE else one
+                             for one in several]
         styles = ("brief", "detailed")
         small = [item for item, subject in enumerate(subjects) if not subject.mosaic]
         asked = [Prompt(item, describe.asked(style)) for item in small for style in styles]

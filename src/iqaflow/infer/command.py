@@ -9,6 +9,7 @@ import csv as csv_module
 import difflib
 import io
 import json as json_module
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -32,6 +33,11 @@ def assess_command(config: Any, workspace: Any, *, images: Sequence[Path], json:
     paths = list(_images(images))
     if not paths:
         raise InputError(f"No image found in {', '.join(map(str, images))}.")
+    for option, text in (("--phrase", phrase), ("--question", question)):
+        if text is not None and not text.strip():
+            raise InputError(f"{option} is empty: say something, or leave it out.")
+    if overlay:
+        _make_folder(overlay)
     where = {"region": region, "mask": _mask(mask), "point": point, "phrase": phrase}
     special = reference is not None or question is not None or any(value is not None for value in where.values())
     assessor = load(model)
@@ -42,7 +48,7 @@ def assess_command(config: Any, workspace: Any, *, images: Sequence[Path], json:
             print(f"assess: {len(paths) - len(waiting)} of {len(paths)} images were done before.", file=sys.stderr)
         for path, result in _assessed(assessor, waiting, special, reference=reference, question=question, **where):
             if isinstance(result, InputError):
-                print(str(result), file=sys.stderr)
+                print(str(result) if str(path) in str(result) else f"{path}: {result}", file=sys.stderr)
                 failed += 1
                 continue
             if overlay:
@@ -75,10 +81,22 @@ def _assessed(assessor: Any, paths: Sequence[Path], special: bool, **options: An
             yield batch[0], error
 
 
+def _make_folder(folder: Path) -> None:
+    """Before any image is looked at: hours of work must not end in a folder that cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--overlay {folder} cannot be made a folder: {error.strerror}; give another name.") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"--overlay {folder} cannot be written; give another folder.")
+
+
 def _draw(folder: Path, path: Path, result: dict[str, Any]) -> None:
     from iqaflow.infer.overlay import draw
+    from iqaflow.infer.subject import MAX_PIXELS
 
-    write_bytes(folder / f"{path.stem}-{result['image']['sha256'][:8]}.png", encode_png(draw(decode(path), result)))
+    drawn = draw(decode(path, MAX_PIXELS), result)  # whatever could be assessed can be drawn
+    write_bytes(folder / f"{path.stem}-{result['image']['sha256'][:8]}.png", encode_png(drawn))
 
 
 def compare_command(config: Any, workspace: Any, *, a: Path, b: Path, reference: Path | None, json: bool, model: str) -> int:
@@ -89,20 +107,22 @@ def compare_command(config: Any, workspace: Any, *, a: Path, b: Path, reference:
     if json:
         print(json_module.dumps(result, indent=1))
     else:
-        print(f"{result['better']} ({(a if result['better'] == 'Image A' else b)}), confidence {result['confidence']:.2f}\n"
-              f"{result['reason']}")
+        file = {"Image A": f" ({a})", "Image B": f" ({b})"}.get(result["better"], "")
+        print(f"{result['better']}{file}, confidence {result['confidence']:.2f}\n{result['reason']}")
     return 0
 
 
 def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None, model: str) -> int:
     """`iqaflow score`: `path,score,level,confidence` of every image, in batches."""
     from iqaflow.infer import load
-    from iqaflow.infer.subject import MIN_SIDE
+    from iqaflow.infer.subject import opened
     from iqaflow.ops.progress import progress
 
     paths = list(_images([folder]))
     if not paths:
         raise InputError(f"No image found in {folder}.")
+    if csv and csv.is_dir():
+        raise InputError(f"{csv} is a folder: give a file to write, such as {csv / 'scores.csv'}.")
     assessor = load(model)
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
@@ -113,16 +133,19 @@ def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None
         readable, pixels = [], []
         for path in batch:
             try:
-                pixels.append(decode(path, assessor.max_pixels, MIN_SIDE))
+                pixels.append(opened(path, assessor.max_pixels).pixels)
                 readable.append(path)
-            except ImageError as error:
-                print(f"{path} cannot be used: {error}.", file=sys.stderr)
+            except InputError as error:
+                print(str(error), file=sys.stderr)
                 failed += 1
         if readable:
             for path, result in zip(readable, assessor.score(pixels), strict=True):
                 writer.writerow([path, result["value"], result["level"], result["confidence"]])
     if csv:
-        write_text(csv, out.getvalue())
+        try:
+            write_text(csv, out.getvalue())
+        except (PermissionError, FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+            raise InputError(f"{csv} cannot be written: {error.strerror}.") from None
     else:
         print(out.getvalue(), end="")
     return BAD_INPUT if failed else 0

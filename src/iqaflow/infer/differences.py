@@ -17,6 +17,7 @@ from iqaflow.tasks import score as rating
 
 CHANGED = 0.93  # similarity under which a pixel's surroundings count as changed
 ALIKE, SAME_PICTURE = 0.95, 0.3  # mean similarity, and correlation of coarse light: other pictures stay under both
+TONE = 6.0  # of 255: mean difference of a colour above which they count as changed too; structure alone misses a darker place
 STRIP = 32  # rows of the working size that are compared at native detail at once
 MOST, LEAST_AREA, WHOLE_AREA = 5, 0.005, 0.7
 
@@ -24,7 +25,7 @@ MOST, LEAST_AREA, WHOLE_AREA = 5, 0.005, 0.7
 def differences(judge: Any, session: Any, pair: Sequence[Subject]) -> list[dict[str, Any]] | None:
     """The regions that differ, largest first: `{label, box_xyxy, cells, mask_rle, images: {"Image A": {distortions, score},
     "Image B": ...}, better, confidence}`; `confidence` is the chance that the better one is rated higher. `session` holds A and B
-    as items 0 and 1. None if the two are not versions of one picture (of other sizes, or unlike nearly everywhere)."""
+    as items 0 and 1. None if the two are not versions of one picture."""
     masks = changed(pair[0].pixels, pair[1].pixels)
     if masks is None:
         return None
@@ -41,9 +42,9 @@ def differences(judge: Any, session: Any, pair: Sequence[Subject]) -> list[dict[
 
 
 def changed(a: np.ndarray, b: np.ndarray) -> list[np.ndarray] | None:
-    """Masks (H, W) of the connected parts that differ between two uint8 RGB images, largest first: where their structure and
-    colour, averaged over a few pixels, are less similar than `CHANGED`. One that covers most of the image is the whole image.
-    None if the images are of other sizes or unlike on the whole."""
+    """Masks (H, W) of the connected parts that differ between two uint8 RGB images, largest first: where their structure,
+    averaged over a few pixels, is less similar than `CHANGED`, or their tone differs by more than `TONE`. One that covers most of
+    the image is the whole image. None if the images are of other sizes or show different things."""
     import cv2
     from scipy.ndimage import label
 
@@ -58,7 +59,9 @@ def changed(a: np.ndarray, b: np.ndarray) -> list[np.ndarray] | None:
     if small[0].shape != a.shape:  # what vanishes when reduced, such as noise, shows in the detail
         alike = np.minimum(alike, _detail(a, b, alike.shape))
     spread = max(2.0, 0.015 * max(alike.shape))
-    low = (cv2.GaussianBlur(alike.astype(np.float32), (0, 0), spread) < CHANGED).astype(np.uint8)
+    alike, drift = (cv2.GaussianBlur(values, (0, 0), spread) for values in (
+        alike.astype(np.float32), small[0].astype(np.float32) - small[1]))
+    low = ((alike < CHANGED) | (np.abs(drift).max(2) > TONE)).astype(np.uint8)
     if low.mean() >= WHOLE_AREA:
         return [np.ones(a.shape[:2], bool)]
     labels, count = label(low)

@@ -207,7 +207,7 @@ def _asked(pixels: np.ndarray, working: np.ndarray, place: Grounding, label: str
     box = mask_box(mask)  # of the mask that is shown: the answer's own box may lie elsewhere
     # cut, not rounded: a point on the last pixel stays on the image
     points = [tuple(int(value * scale[axis] * 10) / 10 for axis, value in enumerate(point)) for point in place.points]
-    name = grammar.WHOLE if place.whole else label or f"{colour(working[place.mask])} region"
+    name = grammar.WHOLE if mask.all() else label or f"{colour(working[place.mask])} region"
     return Asked(name, box, mask, points, grammar.box_cells(box, *pixels.shape[1::-1]), place.confidence)
 
 

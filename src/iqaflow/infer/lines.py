@@ -6,7 +6,6 @@ bytes, are not asked again. Other lines, of a file that changed or is not asked 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -63,11 +62,11 @@ class Lines:
 def writing(path: Path, model: Result, images: Sequence[Path]) -> Iterator[Lines]:
     """Lines that become `path` when the block ends without an error. Those of a killed run with the same `model` that speak of
     `images`, as they are now, are kept. Raises InputError if another run writes the same file, or if it cannot be written."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give a file to write, such as {path / 'results.jsonl'}.")
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         handle = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b")  # closed below, after the rename
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}.") from None

@@ -2,29 +2,24 @@
 
     iqaflow assess photo.jpg --overlay out/
 
-Colours are Okabe and Ito's, distinguishable with any colour vision; regions are numbered too, so colour never has to be
-told apart. Tags on the picture are short and never overlap or leave it; the panel below says everything in full.
+Regions are numbered, so colour never has to be told apart. Tags on the picture are short and never overlap or leave it; the
+panel below says everything in full.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from PIL import ImageDraw, ImageFont
+from iqaflow.infer import tags
+from iqaflow.infer.letters import faults, percent, plain, typeface, wrap
+from iqaflow.infer.strokes import INK, PAPER, Box, Colour, colour, marker, outline, rectangle, tint
 
-Colour = tuple[int, int, int]
-Box = tuple[float, float, float, float]
-PALETTE: tuple[Colour, ...] = (
-    (230, 159, 0), (86, 180, 233), (213, 94, 0), (0, 158, 115), (240, 228, 66), (0, 114, 178), (204, 121, 167),
-)
-INK, PAPER, FAINT = (22, 22, 26), (250, 250, 247), (110, 110, 116)
+if TYPE_CHECKING:
+    from PIL import ImageFont
+
 SHORT_PX, LONG_PX = 480, 1600  # small pictures are enlarged towards the first, but not beyond the second
 
 
@@ -47,30 +42,44 @@ def draw(image: np.ndarray, assessment: dict[str, Any]) -> np.ndarray:
     return np.asarray(page).copy()
 
 
-def mark(image: np.ndarray, regions: Sequence[dict[str, Any]]) -> np.ndarray:
-    """The picture of `draw` without its panel: the regions on the image, enlarged by `enlargement`."""
+def mark(image: np.ndarray, regions: Sequence[dict[str, Any]], letters: float = 1.0) -> np.ndarray:
+    """The picture of `draw` without its panel: the regions on the image, enlarged by `enlargement`. `letters` scales tags, lines
+    and points, for pictures that will be shown small."""
     from PIL import Image, ImageDraw
 
     factor = enlargement(*image.shape[:2])
     canvas = np.repeat(np.repeat(image[:, :, :3], factor, 0), factor, 1)
-    text_px = _text_px(*canvas.shape[:2])
+    height, width = canvas.shape[:2]
+    text_px = round(letters * _text_px(height, width))
     line_px = max(2, text_px // 8)
     masks = [_mask(region, image.shape[:2], factor) for region in regions]
+    boxes = [_box(region, factor) for region in regions]
+    dots = [_points(region, mask, factor) for region, mask in zip(regions, masks, strict=True)]
     for at, mask in enumerate(masks):
         if mask is not None and not mask.all():
             tint(canvas, mask, colour(at), 0.32)
-    for at, (region, mask) in enumerate(zip(regions, masks, strict=True)):
-        if mask is not None and not mask.all():
+    for at, (box, mask) in enumerate(zip(boxes, masks, strict=True)):
+        shaped = mask is not None and not mask.all()
+        if shaped:
             outline(canvas, mask, colour(at), line_px)
-        if box := _box(region, factor):
-            # a mask says where exactly, so its box needs only its corners
-            rectangle(canvas, box, colour(at), line_px, corners=mask is not None and not mask.all())
-    for at, region in enumerate(regions):
-        for x, y in reversed(region.get("points") or []):
-            marker(canvas, (x * factor, y * factor), colour(at), max(6, round(0.4 * text_px)))
+        if box and not (shaped and _fills(mask, box)):
+            rectangle(canvas, box, colour(at), line_px, corners=shaped)  # a mask says where exactly: corners are enough
+    for at, points in enumerate(dots):
+        for point in reversed(points):
+            marker(canvas, point, colour(at), max(6, round(0.4 * text_px)))
     picture = Image.fromarray(canvas)
-    _tags(ImageDraw.Draw(picture), regions, masks, factor, typeface(text_px))
+    tagged = [tags.Tagged(_said(region), box or _bounds(mask) or (0, 0, width, height),
+                          points[0] if points and (mask is not None or not box) else None)
+              for region, box, mask, points in zip(regions, boxes, masks, dots, strict=True)]
+    tags.write(ImageDraw.Draw(picture), tagged, typeface(text_px))
     return np.asarray(picture).copy()
+
+
+def _said(region: dict[str, Any]) -> list[str]:
+    """What a tag may say, most first."""
+    found = region.get("distortions") or []
+    return [words for words in dict.fromkeys((faults(found) or plain(region.get("label")), faults(found, False),
+                                              faults(found[:1], False))) if words]
 
 
 def _text_px(height: int, width: int) -> int:
@@ -80,140 +89,6 @@ def _text_px(height: int, width: int) -> int:
 def enlargement(height: int, width: int) -> int:
     """Whole factor that makes a small picture large enough to write on."""
     return max(1, min(-(-SHORT_PX // min(height, width)), LONG_PX // max(height, width)))
-
-
-def tint(canvas: np.ndarray, mask: np.ndarray, colour: Colour, strength: float) -> None:
-    """Mix `colour` into the canvas (H, W, 3) uint8 where the mask (H, W) is true, in place."""
-    table = np.arange(256)[:, None] * (1 - strength) + np.array(colour) * strength
-    mixed = table.round().astype(np.uint8).T  # (3, 256)
-    for top in range(0, len(canvas), 512):  # in strips, so that a large picture needs no second copy
-        strip, part = canvas[top : top + 512], mask[top : top + 512, :, None]
-        blend = np.dstack([mixed[at][strip[:, :, at]] for at in range(3)])
-        np.copyto(strip, blend, where=part)
-
-
-def outline(canvas: np.ndarray, mask: np.ndarray, colour: Colour, width_px: int) -> None:
-    """Draw the border of a mask in place: `colour` on a dark casing, seen on any background."""
-    import cv2
-
-    # OpenCV draws along pixel centres of the border inside the mask
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    for ink, thick in ((INK, width_px + 2), (colour, width_px)):
-        cv2.drawContours(canvas, contours, -1, ink, thick, lineType=cv2.LINE_AA)
-
-
-def rectangle(canvas: np.ndarray, box: Box, colour: Colour, width_px: int, corners: bool = False) -> None:
-    """Draw a box (x0, y0, x1, y1; right and bottom exclusive), or only its corners, in place, kept on the canvas."""
-    import cv2
-
-    height, width = canvas.shape[:2]
-    inset = width_px // 2 + 1
-    x0, x1 = (int(np.clip(round(value), inset, width - 1 - inset)) for value in (box[0], box[2] - 1))
-    y0, y1 = (int(np.clip(round(value), inset, height - 1 - inset)) for value in (box[1], box[3] - 1))
-    arm_x, arm_y = (min(6 * width_px, side // 2) if corners else side // 2 + 1 for side in (x1 - x0, y1 - y0))
-    for ink, thick in ((INK, width_px + 2), (colour, width_px)):
-        for x, inward_x in ((x0, arm_x), (x1, -arm_x)):
-            for y, inward_y in ((y0, arm_y), (y1, -arm_y)):
-                cv2.line(canvas, (x, y), (x + inward_x, y), ink, thick)
-                cv2.line(canvas, (x, y), (x, y + inward_y), ink, thick)
-
-
-def marker(canvas: np.ndarray, point: tuple[float, float], colour: Colour, radius_px: int) -> None:
-    """Draw a point in place: a disc in `colour` inside a white and a dark ring."""
-    import cv2
-
-    x, y = (int(np.clip(round(value), 0, side - 1)) for value, side in zip(point, canvas.shape[1::-1], strict=True))
-    inner = radius_px - max(2, radius_px // 4)
-    for ink, radius in ((INK, radius_px + 2), ((255, 255, 255), radius_px), (colour, inner)):
-        cv2.circle(canvas, (x, y), radius, ink, -1, lineType=cv2.LINE_AA)
-
-
-@functools.lru_cache(maxsize=32)
-def typeface(size_px: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib: many scripts, the same shapes on every machine."""
-    from PIL import ImageFont
-
-    home = Path(importlib.util.find_spec("matplotlib").submodule_search_locations[0])
-    return ImageFont.truetype(home / f"mpl-data/fonts/ttf/DejaVuSans{'-Bold' if bold else ''}.ttf", size_px)
-
-
-def wrap(text: str, font: ImageFont.FreeTypeFont, width_px: float) -> list[str]:
-    """Lines no wider than `width_px`; a word that is wider is broken."""
-    lines, line = [], ""
-    for word in text.split():
-        if line and font.getlength(f"{line} {word}") > width_px:
-            lines.append(line)
-            line = ""
-        else:
-            word = f"{line} {word}" if line else word
-        while font.getlength(word) > width_px and len(word) > 1:
-            fits = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width_px)
-            lines.append(word[:fits])
-            word = word[fits:]
-        line = word
-    return [*lines, line] if line else lines
-
-
-def faults(distortions: Iterable[Any], confidence: bool = True) -> str:
-    """`serious blur 92%, slight noise` from the distortions of an assessment or a region."""
-    parts = []
-    for entry in distortions or []:
-        entry = {"category": entry} if isinstance(entry, str) else entry
-        words = f"{entry.get('severity') or ''} {_phrase(entry.get('category'))}".strip()
-        sure = next((entry[key] for key in ("confidence", "probability") if entry.get(key) is not None), None)
-        parts.append(f"{words} {percent(sure)}" if confidence and sure is not None else words)
-    return ", ".join(part for part in parts if part)
-
-
-def _phrase(category: Any) -> str:
-    from iqaflow.distortions import categories
-
-    known = categories().get(str(category or ""))
-    return known.phrase if known else plain(category)
-
-
-def _tags(pen: ImageDraw.ImageDraw, regions: Sequence[dict[str, Any]], masks: Sequence[np.ndarray | None], factor: int,
-          font: ImageFont.FreeTypeFont) -> None:
-    """A tag per region where there is room: number and faults, else the number alone."""
-    width, height = pen.im.size
-    pad = max(3, font.size // 4)
-    tall, gap = font.size + 2 * pad, font.size // 2 + 2 + pad
-    reach = font.size // 2 + 2  # of a marker
-    taken: list[Box] = [
-        (x * factor - reach, y * factor - reach, x * factor + reach, y * factor + reach)
-        for region in regions for x, y in region.get("points") or []
-    ]
-    for at, region in enumerate(regions):
-        x0, y0, x1, y1 = _box(region, factor) or _bounds(masks[at]) or (0, 0, width, height)
-        found = region.get("distortions") or []
-        said = (faults(found) or plain(region.get("label")), faults(found, False), faults(found[:1], False), "")
-        for text in (f"{at + 1} {words}".strip() for words in said):
-            wide = font.getlength(text) + 2 * pad + tall // 3
-            corners = [(x0, y0 - tall), (x0, y1), (x0, y0), (x1 - wide, y0 - tall), (x1 - wide, y1), (x1 - wide, y0),
-                       (x1, y0), (x0 - wide, y0), (x0, y1 - tall), (x1 - wide, y1 - tall)]
-            if masks[at] is not None:  # a mask's point lies on it, a box may hold much else
-                corners = [(px * factor + side * (gap + wide / 2) - wide / 2,
-                            py * factor + rise * (gap + tall / 2) - tall / 2)
-                           for px, py in (region.get("points") or [])[:1]
-                           for side, rise in ((1, 0), (-1, 0), (0, 1), (0, -1))] + corners
-            spots = [(x, y, x + wide, y + tall) for x, y in corners]
-            if text == str(at + 1):  # the number must find a place: anywhere near
-                anywhere = ((x, y, x + wide, y + tall) for x in range(0, width, tall) for y in range(0, height, tall))
-                spots += sorted(anywhere, key=lambda spot: abs(spot[0] - x0) + abs(spot[1] - y0))
-            spot = next((spot for spot in spots if _free(spot, taken, width, height)), None)
-            if spot:
-                taken.append(spot)
-                pen.rectangle(spot, fill=INK)
-                pen.rectangle((spot[0], spot[1], spot[0] + tall // 3, spot[3]), fill=colour(at))
-                at_text = spot[0] + tall // 3 + pad, spot[1] + tall / 2
-                pen.text(at_text, text, fill=(255, 255, 255), font=font, anchor="lm")
-                break
-
-
-def _free(spot: Box, taken: Sequence[Box], width: int, height: int) -> bool:
-    if spot[0] < 0 or spot[1] < 0 or spot[2] > width - 1 or spot[3] > height - 1:
-        return False
-    return all(spot[2] < box[0] or box[2] < spot[0] or spot[3] < box[1] or box[3] < spot[1] for box in taken)
 
 
 def _panel(assessment: dict[str, Any], regions: Sequence[dict[str, Any]], width: int, text_px: int) -> Any:
@@ -276,6 +151,21 @@ def _box(region: dict[str, Any], factor: int) -> Box | None:
     return tuple(float(value) * factor for value in box) if box is not None and len(box) == 4 else None
 
 
+def _points(region: dict[str, Any], mask: np.ndarray | None, factor: int) -> list[tuple[float, float]]:
+    """The points of a region that lie on its mask, none where that is everything: others would mislead."""
+    points = [(x * factor, y * factor) for x, y in region.get("points") or []]
+    if mask is None:
+        return points
+    inside = [tuple(min(max(int(value), 0), side - 1) for value, side in zip(point, mask.shape[::-1], strict=True))
+              for point in points]
+    return [] if mask.all() else [point for point, (x, y) in zip(points, inside, strict=True) if mask[y, x]]
+
+
+def _fills(mask: np.ndarray, box: Box) -> bool:
+    """Whether a mask is its box, so that corners around it would be drawn on its outline."""
+    return np.count_nonzero(mask) > 0.95 * (box[2] - box[0]) * (box[3] - box[1])
+
+
 def _bounds(mask: np.ndarray | None) -> Box | None:
     if mask is None:
         return None
@@ -283,21 +173,5 @@ def _bounds(mask: np.ndarray | None) -> Box | None:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def colour(at: int) -> Colour:
-    """Of the region with this number, counted from 0."""
-    return PALETTE[at % len(PALETTE)]
-
-
-def percent(share: float) -> str:
-    """`92%` from 0.92."""
-    return f"{100 * float(share):.0f}%"
-
-
 def _sure(share: Any, what: str = "") -> str:
     return f", {what}{percent(share)} sure" if share is not None else ""
-
-
-def plain(text: Any) -> str:
-    """One printable line of at most 120 characters: models and users write labels."""
-    clean = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text or "")).split())
-    return clean if len(clean) <= 120 else clean[:119] + "…"

@@ -123,12 +123,13 @@ class SideRegion(Region):
 
 
 class Comparison(TypedDict):
-    """What `compare` gives; `differences` is None for pictures of different things or sizes."""
+    """What `compare` gives; `better` is "neither" for images that are equal pixel by pixel; `differences` is None for pictures of
+    different things or sizes."""
 
     schema: Literal["iqaflow.comparison/1"]
     images: list[Image]
     model: Model
-    better: Side
+    better: Side | Literal["neither"]
     confidence: float
     reason: str
     regions: list[SideRegion]

@@ -9,6 +9,7 @@ import numpy as np
 
 from iqaflow.distortions import SEVERITIES
 from iqaflow.tasks import describe, grammar
+from iqaflow.tasks import score as rating
 from iqaflow.tasks.scene import Area, Flaw, Scene
 
 
@@ -23,7 +24,8 @@ def descriptions(result: dict[str, Any]) -> dict[str, str]:
         flaws += [_flaw(one, number) for one in region["distortions"]]
     local = {flaw.category for flaw in flaws}
     flaws = [_flaw(one, None) for one in result["distortions"] if one["category"] not in local] + flaws
-    scene = Scene("", width, height, result["score"]["value"], tuple(flaws), tuple(areas))
+    said = rating.VALUES[grammar.RATINGS.index(result["score"]["level"])]  # not the value, whose nearest word may be another
+    scene = Scene("", width, height, said, tuple(flaws), tuple(areas))
     rng = np.random.default_rng(0)  # the plain wording draws nothing
     return {"brief": describe.brief(scene, "", False, rng, varied=False).answer,
             "detailed": describe.detailed(scene, "", False, rng, varied=False, boxed=True).answer}

@@ -22,6 +22,7 @@ BOTH = "Add two images to see which is better, and why."
 HINTS = {"point": "Click the picture to ask about the region at that point.",
          "box": "Click two opposite corners of a box to ask about it.",
          "corner": "Now click the opposite corner."}
+SIDE_BY_SIDE = 1.7  # two pictures beside each other are shown smaller, so their letters are larger
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 # gradio would open, convert and encode an upload anew, and fail before we can say why; the file itself is wanted
 RAW = {**QUIET, "preprocess": False}
@@ -138,7 +139,7 @@ def _compare_tab(desk: Desk, pair: list[Path], folder: Path) -> None:
         regions = pictures.sides(result)
         return {verdict: views.comparison(result), slider: pictures.pair(*pixels), legend: views.legends(regions),
                 as_json: _download(folder, "comparison.json", json.dumps(result, indent=1).encode()),
-                **{image: pictures.marked(one, found)
+                **{image: pictures.marked(one, found, letters=SIDE_BY_SIDE)
                    for image, one, found in zip(images, pixels, regions.values(), strict=True)}}
 
     for _, _, steps in slots:

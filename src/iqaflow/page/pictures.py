@@ -7,20 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.infer import overlay
+from iqaflow.infer import overlay, strokes
 
 SIDE = 1280  # long side of a picture on the page; what is downloaded keeps its size
 
 
-def marked(pixels: np.ndarray, regions: Sequence[dict[str, Any]], corner: Sequence[float] | None = None) -> np.ndarray:
-    """The photograph with its regions, and the first corner of a box where one was clicked."""
+def marked(pixels: np.ndarray, regions: Sequence[dict[str, Any]], corner: Sequence[float] | None = None,
+           letters: float = 1.0) -> np.ndarray:
+    """The photograph with its regions, and the first corner of a box where one was clicked.
+    `letters` scales what is written on it."""
     small = shrunk(pixels)
     scale = small.shape[1] / pixels.shape[1], small.shape[0] / pixels.shape[0]
-    picture = overlay.mark(small, [_scaled(region, scale) for region in regions])
+    picture = overlay.mark(small, [_scaled(region, scale) for region in regions], letters)
     if corner is not None:
         factor = overlay.enlargement(*small.shape[:2])
         at = tuple(value * share * factor for value, share in zip(corner, scale, strict=True))
-        overlay.marker(picture, at, overlay.colour(len(regions)), max(7, max(picture.shape) // 100))
+        strokes.marker(picture, at, strokes.colour(len(regions)), max(7, max(picture.shape) // 100))
     return picture
 
 
@@ -69,5 +71,5 @@ def sides(result: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     picture; else what is wrong in each."""
     names = "Image A", "Image B"
     if changed := result.get("differences"):
-        return {name: [{**one, **one["images"][name], "points": []} for one in changed] for name in names}
+        return {name: [{**one, **one["images"][name], "points": [], "confidence": None} for one in changed] for name in names}
     return {name: [one for one in result["regions"] if one["image"] == name] for name in names}

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from iqaflow.infer.overlay import colour, faults, percent, plain
+from iqaflow.infer.letters import faults, percent, plain
+from iqaflow.infer.strokes import colour
 from iqaflow.tasks import grammar
 
 REFERENCE = re.compile(r"\[([^\]]*)\]\(<[\d, ]+>\)")  # [dark green region](<63, 190>): the cells are for the model
@@ -69,9 +70,10 @@ def legend(regions: Sequence[dict[str, Any]], asked: bool = False) -> str:
     for at, region in enumerate(regions):
         mine = asked and at == len(regions) - 1
         said = faults(region["distortions"]) or "no distortion named"
-        sure = f"{percent(region['confidence'])} sure of the {'answer' if mine else 'place'}"
+        sure = region.get("confidence")  # where a difference lies is measured, not guessed
+        sure = "" if sure is None else f" · {percent(sure)} sure of the {'answer' if mine else 'place'}"
         rows.append(f'<li>{swatch(at)}<span><b>{_text(region["label"])}</b>{" (you asked)" if mine else ""}: {_text(said)}'
-                    f'<span class="iq-faint"> · quality {region["score"]["value"]:.2f} · {sure}</span></span></li>')
+                    f'<span class="iq-faint"> · quality {region["score"]["value"]:.2f}{sure}</span></span></li>')
     return f'<ol class="iq-legend" aria-label="Regions">{"".join(rows)}</ol>' if rows else ""
 
 
@@ -93,6 +95,8 @@ def comparison(result: dict[str, Any]) -> str:
     """Which image is better, how sure, and why."""
     names = {name: plain(about.get("path")) for name, about in zip(("Image A", "Image B"), result["images"], strict=True)}
     better = result["better"]
+    if better not in names:
+        return message(result["reason"])
     file = f' <span class="iq-faint">{escape(names[better])}</span>' if names.get(better) else ""
     return (f'<section class="iq-card" aria-label="Comparison"><p class="iq-score"><strong>{escape(better)}</strong> '
             f'<span class="iq-level">is better</span>{file}</p>'
@@ -107,7 +111,7 @@ def differences(changed: Sequence[dict[str, Any]] | None) -> str:
     rows = "".join(
         f'<li>{swatch(at)}<span><b>{_text(one["label"])}</b>: {escape(one["better"])} is better here'
         f'<span class="iq-faint"> · {percent(one["confidence"])} sure</span></span></li>' for at, one in enumerate(changed))
-    return heading("What differs where") + (f'<ol class="iq-legend">{rows}</ol>' if rows else "<p>Nothing that can be seen.</p>")
+    return heading("What differs where") + (f'<ol class="iq-legend">{rows}</ol>' if rows else "<p>No place stands out.</p>")
 
 
 def heading(text: str, right: str = "", mark: str = "") -> str:

@@ -1,0 +1,67 @@
+"""The words of a picture: its typeface, lines that fit, and short names of what is wrong."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
+
+
+@functools.lru_cache(maxsize=32)
+def typeface(size_px: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib: many scripts, the same shapes on every machine."""
+    from PIL import ImageFont
+
+    home = Path(importlib.util.find_spec("matplotlib").submodule_search_locations[0])
+    return ImageFont.truetype(home / f"mpl-data/fonts/ttf/DejaVuSans{'-Bold' if bold else ''}.ttf", size_px)
+
+
+def wrap(text: str, font: ImageFont.FreeTypeFont, width_px: float) -> list[str]:
+    """Lines no wider than `width_px`; a word that is wider is broken."""
+    lines, line = [], ""
+    for word in text.split():
+        if line and font.getlength(f"{line} {word}") > width_px:
+            lines.append(line)
+            line = ""
+        else:
+            word = f"{line} {word}" if line else word
+        while font.getlength(word) > width_px and len(word) > 1:
+            fits = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width_px)
+            lines.append(word[:fits])
+            word = word[fits:]
+        line = word
+    return [*lines, line] if line else lines
+
+
+def faults(distortions: Iterable[Any], confidence: bool = True) -> str:
+    """`serious blur 92%, slight noise` from the distortions of an assessment or a region."""
+    parts = []
+    for entry in distortions or []:
+        entry = {"category": entry} if isinstance(entry, str) else entry
+        words = f"{entry.get('severity') or ''} {_phrase(entry.get('category'))}".strip()
+        sure = next((entry[key] for key in ("confidence", "probability") if entry.get(key) is not None), None)
+        parts.append(f"{words} {percent(sure)}" if confidence and sure is not None else words)
+    return ", ".join(part for part in parts if part)
+
+
+def _phrase(category: Any) -> str:
+    from iqaflow.distortions import categories
+
+    known = categories().get(str(category or ""))
+    return known.phrase if known else plain(category)
+
+
+def percent(share: float) -> str:
+    """`92%` from 0.92."""
+    return f"{100 * float(share):.0f}%"
+
+
+def plain(text: Any) -> str:
+    """One printable line of at most 120 characters: models and users write labels."""
+    clean = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text or "")).split())
+    return clean if len(clean) <= 120 else clean[:119] + "…"
