@@ -263,3 +263,14 @@ def test_point_does_not_fall_between_two_regions():
     map_[9:11, 2:5], map_[9:11, 15:19] = 1.0, 1.0
     assert point_expectation(map_, (200, 200)) == pytest.approx((200 * (6 * 3.5 + 8 * 17) / 14 / 20, 100.0))
     assert point_expectation(map_, (200, 200), floor=0.5) == pytest.approx((170.0, 100.0))
+
+
+def test_the_point_may_come_from_another_read_out_than_the_map():
+    at = spatial(cells=certain(0), first=certain(0), last=certain(399), visual=np.eye(20)[[19]].T * np.eye(20)[19])
+    settings = Settings("cells", pointing="visual", floor=0.5)
+    map_ = read_map(at, settings)
+    assert np.unravel_index(map_.argmax(), map_.shape) == (0, 0)
+    (x, y), *_ = read_points(at, map_, SIZE, settings)[0]
+    assert x == pytest.approx(195) and y == pytest.approx(97.5)  # the last cell's centre
+    with pytest.raises(ValueError, match="unknown read-out 'corner'"):
+        Settings.read({"pointing": "corner"})

@@ -38,7 +38,7 @@ STEPS = 64  # shares of the maximum at which a map is cut while read-outs are co
 SMOOTHINGS, INSETS, WEIGHTS = (0.0, 0.8, 1.6), (0.0, 0.15, 0.25), (0.5, 0.25, 0.75)
 FLOORS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 NEGATIVES = (0, 3)
-MAX_LOCAL, MAX_SLOW = 300, 48  # items used in all, and for each option of a slow segmenter
+MAX_LOCAL, MAX_POINTED, MAX_SLOW = 300, 1000, 48  # items used in all, and for each option of a slow segmenter
 
 
 def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
@@ -64,7 +64,8 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
         found["all"] = fit_all(found, used)
     variants = {name: fit_point(settings, used) for name, (settings, _) in found.items()}
     best = max(found, key=lambda name: found[name][1])  # the earlier, simpler one if equal
-    chosen, options, settings, table = fit_segmenter(variants[best], used, config, rng)
+    pointed = fit_pointing(best, variants, _some(local, MAX_POINTED, rng))
+    chosen, options, settings, table = fit_segmenter(pointed, used, config, rng)
     methods: dict[str, Method] = {"whole image": lambda item: (whole(item)[0], None), "centre": centre,
                                   "argmax words": argmax_words, "argmax box": argmax_box}
     methods |= {f"{name} + map": with_segmenter(variant, "map", {}) for name, variant in variants.items()}
@@ -120,14 +121,26 @@ def fit_all(found: dict[str, tuple[Settings, float]], items: Sequence[Item]) -> 
 
 def fit_point(settings: Settings, items: Sequence[Item]) -> Settings:
     """The floor under the point's expectation, by hit rate."""
-    maps = [read_map(item.spatial, settings) for item in items]
+    return replace(settings, floor=max(FLOORS, key=lambda floor: _hits(replace(settings, floor=floor), items).mean()))
 
-    def hit_rate(floor: float) -> float:
-        tried = replace(settings, floor=floor, points=1, negatives=0)
-        return float(np.mean([contains(item.true_mask, read_points(item.spatial, map_, item.size, tried)[0][0])
-                              for item, map_ in zip(items, maps, strict=True)]))
 
-    return replace(settings, floor=max(FLOORS, key=hit_rate))
+def fit_pointing(best: str, variants: dict[str, Settings], items: Sequence[Item]) -> Settings:
+    """The settings of the read-out `best`, with the point of the one that hits most if that gains more than one standard error:
+    what makes the best mask need not make the best point."""
+    own = variants[best]
+    hits = {name: _hits(own if name == best else replace(own, pointing=name, floor=settings.floor), items)
+            for name, settings in variants.items()}
+    name = max(hits, key=lambda name: hits[name].mean())
+    if name == best or not _gains(hits[name], hits[best]):
+        return own
+    return replace(own, pointing=name, floor=variants[name].floor)
+
+
+def _hits(settings: Settings, items: Sequence[Item]) -> np.ndarray:
+    """Whether the point of each item lies in its mask (n,)."""
+    one = replace(settings, points=1, negatives=0)
+    return np.array([contains(item.true_mask, read_points(item.spatial, read_map(item.spatial, one), item.size, one)[0][0])
+                     for item in items], np.float64)
 
 
 def fit_segmenter(settings: Settings, items: Sequence[Item], config: Config,

@@ -11,7 +11,7 @@ Maps are (20, 20) arrays over the grid of `tasks.grammar`, row 0 at the top; tho
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,8 @@ class Settings:
     """Positive points at most."""
     negatives: int = 0
     """Negative points."""
+    pointing: str = ""
+    """The read-out of the point, where another one hits more often than the map's; empty: the same."""
 
     def tree(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,8 +90,9 @@ class Settings:
         if unknown := set(tree) - known:
             raise ValueError(f"unknown text-to-point settings {sorted(unknown)}, expected some of {sorted(known)}")
         settings = cls(**tree)
-        if settings.read_out not in READ_OUTS:
-            raise ValueError(f"unknown read-out {settings.read_out!r}, expected one of {', '.join(READ_OUTS)}")
+        for name in filter(None, (settings.read_out, settings.pointing)):
+            if name not in READ_OUTS:
+                raise ValueError(f"unknown read-out {name!r}, expected one of {', '.join(READ_OUTS)}")
         return settings
 
 
@@ -221,8 +224,12 @@ def map_visual(spatial: Spatial, settings: Settings) -> np.ndarray:
 def read_points(spatial: Spatial, map_: np.ndarray, size: tuple[int, int],
                 settings: Settings) -> tuple[list[Point], list[Point]]:
     """Positive and negative points of the read-out whose map is `map_`; the first positive is *the* point."""
-    words = WORDS.get(read_out(spatial, settings))
-    first = words(spatial, size, settings.tau_words, settings.inset) if words else None
+    pointing = replace(settings, read_out=settings.pointing or settings.read_out)
+    words, first = WORDS.get(read_out(spatial, pointing)), None
+    if words:
+        first = words(spatial, size, settings.tau_words, settings.inset)
+    elif pointing != settings:
+        first = point_expectation(read_map(spatial, pointing), size, settings.floor)
     return points(map_, size, settings.points, settings.negatives, first, settings.floor)
 
 
