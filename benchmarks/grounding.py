@@ -21,14 +21,14 @@ from iqaflow import config
 from iqaflow.annotate import stage as annotate
 from iqaflow.bench import items as bench_items
 from iqaflow.bench.answers import set_credit
-from iqaflow.calibrate import confidence, methods
+from iqaflow.calibrate import confidence, fit, methods
 from iqaflow.calibrate import stage as calibrate
 from iqaflow.calibrate.text_to_point import READ_OUTS, Settings, is_whole, read_out
 from iqaflow.data import sources
 from iqaflow.data.images import decode
 from iqaflow.data.tables import decode_mask, read_rows
 from iqaflow.infer import findings, load
-from iqaflow.infer.reading import read
+from iqaflow.infer.reading import read, read_calibration
 from iqaflow.infer.regions import asked_region
 from iqaflow.infer.subject import opened
 from iqaflow.ops.environment import prepare
@@ -71,7 +71,7 @@ def main() -> None:
             if row["task"] in ("ground", "identify", "rate")]))
         photographs = len({row["source_id"] for row in images.values()})
         print(f"{len(images)} test views of {photographs} photographs; fitted on {chosen.calibration} views of others.\n")
-        grounding(judge, readings, images)
+        grounding(judge, readings, images, published(workspace, settings))
         reliability(judge, readings)
         referring(judge, images)
 
@@ -84,21 +84,34 @@ def configuration(chosen: argparse.Namespace) -> Any:
         "source.weights.train=1", "source.weights.calibration=40", "source.weights.test=59", "resources.workers=1"))
 
 
-def grounding(judge: Any, readings: list[Any], images: dict[str, Any]) -> None:
+def published(workspace: Workspace, settings: Any) -> methods.Method:
+    """The published form, its temperature, anchors, segmenter and points fitted like ours: two words an axis, one point."""
+    rows = [list(read_rows(workspace.annotated, table, split="calibration")) for table in ("images", "conversations")]
+    asked = [row for row in rows[1] if row["task"] == "ground"]
+    found, _ = read_calibration(workspace.stage1, rows[0], asked, settings)
+    local = [one for one in found if not one.whole_truth][: fit.MAX_LOCAL]
+    words = fit.fit_read_out("2x2", local, settings.calibrate.temperatures)[0]
+    name, options, words, _ = fit.fit_segmenter(words, local, settings, np.random.default_rng(settings.seed))
+    return methods.with_segmenter(words, name, options)
+
+
+def grounding(judge: Any, readings: list[Any], images: dict[str, Any], words: methods.Method) -> None:
     """The table of methods by family, with the gate's errors on test."""
     found = [item(one, images) for one in readings if one.spatial is not None]
     local, record = [one for one in found if not one.whole_truth], judge.record
     settings, segmenter = Settings.read(record["text_to_point"]), record["segmenter"]
 
     def used(name: str) -> methods.Method:
-        return methods.with_segmenter(Settings.read({**record["text_to_point"], "read_out": name}), segmenter["name"],
-                                      segmenter["options"])
+        one = Settings.read({**record["text_to_point"], "read_out": name, "pointing": ""})
+        return methods.with_segmenter(one, segmenter["name"], segmenter["options"])
 
     table: dict[str, methods.Method] = {"whole image": lambda one: (methods.whole(one)[0], None), "centre": methods.centre,
                                         "argmax words": methods.argmax_words, "argmax box": methods.argmax_box}
     names = [name for name in READ_OUTS if read_out(local[0].spatial, Settings(name)) == name]
-    table |= {f"{'published ' if name == '2x2' else ''}{name} + {segmenter['name']}": used(name) for name in names}
-    table[f"**whole method** ({settings.read_out} + {segmenter['name']}, gate)"] = lambda one: gated(judge, one)
+    table["published: 2x2, with its own best segmenter"] = words
+    table |= {f"{name} + {segmenter['name']}": used(name) for name in names if name != "2x2"}
+    pointing = f", point of {settings.pointing}" if settings.pointing else ""
+    table[f"**whole method** ({settings.read_out} + {segmenter['name']}{pointing}, gate)"] = lambda one: gated(judge, one)
     print("| method | " + " | ".join(f"{name} hit | {name} mIoU" for name in FAMILIES) + " |")
     print("|---|" + "---|" * 2 * len(FAMILIES))
     parts = {name: [one for one in local if methods.sub_task(one.kind) == name] for name in FAMILIES}
