@@ -12,6 +12,7 @@ from iqaflow.calibrate import segmenters
 from iqaflow.calibrate.channels import features, quality_channels
 from iqaflow.calibrate.masks import above, contains, iou, keep, rectangle, resize
 from iqaflow.config import ConfigError
+from tests.toy_sam import sam2_model, sam2_video_model, sam_model
 
 CLASSICAL = tuple(name for name in segmenters.available()
                   if not importlib.import_module(f"iqaflow.calibrate.segmenters.{name}").WEIGHTS)
@@ -117,26 +118,14 @@ def test_mask_arithmetic():
     assert resize(np.eye(4, dtype=np.float32), (2, 2)) == pytest.approx(np.array([[0.5, 0], [0, 0.5]]))
 
 
-@pytest.fixture(scope="module")
-def sam_folder(tmp_path_factory):
-    """A real SAM of toy size with random weights, saved the way the hub saves one."""
+@pytest.fixture(scope="module", params=[sam_model, sam2_model, sam2_video_model])
+def sam_folder(request, tmp_path_factory):
+    """A real SAM or SAM 2 of toy size with random weights, saved to disk."""
     import torch
-    from transformers import SamConfig, SamImageProcessorPil, SamModel
 
     torch.manual_seed(0)
-    config = SamConfig(
-        vision_config={"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64,
-                       "patch_size": 8, "global_attn_indexes": [1], "window_size": 4, "output_channels": 16,
-                       "mlp_dim": 32, "num_pos_feats": 8},
-        prompt_encoder_config={"hidden_size": 16, "image_size": 64, "patch_size": 8, "mask_input_channels": 4},
-        mask_decoder_config={"hidden_size": 16, "mlp_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-                             "iou_head_hidden_dim": 16},
-    )
     folder = tmp_path_factory.mktemp("sam")
-    SamModel(config).save_pretrained(folder)
-    processor = SamImageProcessorPil(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64},
-                                     mask_size={"longest_edge": 16}, mask_pad_size={"height": 16, "width": 16})
-    processor.save_pretrained(folder)
+    request.param().save_pretrained(folder)
     return folder
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from iqaflow.workspace import Workspace
 
 CLASSES = {"sam": "SamModel", "sam2": "Sam2Model", "sam2_video": "Sam2Model"}  # SAM 2 is published as a video model
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+Point = tuple[float, float]
 TOGETHER = 16  # prompts per forward pass; more is no faster on a CPU and takes gigabytes
 
 
@@ -38,30 +40,51 @@ class Seen:
     def ask(self, points: np.ndarray | None = None, boxes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Three masks for every point (N, 2) as x, y or box (N, 4) as x0, y0, x1, y1, in pixels of the photograph: logits
         (N, 3, h, w) over the photograph, positive inside, and the IoU (N, 3) the model predicts for each."""
+        given = np.asarray(points if points is not None else boxes, np.float32)
+        found = [self._masks(input_points=batch[None, :, None]) if points is not None else self._masks(input_boxes=batch[None])
+                 for batch in np.split(given, range(TOGETHER, len(given), TOGETHER))]
+        return np.concatenate([masks for masks, _ in found]), np.concatenate([trusted for _, trusted in found])
+
+    def prompt(self, points: Sequence[Point], negatives: Sequence[Point] = (),
+               box: Sequence[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Three masks of the one region that all the points and the box describe: logits (3, h, w) and predicted IoU (3,)."""
+        given = {"input_points": np.array([*points, *negatives], np.float32)[None, None],
+                 "input_labels": np.array([1] * len(points) + [0] * len(negatives))[None, None]}
+        if box is not None:
+            given["input_boxes"] = np.array(box, np.float32)[None, None]
+        masks, trusted = self._masks(**given)
+        return masks[0], trusted[0]
+
+    def _masks(self, **given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits (N, 3, h, w) over the photograph and predicted IoU (N, 3) for prompts in pixels of the photograph."""
         import torch
 
-        given = points if points is not None else boxes
-        prompts = np.asarray(given, np.float32).reshape(len(given), -1, 2)  # type: ignore[arg-type]
-        scaled = torch.from_numpy(prompts * np.divide(self.size, self.shape)[::-1].astype(np.float32)).to(self.model.device)
-        found, trusted = [], []
+        scale = np.divide(self.size, self.shape)[::-1].astype(np.float32)
+        if "input_points" in given:
+            given["input_points"] = given["input_points"] * scale
+        if "input_boxes" in given:
+            given["input_boxes"] = given["input_boxes"] * np.tile(scale, 2)
         with torch.inference_mode():
-            for batch in scaled.split(TOGETHER):
-                asked = {"input_points": batch[None]} if points is not None else {"input_boxes": batch.flatten(1)[None]}
-                output = self.model(image_embeddings=self.embeddings, multimask_output=True, **asked)
-                masks = output.pred_masks[0].float().cpu().numpy()
-                rows, columns = (max(1, round(part / self.side * full))
-                                 for part, full in zip(self.size, masks.shape[2:], strict=True))
-                found.append(masks[:, :, :rows, :columns])
-                trusted.append(output.iou_scores[0].float().cpu().numpy())
-        return np.concatenate(found), np.concatenate(trusted)
+            output = self.model(image_embeddings=self.embeddings, multimask_output=True,
+                                **{name: torch.from_numpy(value).to(self.model.device) for name, value in given.items()})
+        masks = output.pred_masks[0].float().cpu().numpy()
+        rows, columns = (max(1, round(part / self.side * full))
+                         for part, full in zip(self.size, masks.shape[2:], strict=True))
+        return masks[:, :, :rows, :columns], output.iou_scores[0].float().cpu().numpy()
 
 
 def see(pixels: np.ndarray, sam: Segmenter, workspace: Workspace) -> Seen:
     """Look at a uint8 RGB photograph (H, W, 3) with the model that `annotate.sam` names. Raises StageError in one sentence if
     there is none or it cannot be loaded."""
+    return look(pixels, identity(sam, workspace)[0], sam.revision)
+
+
+def look(pixels: np.ndarray, where: str, revision: str | None, parameter: str = "annotate.sam.model") -> Seen:
+    """Look at a photograph with the model in a folder, or of a hub id at a pinned revision; `parameter` is named where it
+    cannot be loaded."""
     import torch
 
-    model, normal = _load(identity(sam, workspace)[0], sam.revision)
+    model, normal = _load(where, revision, parameter)
     side = model.config.prompt_encoder_config.image_size
     side = int(side if isinstance(side, int) else side[0])
     height, width = pixels.shape[:2]
@@ -107,7 +130,7 @@ def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _load(where: str, revision: str | None) -> tuple[Any, dict[str, list[float]]]:
+def _load(where: str, revision: str | None, parameter: str) -> tuple[Any, dict[str, list[float]]]:
     """The model, on a GPU where there is one, and how its pixels are normalised."""
     import torch
     import transformers
@@ -118,13 +141,13 @@ def _load(where: str, revision: str | None) -> tuple[Any, dict[str, list[float]]
     try:
         kind = transformers.AutoConfig.from_pretrained(where, trust_remote_code=False, **options).model_type
         if kind not in CLASSES:
-            raise StageError(f"annotate.sam.model: {where} is a {kind} model, expected SAM or SAM 2.")
+            raise StageError(f"{parameter}: {where} is a {kind} model, expected SAM or SAM 2.")
         model, report = getattr(transformers, CLASSES[kind]).from_pretrained(where, use_safetensors=True,
                                                                              output_loading_info=True, **options)
     except (OSError, ValueError, KeyError) as error:
-        raise StageError(f"annotate.sam.model: {where} cannot be loaded ({str(error).splitlines()[0]}).") from None
+        raise StageError(f"{parameter}: {where} cannot be loaded ({str(error).splitlines()[0]}).") from None
     if missing := sorted(report["missing_keys"]):  # they would be random
-        raise StageError(f"annotate.sam.model: {where} lacks {len(missing)} weights, the first is {missing[0]}.")
+        raise StageError(f"{parameter}: {where} lacks {len(missing)} weights, the first is {missing[0]}.")
     try:
         stored = transformers.SamImageProcessorPil.get_image_processor_dict(where, **options)[0]
     except OSError:  # a bare model; all published ones are normalised alike
