@@ -34,6 +34,7 @@ from PIL import Image
 from iqaflow.calibrate import record
 from iqaflow.config import Config
 from iqaflow.infer.locate import locate
+from iqaflow.model import integrity
 from iqaflow.ops.files import write_json
 from iqaflow.track import parent_run, registry
 from iqaflow.workspace import Workspace
@@ -70,6 +71,7 @@ def registered(model: Path, workspace: Workspace) -> Path:
         shutil.copy(place.calibration, workspace.calibration)
     else:
         write_json(workspace.calibration, record.defaults())
+    integrity.bind(workspace.models)
     os.environ.pop("IQAFLOW_TRACKING_URI", None)  # its own store
     with parent_run(Config(), workspace) as run:
         registry.register(Config(), workspace, run)

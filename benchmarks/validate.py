@@ -65,7 +65,7 @@ def copy(origin: Workspace, target: Workspace, conversations: int) -> dict[str, 
     """Copies of both tables until there are so many conversations; the rows of each table."""
     import pyarrow as pa
 
-    from iqaflow.ops.files import commit_directory
+    from iqaflow.ops.manifest import commit_directory
     from iqaflow.validate.frames import read
 
     images, asked = (read(origin.annotated, name, schema.names) for name, schema in

@@ -39,12 +39,17 @@ class Workspace:
         return self.root / "data" / "validation.json"
 
     @property
+    def models(self) -> Path:
+        """The model of this checkout: `stage1/`, its calibration, and the manifest that binds them."""
+        return self.root / "models"
+
+    @property
     def stage1(self) -> Path:
-        return self.root / "models" / "stage1"
+        return self.models / "stage1"
 
     @property
     def calibration(self) -> Path:
-        return self.root / "models" / "calibration.json"
+        return self.models / "calibration.json"
 
     @property
     def reports(self) -> Path:

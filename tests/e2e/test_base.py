@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from iqaflow.model import base, release
-from iqaflow.ops.files import read_manifest
+from iqaflow.ops.manifest import read_manifest
 from iqaflow.workspace import StageResult, Workspace
 
 SMALL = (

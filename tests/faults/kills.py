@@ -49,7 +49,7 @@ def waited(pid: int, seconds: float) -> int | None:
 
 def result(work: Path) -> dict:
     """What a finished run left: hashes of its files and the loss of every step."""
-    from iqaflow.ops.files import read_manifest
+    from iqaflow.ops.manifest import read_manifest
     from iqaflow.train.steps import rows
 
     files = read_manifest(work / "finished", verify=True)["files"]

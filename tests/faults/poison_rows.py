@@ -10,7 +10,7 @@ import numpy as np
 
 from iqaflow.config import Config
 from iqaflow.data import tables
-from iqaflow.ops.files import commit_directory
+from iqaflow.ops.manifest import commit_directory
 from iqaflow.workspace import StageResult, Workspace
 
 CONFIG = Config()

@@ -17,7 +17,8 @@ import pytest
 
 from iqaflow.annotate import shards, stage
 from iqaflow.ops.errors import InputError, StageError
-from iqaflow.ops.files import NoSpaceError, read_manifest
+from iqaflow.ops.files import NoSpaceError
+from iqaflow.ops.manifest import read_manifest
 from iqaflow.sections import Splits
 from iqaflow.workspace import Workspace
 

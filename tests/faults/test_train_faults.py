@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError, NoSpaceError, read_manifest
+from iqaflow.ops.files import DamagedError, NoSpaceError
+from iqaflow.ops.manifest import read_manifest
 from iqaflow.train import checkpoint, launch, stage
 from iqaflow.workspace import Workspace
 
@@ -62,7 +63,7 @@ def test_two_ranks_killed_halfway_end_in_the_bytes_of_one_unbroken_rank(work, tr
 
 
 def test_damaged_checkpoints_are_refused(tmp_path):
-    from iqaflow.ops.files import commit_directory
+    from iqaflow.ops.manifest import commit_directory
 
     for step in (2, 4, 6):
         made = tmp_path / ".made"

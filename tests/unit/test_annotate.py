@@ -21,7 +21,7 @@ from iqaflow.annotate import stage, views
 from iqaflow.data import regions, sources, tables
 from iqaflow.data.images import ImageError, decode
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import read_manifest
+from iqaflow.ops.manifest import read_manifest
 from iqaflow.tasks.scene import Flaw, Scene
 from iqaflow.workspace import Workspace
 

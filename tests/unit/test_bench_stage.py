@@ -15,6 +15,7 @@ from iqaflow.bench.baselines.position import iou, true_mask
 from iqaflow.bench.publish import publish
 from iqaflow.data.tables import encode_mask
 from iqaflow.ops.errors import StageError
+from iqaflow.ops.manifest import commit_directory
 from iqaflow.workspace import StageResult, Workspace
 
 
@@ -179,10 +180,11 @@ def test_a_model_that_skips_items_is_refused(workspace, exam, small_config):
 def test_an_empty_test_split_is_one_sentence(annotated, small_config, tmp_path):
     from pyarrow import parquet
 
-    shutil.copytree(annotated / "data", tmp_path / "data")
-    for part in (tmp_path / "data").rglob("*.parquet"):
+    shutil.copytree(annotated / "data" / "annotated", tmp_path / "work")
+    for part in (tmp_path / "work").rglob("*.parquet"):
         if "test" in parquet.read_table(part, columns=["split"])["split"].to_pylist():
             part.unlink()
+    commit_directory(tmp_path / "work", Workspace(tmp_path).annotated)
     with pytest.raises(StageError, match="no test items"):
         stage.Exam.load(small_config, Workspace(tmp_path))
 

@@ -17,7 +17,8 @@ from iqaflow.config import Config, ConfigError
 from iqaflow.data.images import encode_png
 from iqaflow.data.tables import conversations_schema, encode_mask, images_schema, write_table
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError, commit_directory
+from iqaflow.ops.files import DamagedError
+from iqaflow.ops.manifest import commit_directory
 from iqaflow.workspace import Workspace
 
 CONFIG = Config.model_validate({"calibrate": {"segmenters": ["map", "superpixels"], "points": [1, 3]}})

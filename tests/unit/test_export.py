@@ -16,7 +16,8 @@ from PIL import Image
 from iqaflow.data import export, tables
 from iqaflow.data.images import decode
 from iqaflow.ops.errors import InputError
-from iqaflow.ops.files import DamagedError, read_manifest
+from iqaflow.ops.files import DamagedError
+from iqaflow.ops.manifest import read_manifest
 from iqaflow.workspace import Workspace
 
 

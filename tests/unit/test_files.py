@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.ops import files
+from iqaflow.ops import files, manifest
 from iqaflow.ops.files import DamagedError, NoSpaceError
 
 
@@ -39,15 +39,15 @@ def test_json_is_strict_and_stable(tmp_path: Path) -> None:
 
 def test_commit_and_verify(tmp_path: Path) -> None:
     work = folder(tmp_path / "work", a=b"1" * 100, b=b"2")
-    manifest = files.commit_directory(work, tmp_path / "final", {"seed": 3})
-    assert set(manifest["files"]) == {"a", "b"}
+    made = manifest.commit_directory(work, tmp_path / "final", {"seed": 3})
+    assert set(made["files"]) == {"a", "b"}
     assert not work.exists()
-    assert files.read_manifest(tmp_path / "final", verify=True)["seed"] == 3
+    assert manifest.read_manifest(tmp_path / "final", verify=True)["seed"] == 3
 
 
 def test_commit_replaces_the_former_directory(tmp_path: Path) -> None:
-    files.commit_directory(folder(tmp_path / "work", old=b"1"), tmp_path / "final")
-    files.commit_directory(folder(tmp_path / "work", new=b"2"), tmp_path / "final")
+    manifest.commit_directory(folder(tmp_path / "work", old=b"1"), tmp_path / "final")
+    manifest.commit_directory(folder(tmp_path / "work", new=b"2"), tmp_path / "final")
     assert sorted(path.name for path in (tmp_path / "final").iterdir()) == ["manifest.json", "new"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["final"]
 
@@ -55,7 +55,7 @@ def test_commit_replaces_the_former_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["flip", "cut", "grow", "delete", "manifest", "no manifest"])
 def test_damage_is_found(tmp_path: Path, damage: str) -> None:
     final = tmp_path / "final"
-    files.commit_directory(folder(tmp_path / "work", weights=bytes(range(256)) * 40), final)
+    manifest.commit_directory(folder(tmp_path / "work", weights=bytes(range(256)) * 40), final)
     data = bytearray((final / "weights").read_bytes())
     if damage == "flip":
         data[5000] ^= 1
@@ -71,20 +71,20 @@ def test_damage_is_found(tmp_path: Path, damage: str) -> None:
     else:
         (final / "manifest.json").unlink()
     with pytest.raises(DamagedError, match="run its stage again") as caught:
-        files.read_manifest(final, verify=True)
+        manifest.read_manifest(final, verify=True)
     assert str(final) in str(caught.value)
 
 
 def test_every_byte_matters(tmp_path: Path) -> None:
     """A flip of any one byte is found: the hash covers all of the file."""
     final = tmp_path / "final"
-    files.commit_directory(folder(tmp_path / "work", small=b"0123456789"), final)
+    manifest.commit_directory(folder(tmp_path / "work", small=b"0123456789"), final)
     for position in range(10):
         data = bytearray(b"0123456789")
         data[position] ^= 0x80
         (final / "small").write_bytes(data)
         with pytest.raises(DamagedError):
-            files.read_manifest(final, verify=True)
+            manifest.read_manifest(final, verify=True)
 
 
 LIMITED = """

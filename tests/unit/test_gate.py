@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from iqaflow.config import Config, ConfigError
+from iqaflow.model import integrity
 from iqaflow.ops.errors import StageError
 from iqaflow.ops.files import write_json
+from iqaflow.ops.manifest import commit_directory
 from iqaflow.track import compare, gate, parent_run, registry, store, verdict
 from iqaflow.track.run import PARENT
 from iqaflow.workspace import StageResult, Workspace
@@ -140,6 +142,7 @@ def workspace(tmp_path, monkeypatch, trained, template):
     shutil.copytree(trained / "models", made.root / "models")
     shutil.copytree(template, made.mlruns)
     write_json(made.calibration, record.defaults())
+    integrity.bind(made.models)
     measured(made, items(), "test-1")
     return made
 
@@ -147,18 +150,17 @@ def workspace(tmp_path, monkeypatch, trained, template):
 def measured(workspace, model, test):
     """What the benchmark stage would have left: the model's items beside the baselines', and their tables."""
     from iqaflow.bench import items as bench
-    from iqaflow.bench import metrics
-    from iqaflow.ops.files import write_bytes
+    from iqaflow.bench import measured, metrics
 
     frame = bench.frame(with_baselines(model).to_dict("records"))
     tables = {name: metrics.table(rows, CONFIG) for name, rows in frame.groupby("predictor")}
-    write_bytes(workspace.items, bench.file_bytes(frame))
-    write_json(workspace.metrics, {"model": tables.pop("model"), "baselines": tables, "items": {"test_sha256": test}})
+    measured.write(workspace, {"model": tables.pop("model"), "baselines": tables, "items": {"test_sha256": test}}, frame)
 
 
 def change_model(workspace, mark):
     record = json.loads(workspace.calibration.read_text())
     write_json(workspace.calibration, {**record, "provenance": mark})
+    integrity.bind(workspace.models)
 
 
 def aliases(workspace):
@@ -223,8 +225,10 @@ def served(workspace, tmp_path):
 
 
 def test_a_model_that_cannot_answer_is_not_registered(workspace):
-    (workspace.stage1 / "manifest.json").unlink()
-    (workspace.stage1 / "model.safetensors").write_bytes(b"no weights")
+    shutil.move(workspace.stage1, workspace.root / "broken")
+    (workspace.root / "broken" / "model.safetensors").write_bytes(b"no weights")
+    commit_directory(workspace.root / "broken", workspace.stage1)
+    integrity.bind(workspace.models)
     with pytest.raises(StageError, match="cannot answer its own example"), parent_run(CONFIG, workspace) as parent:
         registry.register(CONFIG, workspace, parent)
     assert registry.find(CONFIG, workspace, "challenger") is None

@@ -17,8 +17,10 @@ import pytest
 import yaml
 
 from iqaflow.config import Config
+from iqaflow.model import integrity
 from iqaflow.ops.errors import InputError, StageError
 from iqaflow.ops.files import write_json
+from iqaflow.ops.manifest import commit_directory
 from iqaflow.track import cached_stage, cells, current, guard, parent_run, provenance, registry, stage_run, store
 from iqaflow.track.run import PARENT
 from iqaflow.workspace import StageResult, Workspace
@@ -277,7 +279,10 @@ def picture():
 
 def make_model(workspace, mark):
     """The files of a model, without weights: enough for the registry when it does not ask the model."""
-    workspace.stage1.mkdir(parents=True, exist_ok=True)
-    (workspace.stage1 / "config.json").write_text(json.dumps({"mark": mark}))
-    (workspace.stage1 / "README.md").write_text("# Card\n")
+    work = workspace.root / "made"
+    work.mkdir(parents=True)
+    (work / "config.json").write_text(json.dumps({"mark": mark}))
+    (work / "README.md").write_text("# Card\n")
+    commit_directory(work, workspace.stage1)
     workspace.calibration.write_text("{}")
+    integrity.bind(workspace.models)

@@ -4,7 +4,6 @@ photographs and labels, seed), so a killed run makes only what is missing, and a
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +20,9 @@ from iqaflow.data.sources import Index
 from iqaflow.data.tables import SPLITS
 from iqaflow.ops import process
 from iqaflow.ops.errors import InputError
-from iqaflow.ops.files import sha256, write_json
+from iqaflow.ops.files import DamagedError, write_json
+from iqaflow.ops.hashes import sha256
+from iqaflow.ops.manifest import read_sealed, seal
 from iqaflow.workspace import Workspace
 
 DASK_ADDRESS = "IQAFLOW_DASK_SCHEDULER"  # a running cluster; without it one is started on this machine
@@ -76,19 +77,24 @@ def make(work: Path, shard: Shard, config: Config, workspace: Workspace) -> str:
         finally:
             beside.unlink(missing_ok=True)
         files[f"{table}/{path.name}"] = sha256(path)
-    write_json(work / f"shard-{shard.name}.json", {
+    write_json(work / f"shard-{shard.name}.json", seal({
         "files": files, "dataset": shard.dataset, "split": shard.split, "images": len(images),
-        "tasks": dict(sorted(Counter(row["task"] for row in conversations).items()))})
+        "tasks": dict(sorted(Counter(row["task"] for row in conversations).items()))}))
     return shard.name
 
 
 def done(work: Path, shard: Shard) -> bool:
     """Whether a shard is there, whole."""
-    marker = work / f"shard-{shard.name}.json"
-    if not marker.is_file():
+    try:
+        files = read_marker(work, shard.name)["files"]
+    except DamagedError:  # absent, or altered since: the shard is made again
         return False
-    files = json.loads(marker.read_text())["files"]
     return all((work / file).is_file() and sha256(work / file) == digest for file, digest in files.items())
+
+
+def read_marker(work: Path, name: str) -> dict[str, Any]:
+    """What `make` noted of a shard. Raises DamagedError."""
+    return read_sealed(work / f"shard-{name}.json", "run `iqaflow annotate` again")
 
 
 def _synthetic(shard: Shard, config: Config, found: Index, workspace: Workspace) -> Rows:

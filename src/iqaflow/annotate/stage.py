@@ -20,7 +20,7 @@ from iqaflow.config import Config
 from iqaflow.data import regions, sources
 from iqaflow.data.tables import SPLITS
 from iqaflow.ops import lease
-from iqaflow.ops.files import commit_directory
+from iqaflow.ops.manifest import commit_directory
 from iqaflow.workspace import StageResult, Workspace
 
 CODE = ("distortions", "data", "tasks", "annotate")
@@ -98,7 +98,7 @@ def _counts(work: Path) -> dict[str, Any]:
     asked: Counter[str] = Counter()
     datasets: Counter[str] = Counter()
     for marker in sorted(work.glob("shard-*.json")):
-        entry = json.loads(marker.read_text())
+        entry = shards.read_marker(work, marker.stem.removeprefix("shard-"))
         images[entry["split"]] += entry["images"]
         datasets[entry["dataset"]] += entry["images"]
         asked.update(entry["tasks"])

@@ -2,8 +2,9 @@
 
     iqaflow benchmark
 
-Writes `reports/metrics.json`, `reports/items.parquet`, `reports/report.html` and `reports/plots/*.csv`; the same model,
-data and parameters give the same bytes. `publish` adds champion, verdict, commit and date afterwards.
+Writes `reports/metrics.json`, `reports/items.parquet` and the manifest that binds them to the model, `reports/report.html`
+and `reports/plots/*.csv`; the same model, data and parameters give the same bytes. `publish` adds champion, verdict, commit
+and date afterwards.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.bench import baselines, compare, items, metrics, plots, report
+from iqaflow.bench import baselines, compare, items, measured, metrics, plots, report
 from iqaflow.bench.items import MODEL, Row
 from iqaflow.config import Config
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import MANIFEST, read_manifest, sha256, write_bytes, write_json, write_text
+from iqaflow.ops.files import write_text
+from iqaflow.ops.hashes import sha256
+from iqaflow.ops.manifest import MANIFEST, read_manifest
 from iqaflow.workspace import StageResult, Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from iqaflow.infer.locate import Location
 
 
 def run(config: Config, workspace: Workspace) -> StageResult:
@@ -39,8 +44,7 @@ def conclude(exam: Exam, answers: dict[str, list[Row]], extras: list[Row], confi
     answers = answers | baselines.answer_all(exam.items, exam.images, exam.conversations, workspace.annotated, config)
     frame = _graded(exam, answers)
     results = summarise(frame, exam, config, workspace)
-    write_json(workspace.metrics, results)
-    write_bytes(workspace.items, items.file_bytes(frame))
+    measured.write(workspace, results, frame)
     csv = plots.write(frame, workspace.reports / "plots")
     comparisons = compare.compare(results, frame, config)
     images = {row["image_id"]: row for row in exam.images}
@@ -56,10 +60,10 @@ def conclude(exam: Exam, answers: dict[str, list[Row]], extras: list[Row], confi
     return result
 
 
-def evaluate(model_folder: Path, config: Config, workspace: Workspace) -> pd.DataFrame:
+def evaluate(model: Path | Location, config: Config, workspace: Workspace) -> pd.DataFrame:
     """The items frame of another model (a champion) on this workspace's test split: rows of the predictor `model`."""
     exam = Exam.load(config, workspace)
-    answers, _ = _ask(model_folder, exam, config)
+    answers, _ = _ask(model, exam, config)
     return _graded(exam, {MODEL: answers[MODEL]})
 
 
@@ -91,7 +95,7 @@ class Exam:
     def load(cls, config: Config, workspace: Workspace) -> Exam:
         from iqaflow.data.tables import read_rows
 
-        read_manifest(workspace.annotated)
+        read_manifest(workspace.annotated, verify=True)
         # only synthetic rows have exact masks and one definition of the score
         images, conversations = (read_rows(workspace.annotated, table, "test", origin="synthetic")
                                  for table in ("images", "conversations"))
@@ -115,12 +119,12 @@ class Exam:
                 f"{len({row['source_id'] for row in self.images})} test photographs.")
 
 
-def _ask(folder: Path, exam: Exam, config: Config) -> tuple[dict[str, list[Row]], list[Row]]:
+def _ask(model: Path | Location, exam: Exam, config: Config) -> tuple[dict[str, list[Row]], list[Row]]:
     """The model's answers by predictor (itself, and variants that `predict` names), and overlays for the report."""
     from iqaflow import infer
     from iqaflow.bench.predict import predict
 
-    given = predict(infer.load(folder), exam.images, exam.conversations, config)
+    given = predict(infer.load(model), exam.images, exam.conversations, config)
     rows, extras = given if isinstance(given, tuple) else (given, [])
     answers: dict[str, list[Row]] = {MODEL: []}
     for row in rows:

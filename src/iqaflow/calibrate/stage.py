@@ -20,8 +20,11 @@ from iqaflow.calibrate.ground import ground
 from iqaflow.calibrate.record import SCHEMA, rounded
 from iqaflow.config import Config
 from iqaflow.data.tables import read_rows
+from iqaflow.model.integrity import bind
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import MANIFEST, read_manifest, sha256, write_bytes, write_json, write_text
+from iqaflow.ops.files import write_bytes, write_json, write_text
+from iqaflow.ops.hashes import sha256
+from iqaflow.ops.manifest import MANIFEST, read_manifest
 from iqaflow.workspace import StageResult, Workspace
 
 SPLIT = "calibration"
@@ -37,7 +40,8 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
     """
     import cv2
 
-    workspace.calibration.unlink(missing_ok=True)  # an old calibration must not outlive a new model
+    for path in (workspace.models / MANIFEST, workspace.calibration):  # an old calibration must not outlive a new model
+        path.unlink(missing_ok=True)
     for folder in (workspace.stage1, workspace.annotated):
         read_manifest(folder, verify=True)
     # only synthetic rows have exact masks and one definition of the score
@@ -133,7 +137,7 @@ def markdown(record: dict[str, Any]) -> str:
 
 
 def _write(workspace: Workspace, record: dict[str, Any], curves: dict[str, Any], items: Sequence[Item]) -> list[str]:
-    """All files of the stage; `calibration.json` last, for it says that the others are there."""
+    """All files of the stage; the manifest of the calibrated model last, for it says that the others are there."""
     from iqaflow.calibrate import plots
 
     folder = workspace.reports / "calibrate"
@@ -146,6 +150,7 @@ def _write(workspace: Workspace, record: dict[str, Any], curves: dict[str, Any],
     write_bytes(folder / "overlays.png",
                 plots.overlays_png([(item, ground(item.image, item.spatial, record)) for item in shown]))
     write_json(workspace.calibration, record)
+    bind(workspace.models)
     return [workspace.relative(folder / name) for name in ("overlays.png", "reliability.png")]
 
 

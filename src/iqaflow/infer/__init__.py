@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from iqaflow.infer.assessor import Assessor
+    from iqaflow.infer.locate import Location
 
 
-def load(uri: str | Path = "champion") -> Assessor:
+def load(uri: str | Path | Location = "champion") -> Assessor:
     """A model ready to `assess`, `compare` and `score`.
 
     `uri` is a folder (`models`, `models/stage1`, or any that holds `stage1/` and `calibration.json`), `champion`, or an
-    MLflow `models:/name@alias`. Raises InputError or StageError in one sentence if there is none.
+    MLflow `models:/name@alias`. Raises InputError or StageError in one sentence if there is none, DamagedError if a byte of it
+    is not the one that was made.
     """
     from iqaflow.infer.assessor import Assessor
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from iqaflow.ops.errors import InputError
 from iqaflow.tasks import describe, grammar, rate
 from iqaflow.tasks import score as rating
 
+if TYPE_CHECKING:
+    from iqaflow.infer.locate import Location
+
 SCHEMA, COMPARISON = "iqaflow.assessment/1", "iqaflow.comparison/1"
 SAME = "The two images are equal, pixel by pixel."
 SCORED_TILES, COMPARED_TILES = 32, 12  # enough for a mean
@@ -40,10 +43,10 @@ class Assessor:
         self.max_pixels = MAX_PIXELS  # of an encoded image, checked before it is decoded
 
     @classmethod
-    def load(cls, uri: str | Path) -> Assessor:
-        from iqaflow.infer.locate import locate
+    def load(cls, uri: str | Path | Location) -> Assessor:
+        from iqaflow.infer.locate import Location, locate
 
-        place = locate(uri)
+        place = uri if isinstance(uri, Location) else locate(uri)
         record = records.read(place.calibration) if place.calibration else records.defaults()
         return cls(Engine.load(place.stage1), record, place.model)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow.ops.errors import InputError
-from iqaflow.ops.files import explain_full_disk, sha256
+from iqaflow.ops.files import explain_full_disk
+from iqaflow.ops.hashes import sha256
 
 Result = dict[str, Any]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iqaflow.model import integrity
 from iqaflow.ops.errors import InputError
+from iqaflow.ops.manifest import MANIFEST, read_manifest
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Location:
 
 
 def locate(uri: str | Path) -> Location:
-    """Find a model. Raises InputError if the folder or the registry has none."""
+    """Find a model whose calibration belongs to its weights; these are verified when they are loaded (`model.base`). Raises
+    InputError if the folder or the registry has none, DamagedError if it is not what its manifest says."""
     folder = Path(uri)
     version: dict[str, Any] = {"version": None, "run_id": None}
     if not folder.is_dir():
@@ -32,11 +34,26 @@ def locate(uri: str | Path) -> Location:
     stage1 = folder / "stage1" if (folder / "stage1").is_dir() else folder
     if not (stage1 / "config.json").is_file():
         raise InputError(f"{uri} holds no model (no config.json): give a folder such as models/stage1, or `champion`.")
-    calibration = next((path for path in (folder / "calibration.json", stage1.parent / "calibration.json")
-                        if path.is_file()), None)
-    return Location(stage1, calibration, {"uri": str(uri), **version, "base": _base(stage1)})
+    registered = version["version"] is not None  # and verified there, by its tags
+    if not registered and (_calibration(stage1) or _bound(stage1, MANIFEST)):
+        integrity.verify_calibration(stage1.parent)
+    return at(stage1, {"uri": str(uri), **version})
+
+
+def at(stage1: Path, model: dict[str, Any]) -> Location:
+    """The location of verified files."""
+    return Location(stage1, _calibration(stage1), {**model, "base": _base(stage1)})
+
+
+def _calibration(stage1: Path) -> Path | None:
+    """The calibration of the weights in a folder `stage1`; weights in another folder beside it have none."""
+    return _bound(stage1, integrity.CALIBRATION)
+
+
+def _bound(stage1: Path, name: str) -> Path | None:
+    path = stage1.parent / name
+    return path if stage1.resolve().name == integrity.STAGE1 and path.is_file() else None
 
 
 def _base(stage1: Path) -> str | None:
-    manifest = stage1 / "manifest.json"
-    return json.loads(manifest.read_text(encoding="utf-8")).get("base") if manifest.is_file() else None
+    return read_manifest(stage1).get("base") if (stage1 / MANIFEST).is_file() else None

@@ -5,20 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from iqaflow.model.integrity import verify_weights
 from iqaflow.ops.errors import StageError
 from iqaflow.sections import Train
 
 
 def load(where: str | Path, train: Train | None = None) -> tuple[Any, Any]:
     """Model and processor of a local folder or a hub id (`train.revision` pins it). Weights are safetensors only and no
-    remote code runs. Raises StageError in one sentence if the base is absent or of an unknown kind."""
+    remote code runs. Raises StageError in one sentence if the base is absent or of an unknown kind, DamagedError if a folder
+    with a manifest is not what that says."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
-    if not Path(where).is_dir():
+    if Path(where).is_dir():
+        verify_weights(Path(where))
+    else:
         if train is None or not train.revision or len(train.revision) != 40:
             raise StageError(
                 f"The base {where} is not a local folder, and a hub id needs train.revision (40 hex digits): set it, or make "
@@ -29,7 +34,7 @@ def load(where: str | Path, train: Train | None = None) -> tuple[Any, Any]:
     try:
         model = AutoModelForImageTextToText.from_pretrained(where, dtype=dtype, **options)
         processor = load_processor(where, train, options.get("revision"), model.config)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise StageError(f"The base {where} cannot be loaded ({str(error).splitlines()[0]}).") from None
     return model, processor
 

@@ -13,7 +13,8 @@ import json
 import shutil
 
 from iqaflow.config import Config
-from iqaflow.ops.files import commit_directory, read_manifest, write_json
+from iqaflow.ops.files import write_json
+from iqaflow.ops.manifest import commit_directory, read_manifest
 from iqaflow.workspace import StageResult, Workspace
 
 LIMIT_BYTES = 15_000_000

@@ -43,6 +43,8 @@ TOOLS = {
 
 def prepare(root: Path | None = None) -> None:
     """Set every variable that is not set; with `root` (a checkout), also where servers keep their state."""
+    if os.environ.get("IQAFLOW_TRACKING_URI"):  # MLflow's own code asks its variable: one store, whoever asks
+        os.environ["MLFLOW_TRACKING_URI"] = os.environ["IQAFLOW_TRACKING_URI"]
     for group in (QUIET, SAFE, MODEST, TOOLS):
         for key, value in group.items():
             os.environ.setdefault(key, value)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from iqaflow import config as module
 from iqaflow.config import Config
-from iqaflow.ops import files, params
+from iqaflow.ops import files, hashes, params
 from iqaflow.workspace import Workspace
 
 ORIGINAL, WRITTEN = "params.original.yaml", "params.written.sha256"
@@ -49,7 +49,7 @@ def restore(workspace: Workspace, say: Callable[[str], None] = lambda text: None
     if current in (written.read_text(encoding="utf-8").strip(), ""):
         files.write_bytes(workspace.params, original.read_bytes())
         say("restored params.yaml, which an interrupted run had overridden")
-    elif current != files.sha256(original):
+    elif current != hashes.sha256(original):
         say(f"params.yaml was edited after an interrupted run; the version from before that run is {original}")
         written.unlink()
         return

@@ -9,11 +9,12 @@ registered as `challenger`, and the verdict says why.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from iqaflow.bench import measured
 from iqaflow.config import Config
+from iqaflow.model import integrity
 from iqaflow.ops.errors import StageError
 from iqaflow.track import compare, package, records, registry, spool, verdict
 from iqaflow.track import run as runs
@@ -31,11 +32,12 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     from iqaflow.bench.publish import publish
 
     compare.check(config)
-    measured, items = _measured(workspace)
+    identity = integrity.fingerprint(workspace.models)
+    results, items = measured.read(workspace, identity)
     with runs.stage_run("gate", config, workspace) as child:
         _needs_store(config, workspace, child)
-        _tell_parent(config, workspace, measured["model"])
-        found, number, champion = _judge(config, workspace, child, measured, items)
+        _tell_parent(config, workspace, results["model"])
+        found, number, champion = _judge(config, workspace, child, identity, results, items)
         plain = {**found.plain(), "version": number}
         publish(workspace, champion, plain)
         result = StageResult("gate", found.numbers(), found.markdown(), details=plain,
@@ -47,47 +49,43 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     return result
 
 
-def _judge(config: Config, workspace: Workspace, child: runs.StageRun, measured: Results,
+def _judge(config: Config, workspace: Workspace, child: runs.StageRun, identity: str, results: Results,
            items: pd.DataFrame) -> tuple[Verdict, int, Results | None]:
     """The verdict, the model's version, and the champion's results on our items."""
     champion = registry.find(config, workspace, registry.CHAMPION)
-    if champion and champion.tags.get(package.FINGERPRINT) == package.fingerprint(workspace):
-        return verdict.unchanged(champion.number), champion.number, measured["model"]
+    if champion and champion.tags.get(package.FINGERPRINT) == identity:
+        return verdict.unchanged(champion.number), champion.number, results["model"]
     number = registry.register(config, workspace, os.environ.get(runs.PARENT) or child.run_id)
     if champion is None:
-        found, results = verdict.first(config, items, number), None
+        found, champions = verdict.first(config, items, number), None
     else:
-        theirs, results = _champion_items(config, workspace, champion, measured)
+        theirs, champions = _champion_items(config, workspace, champion, results)
         found = verdict.against_champion(config, _of_model(items), theirs, number, champion.number)
     if found.promoted:
         registry.promote(config, workspace, number, champion.number if champion else None)
     registry.note(config, workspace, number, {"gate": found.outcome, "gate.verdict": found.sentence})
-    return found, number, results
-
-
-def _measured(workspace: Workspace) -> tuple[Results, pd.DataFrame]:
-    from iqaflow.bench import items
-
-    for path in (workspace.metrics, workspace.items):
-        if not path.is_file():
-            raise StageError(f"{workspace.relative(path)} is missing: run `iqaflow benchmark` before the gate.")
-    return json.loads(workspace.metrics.read_text(encoding="utf-8")), items.read(workspace.items)
+    return found, number, champions
 
 
 def _champion_items(config: Config, workspace: Workspace, champion: registry.Version,
-                    measured: Results) -> tuple[pd.DataFrame, Results]:
-    """The champion's answers to our items: kept with it if the test set is the same, else it answers them now."""
+                    results: Results) -> tuple[pd.DataFrame, Results]:
+    """The champion's answers to our items: those kept with it if the test set is the same and its tags vouch for them, else it
+    answers now."""
     from iqaflow.bench import items, metrics
 
     kept = champion.folder / workspace.items.name
-    test = measured.get("items", {}).get("test_sha256")
-    if test and champion.tags.get("test_sha256") == test and kept.is_file():
+    test = results.get("items", {}).get("test_sha256")
+    if champion.sealed and test and champion.tags.get("test_sha256") == test and kept.is_file():
         theirs = _of_model(items.read(kept))
     else:
         from iqaflow.bench.stage import evaluate
+        from iqaflow.infer.locate import at
 
-        spool.say(f"the champion, version {champion.number}, was measured on another test set; it is now on this one.")
-        theirs = _of_model(evaluate(champion.folder, config, workspace))
+        spool.say(f"the champion, version {champion.number}, has no results of this very test set that its tags vouch for: it "
+                  "answers now.")
+        place = at(champion.folder / integrity.STAGE1, {"uri": registry.CHAMPION, "version": champion.number,
+                                                        "run_id": champion.run_id})
+        theirs = _of_model(evaluate(place, config, workspace))
     return theirs, metrics.table(theirs, config)
 
 

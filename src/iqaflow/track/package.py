@@ -7,43 +7,28 @@ the environment at hand). Nothing is pickled: MLflow runs `track/pyfunc.py`.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import iqaflow
 from iqaflow.config import Config
-from iqaflow.ops import files
 from iqaflow.ops.errors import StageError
+from iqaflow.ops.hashes import sha256
+from iqaflow.ops.manifest import MANIFEST, write_manifest
 from iqaflow.track import cells, provenance, store
 from iqaflow.workspace import Workspace
 
-FINGERPRINT = "fingerprint"
+FINGERPRINT = "fingerprint"  # tag: the identity of weights and calibration
+SEAL = "manifest.sha256"  # tag: the manifest of all files of the version, which no one can alter with the files
 RUNTIME = (
     "mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas", "pyarrow", "pillow",
     "scikit-image", "scikit-learn", "opencv-python-headless", "imagehash", "pycocotools", "pydantic", "ruamel.yaml",
 )
-
-
-
-def fingerprint(workspace: Workspace) -> str:
-    """SHA-256 over the weights' manifest and the calibration: the model's identity."""
-    if (workspace.stage1 / files.MANIFEST).is_file():
-        files.read_manifest(workspace.stage1, verify=True)  # damaged weights must not be registered
-        parts = [files.sha256(workspace.stage1 / files.MANIFEST)]
-    else:
-        parts = [f"{path.relative_to(workspace.stage1)} {files.sha256(path)}"
-                 for path in sorted(workspace.stage1.rglob("*")) if path.is_file()]
-    missing = [path for path in (workspace.stage1 / "config.json", workspace.calibration) if not path.is_file()]
-    if missing:
-        raise StageError(f"There is no model to register: {workspace.relative(missing[0])} is missing; run `make run`.")
-    return hashlib.sha256("\n".join([*parts, files.sha256(workspace.calibration)]).encode()).hexdigest()
 
 
 def store_version(config: Config, workspace: Workspace, tracking_uri: str, run_id: str, identity: str,
@@ -52,8 +37,8 @@ def store_version(config: Config, workspace: Workspace, tracking_uri: str, run_i
     from mlflow.exceptions import MlflowException
 
     mlflow, name, code = store.client(tracking_uri), config.track.model_name, Path(iqaflow.__file__).parent
-    kept = {"stage1": workspace.stage1, "calibration": workspace.calibration, "items": workspace.items,
-            "metrics": workspace.metrics}
+    kept = {"stage1": workspace.stage1, "calibration": workspace.calibration, "manifest": workspace.models / MANIFEST,
+            "items": workspace.items, "metrics": workspace.metrics}
     params = mlflow.get_run(run_id).data.params
     logged = mlflow.create_logged_model(store.experiment_id(tracking_uri, config.track.experiment), name=name,
                                         source_run_id=run_id, params=params)
@@ -62,31 +47,45 @@ def store_version(config: Config, workspace: Workspace, tracking_uri: str, run_i
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    flavor = _Flavor(check)
     with _fluent(tracking_uri):
         from mlflow.models import Model
 
-        Model.log(artifact_path=None, flavor=SimpleNamespace(save_model=_save_checked if check else _save),
-                  run_id=run_id, model_id=logged.model_id, name=name, code_paths=[str(code)],
+        Model.log(artifact_path=None, flavor=flavor, run_id=run_id, model_id=logged.model_id, name=name, code_paths=[str(code)],
                   python_model=str(code / "track" / "pyfunc.py"),
                   artifacts={key: path.as_uri() for key, path in kept.items() if path.exists()},
                   signature=_signature(), input_example=_example(), pip_requirements=requirements(),
                   validate_serving_input=False)
-        version = mlflow.create_model_version(name, f"models:/{logged.model_id}", run_id, _tags(workspace, identity),
+        tags = {**_tags(workspace, identity), SEAL: flavor.seal}
+        version = mlflow.create_model_version(name, f"models:/{logged.model_id}", run_id, tags,
                                               description=_card(workspace), model_id=logged.model_id)
     return int(version.version)
 
 
-def _save(path: str, **given: Any) -> None:
+class _Flavor:
+    """How `Model.log` writes our model. `seal` is then the SHA-256 of its manifest."""
+
+    seal = ""
+
+    def __init__(self, check: bool) -> None:
+        self.check = check
+
+    def save_model(self, path: str, **given: Any) -> None:
+        import mlflow.pyfunc
+
+        given.pop("validate_serving_input")  # MLflow only warns of a model that cannot answer; we refuse it
+        mlflow.pyfunc.save_model(path, **given)
+        folder = Path(path)
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file() and "__pycache__" not in file.parts]
+        write_manifest(folder, files, {"schema": "iqaflow.package/1"})
+        self.seal = sha256(folder / MANIFEST)
+        if self.check:
+            _must_answer(path)
+
+
+def _must_answer(path: str) -> None:
     import mlflow.pyfunc
 
-    given.pop("validate_serving_input")  # MLflow only warns of a model that cannot answer; we refuse it
-    mlflow.pyfunc.save_model(path, **given)
-
-
-def _save_checked(path: str, **given: Any) -> None:
-    import mlflow.pyfunc
-
-    _save(path, **given)
     try:
         [found] = [json.loads(text) for text in mlflow.pyfunc.load_model(path).predict(_example())]
         reason = found.get("error") or (None if "score" in found else "there is no score in its answer")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from iqaflow import __version__
 from iqaflow.config import Config
-from iqaflow.ops import files, process
+from iqaflow.ops import hashes, manifest, process
 from iqaflow.workspace import Workspace
 
 HOST, PROCESS = "host", "process"
@@ -69,13 +69,13 @@ def changes(workspace: Workspace) -> str | None:
 
 def data_digest(workspace: Workspace) -> str | None:
     """The hash of data/annotated: DVC's if dvc.lock speaks of these very bytes, else SHA-256 of the manifest."""
-    manifest = workspace.annotated / files.MANIFEST
-    if not manifest.is_file():
+    path = workspace.annotated / manifest.MANIFEST
+    if not path.is_file():
         return None
     md5 = _locked(workspace)
-    if md5 and _listed(workspace, md5) == hashlib.md5(manifest.read_bytes(), usedforsecurity=False).hexdigest():
+    if md5 and _listed(workspace, md5) == hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest():
         return md5
-    return files.sha256(manifest)
+    return hashes.sha256(path)
 
 
 def _locked(workspace: Workspace) -> str | None:
@@ -97,7 +97,7 @@ def _listed(workspace: Workspace, md5: str) -> str | None:
         entries = json.loads(listing.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return next((entry["md5"] for entry in entries if entry["relpath"] == files.MANIFEST), None)
+    return next((entry["md5"] for entry in entries if entry["relpath"] == manifest.MANIFEST), None)
 
 
 def _cache(workspace: Workspace) -> Path:
@@ -112,7 +112,7 @@ def _cache(workspace: Workspace) -> Path:
 
 
 def _hash(path: Path) -> str | None:
-    return files.sha256(path) if path.is_file() else None
+    return hashes.sha256(path) if path.is_file() else None
 
 
 def _flow_run() -> str | None:

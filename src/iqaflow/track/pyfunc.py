@@ -27,8 +27,10 @@ def build() -> Any:
     class Assessor(PythonModel):
         def load_context(self, context: Any) -> None:
             from iqaflow.infer import load
+            from iqaflow.ops.manifest import read_manifest
             from iqaflow.track import guard
 
+            read_manifest(Path(context.artifacts["stage1"]).parents[1], verify=True)  # code and requirements, too
             self.model, self.alone = load(Path(context.artifacts["stage1"]).parent), threading.Lock()
             if guard.serving():
                 self.model.max_pixels = guard.MAX_PIXELS

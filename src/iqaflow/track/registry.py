@@ -13,6 +13,7 @@ A version carries what the gate needs of it later: weights, calibration, per-ite
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -24,8 +25,12 @@ from urllib.parse import unquote, urlsplit
 
 from iqaflow import config as configs
 from iqaflow.config import Config
+from iqaflow.model import integrity
 from iqaflow.ops import lease
 from iqaflow.ops.errors import StageError
+from iqaflow.ops.files import DamagedError
+from iqaflow.ops.hashes import sha256
+from iqaflow.ops.manifest import MANIFEST, read_manifest
 from iqaflow.track import package, store
 from iqaflow.workspace import Workspace
 
@@ -37,12 +42,14 @@ CHAMPION, CHALLENGER, ROLLBACK = "champion", "challenger", "rollback"
 
 @dataclass(frozen=True)
 class Version:
-    """A registered model version and the local folder that holds `stage1/` and `calibration.json`."""
+    """A registered model version and the local folder that holds `stage1/` and `calibration.json`, verified. `sealed`: its
+    tags vouch for every file, per-item results too (older versions have weights and calibration alone vouched for)."""
 
     number: int
     run_id: str
     folder: Path
     tags: dict[str, str]
+    sealed: bool
 
 
 def register(config: Config, workspace: Workspace, run_id: str, check: bool = True) -> int:
@@ -52,7 +59,7 @@ def register(config: Config, workspace: Workspace, run_id: str, check: bool = Tr
     its own example before it becomes a version; else StageError.
     """
     name, tracking_uri = config.track.model_name, store.ensure(workspace, config)
-    identity, mlflow = package.fingerprint(workspace), store.client(tracking_uri)
+    identity, mlflow = integrity.fingerprint(workspace.models), store.client(tracking_uri)
     number = by_fingerprint(mlflow, name, identity)
     if number is None:
         number = package.store_version(config, workspace, tracking_uri, run_id, identity, check)
@@ -61,7 +68,8 @@ def register(config: Config, workspace: Workspace, run_id: str, check: bool = Tr
 
 
 def find(config: Config, workspace: Workspace, alias: str) -> Version | None:
-    """The version an alias points at; None if there is none. StageError if the store is out of reach."""
+    """The version an alias points at; None if there is none. StageError if the store is out of reach or the version's files
+    are gone, DamagedError if they are not what was registered."""
     from mlflow.exceptions import MlflowException
 
     tracking_uri = store.ensure(workspace, config)
@@ -74,7 +82,7 @@ def find(config: Config, workspace: Workspace, alias: str) -> Version | None:
             return None
         raise StageError(f"The model registry {tracking_uri} does not answer ({error}): try again later.") from error
     folder = _local(mlflow, tracking_uri, workspace, found)
-    return Version(int(found.version), found.run_id, folder, dict(found.tags))
+    return Version(int(found.version), found.run_id, folder, dict(found.tags), package.SEAL in found.tags)
 
 
 def promote(config: Config, workspace: Workspace, number: int, instead_of: int | None) -> None:
@@ -97,12 +105,13 @@ def promote(config: Config, workspace: Workspace, number: int, instead_of: int |
 
 
 def rollback(config: Config, workspace: Workspace) -> int:
-    """Make the former champion champion again, and the present one `rollback`; the champion's number."""
+    """Make the former champion champion again, and the present one `rollback`; the champion's number. The present one's files
+    may be damaged or gone: that is what going back is for. The former one's must be whole."""
     previous = find(config, workspace, ROLLBACK)
-    present = find(config, workspace, CHAMPION)
+    present = champion_number(store.client(store.ensure(workspace, config)), config.track.model_name)
     if previous is None or present is None:
         raise StageError("There is no former champion to go back to.")
-    promote(config, workspace, previous.number, present.number)
+    promote(config, workspace, previous.number, present)
     return previous.number
 
 
@@ -156,34 +165,60 @@ def by_fingerprint(mlflow: MlflowClient, name: str, identity: str) -> int | None
 
 
 def _local(mlflow: MlflowClient, tracking_uri: str, workspace: Workspace, version: Any) -> Path:
-    """The version's `artifacts` folder: in place when the store is local, else downloaded once."""
+    """The version's `artifacts` folder, verified: in place when the store is local, else downloaded once."""
     place = mlflow.get_model_version_download_uri(version.name, version.version)
     if place.startswith("models:/"):
         place = mlflow.get_logged_model(place.removeprefix("models:/")).artifact_location
     parts = urlsplit(place)
     if parts.scheme in ("", "file"):
-        folder = Path(unquote(parts.path)) / "artifacts"
-    else:
-        folder = workspace.state / "models" / f"{version.name}-{version.version}" / "artifacts"
-        if not folder.is_dir():
-            _download(tracking_uri, version, folder.parent)
-    if not (folder / "stage1").is_dir():
-        raise StageError(f"The files of {version.name} version {version.version} are gone from {folder}: restore them, "
-                         "or move the alias to another version.")
-    return folder
+        model = Path(unquote(parts.path))
+        if not (model / "artifacts" / integrity.STAGE1).is_dir():
+            raise StageError(f"The files of {version.name} version {version.version} are gone from {model}: restore them, or "
+                             "go back to the champion before with `iqaflow rollback`.")
+        verify(model, version)
+    else:  # one server's version 3 is not another's
+        key = hashlib.sha256("\n".join([tracking_uri, place, version.tags.get(package.SEAL, "")]).encode()).hexdigest()[:16]
+        model = workspace.state / "models" / f"{version.name}-{version.version}-{key}"
+        try:
+            verify(model, version)
+        except DamagedError:  # not there yet, or altered since
+            _download(tracking_uri, place, version, model)
+    return model / "artifacts"
 
 
-def _download(tracking_uri: str, version: Any, place: Path) -> None:
-    """Beside, then renamed: a killed download is not a model."""
+def verify(model: Path, version: Any) -> None:
+    """Raises DamagedError unless the files are those that were registered as this version. Its tags hold the hash of the manifest
+    of all files, or, in versions of before, the fingerprint of weights and calibration."""
+    artifacts, name = model / "artifacts", f"{version.name} version {version.version}"
+    remedy = f"restore the files of {name} from a backup, or go back to the champion before with `iqaflow rollback`"
+    seal, identity = version.tags.get(package.SEAL), version.tags.get(package.FINGERPRINT)
+    try:
+        if seal:
+            right = sha256(model / MANIFEST) == seal
+            read_manifest(model, verify=True, remedy=remedy)
+        else:
+            right = not identity or integrity.identity(artifacts) == identity
+    except OSError:
+        right = False
+    if not right:
+        raise DamagedError(f"{model} is not what was registered as {name}: {remedy}.")
+    integrity.verify_weights(artifacts / integrity.STAGE1)
+
+
+def _download(tracking_uri: str, place: str, version: Any, model: Path) -> None:
+    """From the very store that was asked, beside, verified, then renamed: a killed or damaged download is not a model."""
     from mlflow.artifacts import download_artifacts
 
-    part = place.with_name(f".{place.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part = model.with_name(f".{model.name}.part")
+    for old in (part, model):
+        shutil.rmtree(old, ignore_errors=True)
     part.mkdir(parents=True)
-    got = download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(part), tracking_uri=tracking_uri,
-                             registry_uri=tracking_uri)
-    os.replace(got, place)
-    shutil.rmtree(part, ignore_errors=True)
+    try:
+        got = Path(download_artifacts(place, dst_path=str(part), tracking_uri=tracking_uri, registry_uri=tracking_uri))
+        verify(got, version)
+        os.replace(got, model)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from iqaflow import config as configs
 from iqaflow.config import Config
-from iqaflow.ops import files, params, process
+from iqaflow.ops import hashes, params, process
 from iqaflow.track import provenance, records, spool, store
 from iqaflow.track.child import StageRun
 from iqaflow.track.ending import true_ending
@@ -57,7 +57,7 @@ def parent_run(config: Config, workspace: Workspace, name: str | None = None) ->
                 lock = workspace.root / "dvc.lock"
                 if lock.is_file():
                     run.artifact(lock)
-                    run.tags({"dvc.lock": files.sha256(lock)})
+                    run.tags({"dvc.lock": hashes.sha256(lock)})
                 run.data(workspace, "retraining")
     finally:
         os.environ.pop(PARENT, None)

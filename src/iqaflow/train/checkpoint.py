@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError, NoSpaceError, commit_directory, explain_full_disk, read_manifest
+from iqaflow.ops.files import DamagedError, NoSpaceError, explain_full_disk
+from iqaflow.ops.manifest import commit_directory, read_manifest
 
 TAG = "state"
 

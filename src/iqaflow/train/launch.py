@@ -20,7 +20,8 @@ from pathlib import Path
 
 from iqaflow.config import Config
 from iqaflow.ops.errors import PipelineError, StageError
-from iqaflow.ops.files import DamagedError, NoSpaceError, read_manifest, write_json
+from iqaflow.ops.files import DamagedError, NoSpaceError, write_json
+from iqaflow.ops.manifest import read_manifest
 from iqaflow.workspace import Workspace
 
 POLL_SECONDS = 0.5

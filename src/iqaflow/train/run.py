@@ -16,7 +16,8 @@ from pathlib import Path
 from iqaflow.config import Config
 from iqaflow.data.tables import TASKS
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import commit_directory, explain_full_disk, write_bytes, write_json
+from iqaflow.ops.files import explain_full_disk, write_bytes, write_json
+from iqaflow.ops.manifest import commit_directory
 from iqaflow.train import checkpoint, engine, student
 from iqaflow.train.batches import Batches
 from iqaflow.train.best import Best

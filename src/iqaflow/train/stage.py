@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow.config import Config
-from iqaflow.ops.files import commit_directory, read_manifest, write_bytes
+from iqaflow.ops.files import write_bytes
+from iqaflow.ops.manifest import commit_directory, read_manifest
 from iqaflow.train import launch, steps
 from iqaflow.workspace import StageResult, Workspace
 

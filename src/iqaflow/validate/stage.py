@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from iqaflow.config import Config
 from iqaflow.data.tables import TASKS, parts
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError, read_manifest, write_json, write_text
+from iqaflow.ops.files import DamagedError, write_json, write_text
+from iqaflow.ops.manifest import read_manifest
 from iqaflow.validate.frames import IDS
 from iqaflow.validate.gate import Check, judge
 from iqaflow.validate.remedies import remedy

@@ -11,7 +11,8 @@ import shutil
 from pathlib import Path
 
 from iqaflow.ops.errors import InputError
-from iqaflow.ops.files import commit_directory, explain_full_disk, read_manifest
+from iqaflow.ops.files import explain_full_disk
+from iqaflow.ops.manifest import commit_directory, read_manifest
 from iqaflow.workspace import Workspace
 
 FORMATS = ("datasets", "chat", "both")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import sha256
+from iqaflow.ops.hashes import sha256
 from iqaflow.sections import Segmenter
 from iqaflow.workspace import Workspace
 

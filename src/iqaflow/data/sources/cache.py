@@ -15,7 +15,8 @@ from iqaflow import __version__
 from iqaflow.data.images import SUFFIXES, ImageError, decode, perceptual_hash
 from iqaflow.data.sources.holding import shown
 from iqaflow.ops.cores import free_cores
-from iqaflow.ops.files import sha256, write_json
+from iqaflow.ops.files import write_json
+from iqaflow.ops.hashes import sha256
 from iqaflow.ops.progress import progress
 from iqaflow.sections import Source
 

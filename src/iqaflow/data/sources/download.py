@@ -23,7 +23,9 @@ from iqaflow.data.sources.holding import Holding, located
 from iqaflow.data.sources.licences import TABLE, Licences, is_licence
 from iqaflow.ops import lease
 from iqaflow.ops.errors import InputError, PipelineError, StageError
-from iqaflow.ops.files import DamagedError, commit_directory, read_manifest, sha256, write_json, write_text
+from iqaflow.ops.files import DamagedError, write_json, write_text
+from iqaflow.ops.hashes import sha256
+from iqaflow.ops.manifest import commit_directory, read_manifest
 from iqaflow.ops.progress import Bar
 from iqaflow.sections import Source
 from iqaflow.workspace import Workspace

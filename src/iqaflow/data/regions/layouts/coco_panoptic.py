@@ -23,7 +23,7 @@ from iqaflow.data.regions.layouts import MaskError, fits, picture
 from iqaflow.data.regions.phrase import crowd, plain
 from iqaflow.data.regions.shape import Segments, segments
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import sha256
+from iqaflow.ops.hashes import sha256
 
 BEYOND = 256**3  # numbers from here on cannot be spelt by a colour
 TABLES = """
