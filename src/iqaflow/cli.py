@@ -168,6 +168,15 @@ def gate(preset: Preset = None, set_: Sets = None) -> None:
     _stage("gate", preset, set_)
 
 
+@app.command(rich_help_panel=PIPELINE)
+def rollback(preset: Preset = None, set_: Sets = None) -> None:
+    """Make the champion before the present one champion again."""
+    from iqaflow.track import registry
+
+    number = registry.rollback(*_context(preset, set_))
+    typer.echo(f"Version {number} is champion again; `iqaflow rollback` once more undoes this.")
+
+
 @config_app.command("show")
 def config_show(preset: Preset = None, set_: Sets = None, json: Json = False) -> None:
     """The resolved parameters."""

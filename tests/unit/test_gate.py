@@ -14,7 +14,7 @@ import pytest
 from iqaflow.config import Config, ConfigError
 from iqaflow.model import integrity
 from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import write_json
+from iqaflow.ops.files import DamagedError, write_json
 from iqaflow.ops.manifest import commit_directory
 from iqaflow.track import compare, gate, parent_run, registry, store, verdict
 from iqaflow.track.run import PARENT
@@ -235,13 +235,96 @@ def test_a_model_that_cannot_answer_is_not_registered(workspace):
 
 
 def test_damaged_weights_are_refused_before_anything_is_stored(workspace):
-    from iqaflow.ops.files import DamagedError
-
     weights = workspace.stage1 / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
     with pytest.raises(DamagedError, match="does not match its manifest"):
+        gate.run(CONFIG, workspace)
+
+
+def test_a_champion_is_believed_no_altered_item(workspace):
+    """Its answers made five times worse in the store would let any model win."""
+    from iqaflow.bench import items as bench
+
+    gate.run(CONFIG, workspace)
+    kept = registry.resolve("champion", workspace) / "items.parquet"
+    frame = bench.read(kept)
+    frame["value"] *= 0.2
+    kept.write_bytes(bench.file_bytes(frame))
+    change_model(workspace, "second")
+    measured(workspace, items(identify=0.3, seed=3), "test-1")
+    with pytest.raises(DamagedError, match=r"items.parquet is missing or does not match.*: restore .*iqaflow rollback"):
+        gate.run(CONFIG, workspace)
+    assert aliases(workspace) == {"challenger": 1, "champion": 1}
+
+
+def test_a_manifest_made_to_fit_is_found_by_the_tags(workspace):
+    from iqaflow.ops.manifest import read_manifest, write_manifest
+
+    gate.run(CONFIG, workspace)
+    folder = registry.resolve("champion", workspace).parent
+    files = [folder / name for name in read_manifest(folder)["files"]]
+    (folder / "artifacts" / "metrics.json").write_text("{}")
+    write_manifest(folder, files, {"schema": "iqaflow.package/1"})
+    with pytest.raises(DamagedError, match="is not what was registered as iqaflow version 1"):
+        registry.find(CONFIG, workspace, "champion")
+
+
+def test_going_back_works_when_the_champions_files_are_gone(workspace):
+    gate.run(CONFIG, workspace)
+    change_model(workspace, "second")
+    measured(workspace, items(identify=0.97, seed=3), "test-1")
+    gate.run(CONFIG, workspace)
+    assert aliases(workspace)["champion"] == 2
+    shutil.rmtree(registry.resolve("champion", workspace).parent)
+    with pytest.raises(StageError, match=r"version 2 are gone from .*iqaflow rollback"):
+        registry.find(CONFIG, workspace, "champion")
+    assert registry.rollback(CONFIG, workspace) == 1
+    assert aliases(workspace) == {"challenger": 2, "champion": 1, "rollback": 2}
+    with pytest.raises(StageError, match="are gone"):  # but not to files that are not there
+        registry.rollback(CONFIG, workspace)
+    assert aliases(workspace)["champion"] == 1
+
+
+def test_a_champion_of_before_still_counts_and_answers_anew(workspace, annotated, small_config, monkeypatch):
+    """Versions registered before manifests were sealed: their fingerprint vouches for the model, nothing for the items."""
+    from iqaflow.bench import stage
+
+    shutil.copytree(annotated / "data", workspace.root / "data")
+    gate.run(small_config, workspace)
+    mlflow = store.client(store.ensure(workspace, small_config))
+    mlflow.delete_model_version_tag("iqaflow", "1", "manifest.sha256")
+    folder = registry.resolve("champion", workspace)
+    (folder / "manifest.json").unlink()
+    asked = []
+    evaluate = stage.evaluate
+    monkeypatch.setattr(stage, "evaluate", lambda *given: asked.append(given) or evaluate(*given))
+    change_model(workspace, "second")
+    measured(workspace, items(), "test-1")
+    gate.run(small_config, workspace)
+    assert len(asked) == 1
+    (folder / "calibration.json").write_text((folder / "calibration.json").read_text().replace("0.0", "0.1", 1))
+    with pytest.raises(DamagedError, match="is not what was registered"):
+        registry.find(small_config, workspace, "champion")
+
+
+@pytest.mark.parametrize("harm", ["metrics", "items", "weights", "calibration", "manifest"])
+def test_damage_at_the_gate_is_one_sentence_and_nothing_moves(workspace, harm):
+    from iqaflow.ops import errors
+
+    path = {"metrics": workspace.metrics, "items": workspace.items, "weights": workspace.stage1 / "model.safetensors",
+            "calibration": workspace.calibration, "manifest": workspace.reports / "manifest.json"}[harm]
+    path.write_bytes(path.read_bytes()[:100] if harm == "weights" else b"")
+    with pytest.raises(DamagedError) as caught:
+        gate.run(CONFIG, workspace)
+    assert errors.exit_code(caught.value) == errors.STOPPED and "run `iqaflow" in errors.sentence(caught.value)
+    assert registry.find(CONFIG, workspace, "challenger") is None
+
+
+def test_items_of_another_model_are_not_this_ones(workspace):
+    change_model(workspace, "second")
+    with pytest.raises(StageError, match="measured on another model than the one in models: run `iqaflow benchmark` again"):
         gate.run(CONFIG, workspace)
 
 
