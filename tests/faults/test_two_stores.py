@@ -90,6 +90,10 @@ def test_the_store_asked_is_the_store_used(workspace, monkeypatch, number: int, 
     monkeypatch.setenv(variable, stores[number])
     found = registry.look_up("champion", made)
     assert mark(found.folder) == number and found.sealed
+    if number == 1:  # a copy of its own, so that nobody fetches again because another asked in between
+        monkeypatch.setenv(variable, stores[0])
+        assert registry.look_up("champion", made).folder != found.folder and mark(found.folder) == 1
+        monkeypatch.setenv(variable, stores[number])
     assert mark(registry.look_up("models:/iqaflow@champion", made).folder) == number
 
 
