@@ -66,7 +66,8 @@ def read(file: Path) -> dict | None:
 def test_a_stopped_rank_is_named_and_the_result_is_that_of_an_unbroken_run(work, trained, small_config, capfd, launcher):  # noqa: F811
     stopper = Stopper(work)
     stopper.start()
-    stage.run(two_ranks(small_config, launcher=launcher), Workspace(work))
+    seconds = 30 if launcher == "deepspeed" else LIMIT_SECONDS  # it takes its time before it starts them
+    stage.run(two_ranks(small_config, seconds, launcher), Workspace(work))
     said = capfd.readouterr().err
     assert re.search(rf"training rank 1 \(process {stopper.stopped} on \S+\) has been silent for \d+ s in step \d, "
                      "micro-batch 2: all ranks start anew from the last checkpoint", said)
