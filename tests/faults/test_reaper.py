@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -32,11 +31,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return toy.make(tmp_path_factory.mktemp("toy"))
 
 
-def begun(checkout: Workspace, *arguments: str) -> subprocess.Popen[bytes]:
+def begun(checkout: Workspace, sleep_seconds: int = 300) -> subprocess.Popen[bytes]:
     """A run inside its first stage, both its MLflow runs open."""
     (checkout.root / "toy.log").unlink(missing_ok=True)
-    (checkout.root / "toy.sleep").write_text("300")
-    runner = subprocess.Popen([sys.executable, "toy.py", "run", "--force", *arguments], cwd=checkout.root,
+    (checkout.root / "toy.sleep").write_text(str(sleep_seconds))
+    runner = subprocess.Popen([sys.executable, "toy.py", "run", "--force"], cwd=checkout.root,
                               env=clean_environment(), stdout=subprocess.DEVNULL,
                               stderr=(checkout.root / "toy.err").open("wb"))
     until(lambda: "start annotate" in toy.log(checkout), 300)
@@ -77,14 +76,44 @@ def test_a_run_killed_with_its_whole_tree_is_killed_in_mlflow_too(checkout: Work
 
 
 @pytest.mark.slow
-def test_the_reaper_of_a_run_that_ends_well_ends_with_it(checkout: Workspace) -> None:
-    runner = begun(checkout)
-    (checkout.root / "toy.sleep").write_text("0")
-    with pytest.raises(AssertionError):  # one sleeper is still in annotate: stop it politely instead of waiting
-        until(lambda: runner.poll() is not None, 1)
-    runner.send_signal(signal.SIGINT)
-    assert runner.wait(120) == 130
+def test_the_reaper_ends_with_a_run_that_ends_well_and_the_next_run_tells_what_was_left(checkout: Workspace) -> None:
+    """The next run has nothing to do itself."""
+    runner = begun(checkout, sleep_seconds=1)
+    assert runner.wait(300) == 0, (checkout.root / "toy.err").read_text()
     assert until(lambda: not reapers(checkout), 10) < 10
+    killed(checkout)
+    spool.spool(checkout, [{"op": "create", "run": "local-1", "experiment": "iqaflow", "name": "away", "parent": None, "tags": {},
+                            "time": 1}, {"op": "end", "run": "local-1", "status": "FINISHED", "time": 2}])
+    assert "RUNNING" in statuses(checkout)
+    again = subprocess.run([sys.executable, "toy.py", "run"], cwd=checkout.root, env=clean_environment(), capture_output=True,
+                           text=True, timeout=300)
+    assert again.returncode == 0 and "Everything is up to date" in again.stderr
+    assert "RUNNING" not in statuses(checkout) and statuses(checkout)[0] == "FINISHED" and not open_runs.due(checkout)
+
+
+def flow_states(workspace: Workspace) -> list[str]:
+    with closing(sqlite3.connect(workspace.state / "prefect" / "prefect.db")) as database:
+        return [state for (state,) in database.execute("SELECT state_type FROM flow_run")]
+
+
+@pytest.mark.slow
+def test_prefect_is_told_while_its_server_runs(checkout: Workspace) -> None:
+    def service(verb: str) -> None:
+        done = subprocess.run([sys.executable, "toy.py", verb], cwd=checkout.root, env=clean_environment(), capture_output=True,
+                              text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+
+    service("up")
+    try:
+        runner = begun(checkout)
+        assert "RUNNING" in flow_states(checkout)
+        process.kill_tree(runner.pid)
+        runner.wait()
+        until(lambda: "RUNNING" not in flow_states(checkout))
+        assert "CRASHED" in flow_states(checkout)
+        until(lambda: "RUNNING" not in statuses(checkout))
+    finally:
+        service("down")
 
 
 @pytest.fixture
