@@ -33,8 +33,12 @@ PATIENCE_SECONDS = 6 * 3600  # with a store that is away; the next run or verb g
 def ensure(workspace: Workspace) -> None:
     """Have a reaper for the run that begins: outside its process tree, so that it survives what ends the run."""
     if not lease.held(_lease(workspace)):
-        process.start([sys.executable, "-m", "iqaflow.ops.reaper", str(workspace.root)], workspace.root,
-                      log=workspace.state / "logs" / "reaper.log", detached=True).wait()  # it forks at once
+        _start(workspace).wait()  # it forks at once
+
+
+def serve(workspace: Workspace) -> str:
+    """Start the reaper as a service, which ends on SIGTERM; its `process.identity`."""
+    return process.identity(_start(workspace, "--stay").pid)
 
 
 def settle(workspace: Workspace) -> None:
@@ -78,6 +82,11 @@ def main() -> None:
             return
     if stay and _is_there(workspace) and (_at_work(workspace) or _due(workspace)):
         ensure(workspace)  # `down` ends the service, not what is still to be done
+
+
+def _start(workspace: Workspace, *mode: str) -> subprocess.Popen[str]:
+    return process.start([sys.executable, "-m", "iqaflow.ops.reaper", str(workspace.root), *mode], workspace.root,
+                         log=workspace.state / "logs" / "reaper.log", detached=True)
 
 
 def _work(workspace: Workspace, stay: bool, stopped: list[int]) -> None:
