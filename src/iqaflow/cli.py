@@ -78,9 +78,20 @@ def _context(preset: str | None = None, sets: list[str] | None = None, needed: b
 
 
 def _stage(stage: str, preset: str | None, sets: list[str] | None) -> None:
-    from iqaflow.ops import stages
+    from iqaflow.ops import reaper, stages
 
-    stages.run(stage, *_context(preset, sets))
+    config, workspace = _context(preset, sets)
+    reaper.settle(workspace)
+    stages.run(stage, config, workspace)
+
+
+def _settle(model: str | None = None) -> None:
+    """What earlier runs left is made true before the store is opened; a `model` in a folder does not open it."""
+    from iqaflow.ops import reaper
+    from iqaflow.workspace import Workspace
+
+    if model is None or not Path(model).is_dir():
+        reaper.settle(Workspace.here())
 
 
 @app.command(rich_help_panel=PIPELINE)
@@ -227,6 +238,7 @@ def assess(
     """What is wrong with an image, where, how badly, and how sure we are."""
     from iqaflow.infer.command import assess_command
 
+    _settle(model)
     config, workspace = _context(preset, set_, needed=False)
     code = assess_command(
         config, workspace, images=images, json=json, jsonl=jsonl, overlay=overlay, reference=reference,
@@ -244,6 +256,7 @@ def compare(
     """Which of two images is better, why, and how sure we are."""
     from iqaflow.infer.command import compare_command
 
+    _settle(model)
     config, workspace = _context(preset, set_, needed=False)
     raise typer.Exit(compare_command(config, workspace, a=a, b=b, reference=reference, json=json, model=model) or 0)
 
@@ -257,6 +270,7 @@ def score(
     """Scores 0..1 of many images, in batches."""
     from iqaflow.infer.command import score_command
 
+    _settle(model)
     config, workspace = _context(preset, set_, needed=False)
     raise typer.Exit(score_command(config, workspace, folder=folder, csv=csv, model=model) or 0)
 
@@ -285,6 +299,7 @@ def demo(
     from iqaflow.page import serve
     from iqaflow.workspace import Workspace
 
+    _settle(model)
     serve.run(Workspace.here(), model, port)
 
 
@@ -307,6 +322,7 @@ def up(preset: Preset = None, set_: Sets = None) -> None:
     """Start Prefect, MLflow and a worker on this machine's loopback; register the scheduled retraining."""
     from iqaflow.ops import services
 
+    _settle()
     services.up(*_context(preset, set_))
 
 
@@ -325,6 +341,7 @@ def doctor(json: Json = False) -> None:
     from iqaflow.ops import doctor as module
     from iqaflow.workspace import Workspace
 
+    _settle()
     raise typer.Exit(module.run(Workspace.here(), json))
 
 

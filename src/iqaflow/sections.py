@@ -356,6 +356,9 @@ class Resources(Section):
     """Training ranks on this machine; auto shares the micro-batches of a step over free cores or GPUs."""
     threads: int = Field(default=1, ge=1)
     """Threads per rank; more than one changes the last bits of the weights."""
+    hang_seconds: int = Field(default=300, ge=0)
+    """A training rank that gives no sign of life, or gets no further in a step, for so long (or twice the slowest steps and a
+    minute, if that is longer) is taken for hung: all ranks start anew from the last checkpoint. 0: wait for ever."""
     launcher: Literal["local", "torchrun", "deepspeed", "slurm"] = "local"
     """Who starts the training ranks."""
     nodes: int = Field(default=1, ge=1)

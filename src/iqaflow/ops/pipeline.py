@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from iqaflow.config import Config, load
-from iqaflow.ops import files, graph, journal, lease, services
+from iqaflow.ops import files, graph, journal, lease, reaper, services
 from iqaflow.ops.errors import StageError
 from iqaflow.workspace import StageResult, Workspace
 
@@ -46,9 +46,12 @@ def session(workspace: Workspace, preset: str | None, overrides: tuple[str, ...]
         journal.restore(workspace, say)
         config = load(workspace.params, preset, overrides)
         _enough_disk(workspace)
+        reaper.settle(workspace)
         graph.recover(workspace, say)
         with journal.overridden(workspace, config):
             todo = ["everything, by --force"] if force else _todo(workspace, config)
+            if todo:
+                reaper.ensure(workspace)
             yield todo
             if todo:
                 files.write_text(workspace.state / "finished", graph.lock_key(workspace))

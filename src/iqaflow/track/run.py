@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from iqaflow import config as configs
 from iqaflow.config import Config
-from iqaflow.ops import hashes, params, process
+from iqaflow.ops import hashes, lease, open_runs, params, process
 from iqaflow.track import provenance, records, spool, store
 from iqaflow.track.child import StageRun
 from iqaflow.track.ending import true_ending
@@ -110,13 +110,41 @@ def reconcile(workspace: Workspace, config: Config | None = None) -> list[str]:
     name = store.experiment_name(workspace, config)
     experiment = mlflow.get_experiment_by_name(name)
     condition = f"attributes.status = 'RUNNING' and tags.{provenance.HOST} = '{socket.gethostname()}'"
-    dead = []
-    for run in mlflow.search_runs([experiment.experiment_id], condition, max_results=1000):
-        if not process.alive(run.data.tags.get(provenance.PROCESS, "")):
-            mlflow.set_tag(run.info.run_id, "reconciled", f"process {run.data.tags.get('pid')} was gone")
-            mlflow.set_terminated(run.info.run_id, "KILLED")
-            dead.append(run.info.run_id)
+    with _alone(workspace):
+        found = [run.info.run_id for run in mlflow.search_runs([experiment.experiment_id], condition, max_results=1000)]
+        dead = [run for run in found if _closed(mlflow, run)]
+        for note in open_runs.dead(workspace):  # of any experiment
+            try:
+                run = records.real_id(mlflow, note.run)
+            except records.PendingError:
+                if spool.path(workspace, note.run).exists():
+                    continue  # it comes with the spool
+            else:
+                dead += [run] * _closed(mlflow, run)
+            open_runs.forget(note.file)
     return dead
+
+
+def _closed(mlflow: MlflowClient, run: str) -> bool:
+    """Whether a run said RUNNING though its process was gone, and was marked as KILLED."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        now = mlflow.get_run(run)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # somebody deleted it
+            return False
+        raise
+    if now.info.status != "RUNNING" or process.alive(now.data.tags.get(provenance.PROCESS, "")):
+        return False
+    mlflow.set_tag(run, "reconciled", f"process {now.data.tags.get('pid')} was gone")
+    mlflow.set_terminated(run, "KILLED")
+    return True
+
+
+def _alone(workspace: Workspace) -> Any:
+    """A dead run is not closed while a new try is continuing it."""
+    return lease.hold(workspace.state / "locks" / "runs.lock", "change of MLflow runs", wait_seconds=60)
 
 
 def _open(config: Config, workspace: Workspace, name: str, tags: dict[str, str], parent: str | None,
@@ -127,25 +155,28 @@ def _open(config: Config, workspace: Workspace, name: str, tags: dict[str, str],
     experiment = config.track.experiment
     begin = {"run": run, "op": "create", "experiment": experiment, "name": name, "parent": parent,
              "tags": {**tags, **provenance.owner()}, "time": records.milliseconds()}
+    note = open_runs.note(workspace, run)
     try:
         mlflow = spool.connect(workspace, config)
         reconcile(workspace, config)
-        earlier = known or (parent and _child(config, workspace, name, parent, mlflow))
-        if earlier:
-            run = records.real_id(mlflow, earlier)
-            floor = _floor(mlflow, run)
-            for key, value in begin["tags"].items():
-                mlflow.set_tag(run, key, value)
-            mlflow.update_run(run, status="RUNNING")
-        else:
-            records.apply(mlflow, begin)
-            run = records.real_id(mlflow, run)
+        with _alone(workspace):
+            earlier = known or (parent and _child(config, workspace, name, parent, mlflow))
+            if earlier:
+                run = records.real_id(mlflow, earlier)
+                floor = _floor(mlflow, run)
+                for key, value in begin["tags"].items():
+                    mlflow.set_tag(run, key, value)
+                mlflow.update_run(run, status="RUNNING")
+                note = open_runs.note(workspace, run, instead_of=note)
+            else:
+                records.apply(mlflow, begin)
+                run = records.real_id(mlflow, run)
     except Exception as error:  # whatever ails the store, the work goes on
         spool.say(f"MLflow does not answer ({' '.join(str(error).split())[:200]}); run {name!r} is kept in "
                   f"{spool.folder(workspace)} and sent later.")
         if run == begin["run"] != known:
             spool.spool(workspace, [begin])
-    recorder = spool.Recorder(workspace, config, run)
+    recorder = spool.Recorder(workspace, config, run, note)
     return StageRun(name, recorder, floor), recorder
 
 

@@ -4,7 +4,7 @@ Telemetry never stops the work: nothing here raises because of the store, and sa
 list. Every record is safe to apply twice, so that a kill in the middle of a replay loses and doubles nothing. A run
 that starts while the store is away gets a local id; the real run carries it in the tag `iqaflow.local_id`.
 
-    replay(workspace)       # done at every start of a run; `iqaflow up` and `doctor` may do it too
+    replay(workspace)       # done at every start of a run, by every verb that opens the store, and by ops/reaper.py
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqaflow.config import Config
-from iqaflow.ops import lease
+from iqaflow.ops import lease, open_runs
 from iqaflow.ops.errors import StageError
 from iqaflow.track import records, store
 from iqaflow.workspace import Workspace
@@ -38,8 +38,8 @@ Record = dict[str, Any]
 class Recorder:
     """The records of one run. Thread-safe. `close` when the run ends."""
 
-    def __init__(self, workspace: Workspace, config: Config, run: str) -> None:
-        self.workspace, self.config, self.run = workspace, config, run
+    def __init__(self, workspace: Workspace, config: Config, run: str, note: Path | None = None) -> None:
+        self.workspace, self.config, self.run, self._note = workspace, config, run, note
         self._waiting: deque[Record] = deque()
         self._lock = threading.RLock()
         self._closed = threading.Event()
@@ -76,6 +76,7 @@ class Recorder:
     def close(self) -> None:
         self._closed.set()
         self.flush(last=True)
+        open_runs.forget(self._note)  # the end is in the store, or in the spool
         self._thread.join(timeout=FLUSH_SECONDS)
 
     def _apply(self, taken: list[Record]) -> list[Record]:

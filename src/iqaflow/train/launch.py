@@ -1,4 +1,4 @@
-"""Starts the ranks of a training, follows them, and starts them anew where a step went wrong or memory ran out.
+"""Starts the ranks of a training, follows them, and starts them anew where a step went wrong, memory ran out or a rank hangs.
 
 | `resources.launcher` | ranks are started by |
 |---|---|
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -22,12 +23,15 @@ from iqaflow.config import Config
 from iqaflow.ops.errors import PipelineError, StageError
 from iqaflow.ops.files import DamagedError, NoSpaceError, write_json
 from iqaflow.ops.manifest import read_manifest
+from iqaflow.train.heartbeat import Watch
 from iqaflow.workspace import Workspace
 
 POLL_SECONDS = 0.5
+RESTARTS = 3  # after ranks that hang, without a newer checkpoint in between
 AGAIN = 75  # exit code of a rank that wants all ranks started anew
 FULL = 28  # exit code of a rank that could not even write down why it ends
 STOPPED = 130  # exit code of a rank that was asked to stop and committed its checkpoint
+SLURM_KILL_SECONDS = 60  # above SLURM's KillWait of 30
 WORKER = ("-m", "iqaflow.train.worker")
 
 
@@ -58,7 +62,7 @@ def _gpus() -> int:
 def train(config: Config, workspace: Workspace, work: Path) -> None:
     """Run all ranks until `work/finished` is there. Raises StageError or PipelineError with the reason of the first rank that
     failed; what was learnt so far stays in `work/checkpoints`."""
-    here = ranks(config)
+    here, hung = ranks(config), []  # the checkpoints at which ranks hung
     while True:
         for old in work.glob("failure-*.json"):
             old.unlink()
@@ -68,6 +72,11 @@ def train(config: Config, workspace: Workspace, work: Path) -> None:
             return
         if failure.get("out_of_memory"):
             config = _halved(config, failure["sentence"])
+        if failure.get("hung"):
+            hung = [step for step in hung if step == _newest_step(work)] + [_newest_step(work)]
+            if len(hung) > RESTARTS:
+                raise PipelineError(f"Training hung {len(hung)} times after step {hung[-1]} (at last, {failure['hung']}): see "
+                                    f"{work / 'rank-0.log'}; if a step takes that long, set resources.hang_seconds higher.")
         print(f"train: {failure['sentence']}", file=sys.stderr, flush=True)
 
 
@@ -113,12 +122,19 @@ def _first_host() -> str:
     return subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True).stdout.split()[0]
 
 
+def _newest_step(work: Path) -> int:
+    """The step from which ranks would continue."""
+    return max((int(folder.name[5:]) for folder in (work / "checkpoints").glob("step-*")), default=0)
+
+
 def _attempt(config: Config, work: Path, here: int) -> dict | None:
     """Start everything once and wait. None when the model is there, else why to try again."""
     from iqaflow.ops.process import stop
     from iqaflow.ops.services import free_port
 
-    job, port = work / "job.json", free_port(0)
+    job, port, resources = work / "job.json", free_port(0), config.resources
+    together = resources.nodes == 1 and not resources.hostfile
+    watch = Watch(work, 0 if resources.hostfile else here * resources.nodes, resources.hang_seconds, together)
     processes: list[subprocess.Popen] = []
     if config.resources.launcher == "torchrun" and config.resources.nodes > 1:
         (command, _), = commands(config, job, here, port, first=False)
@@ -129,22 +145,23 @@ def _attempt(config: Config, work: Path, here: int) -> dict | None:
                 processes.append(subprocess.Popen(
                     command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
                     env={**os.environ, "OMP_NUM_THREADS": str(config.resources.threads), **environment}))
-        return _follow(processes, work, f"{here * config.resources.nodes} rank{'s' if here * config.resources.nodes > 1 else ''}")
+        return _follow(processes, work, watch, resources.launcher)
     finally:
         for process in processes:
             if process.poll() is None:
                 stop(process)
 
 
-def _follow(processes: list[subprocess.Popen], work: Path, who: str) -> dict | None:
-    """Wait for all ranks, showing and recording their steps; the first failure ends them all."""
+def _follow(processes: list[subprocess.Popen], work: Path, watch: Watch, launcher: str) -> dict | None:
+    """Wait for all ranks, showing and recording their steps; the first that fails or hangs ends them all."""
     from iqaflow.ops.progress import Bar
     from iqaflow.track import current
     from iqaflow.train.steps import rows
 
     run, seen = current(), 0
     shown: set[Path] = set()
-    with Bar(f"train: {who}") as bar:
+    local = launcher == "local"  # its processes are the ranks themselves
+    with Bar(f"train: {len(watch.ranks) or 'all'} rank{'s' if len(watch.ranks) != 1 else ''}") as bar:
         while True:
             codes = [process.poll() for process in processes]
             logged = rows(work / "steps.jsonl")
@@ -163,10 +180,35 @@ def _follow(processes: list[subprocess.Popen], work: Path, who: str) -> dict | N
                 return _failure(work, next(code for code in codes if code))
             if all(code == 0 for code in codes):
                 break
+            ended = [number for number, code in enumerate(codes) if code == 0] if local else []
+            hang = watch.look([row["step_seconds"] for row in logged], ended, [one.pid for one in processes] if local else [])
+            if hang is not None:
+                _kill(processes, launcher)
+                if finished(work):
+                    print(f"train: {hang.words}; the model is there, so it is done", file=sys.stderr, flush=True)
+                    return None
+                return {"sentence": f"{hang.words}: all ranks start anew from the last checkpoint", "hung": hang.words}
             time.sleep(POLL_SECONDS)
     if not finished(work):
         raise PipelineError(f"Training ended without a model; its log is {work / 'rank-0.log'}.")
     return None
+
+
+def _kill(processes: list[subprocess.Popen], launcher: str) -> None:
+    """End all ranks at once: one that is stopped, or waits for the others, hears no polite signal."""
+    from iqaflow.ops.process import kill_tree
+
+    for process in processes:
+        if launcher == "slurm":  # srun ends its tasks on all hosts when it is interrupted twice within a second
+            for _ in range(2):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.2)
+            try:
+                process.wait(SLURM_KILL_SECONDS)
+            except subprocess.TimeoutExpired:
+                print("train: srun does not end its tasks", file=sys.stderr, flush=True)
+        kill_tree(process.pid)
+        process.wait()
 
 
 def _failure(work: Path, code: int) -> dict:

@@ -21,6 +21,7 @@ from iqaflow.ops.manifest import commit_directory
 from iqaflow.train import checkpoint, engine, student
 from iqaflow.train.batches import Batches
 from iqaflow.train.best import Best
+from iqaflow.train.heartbeat import mark
 from iqaflow.train.probes import Probes
 from iqaflow.train.steps import StepLog, write_curve
 from iqaflow.train.utilisation import Meter
@@ -95,12 +96,14 @@ class Run:
             if row is None:
                 self._skip(step)
             if self.best and self.best.due(step + 1, self.steps):
+                mark("evaluating", step)
                 row["calibration_loss"] = self.best.measure(self.engine, self.device)
                 self.best.keep(self.engine, step + 1, row["calibration_loss"], self.facts)
             if self.log is not None:
                 self.log.add(row)
             due = (step + 1) % self.settings.checkpoint_steps == 0 and step + 1 < self.steps
             if due or leave:
+                mark("checkpoint", step)
                 checkpoint.save(self.engine, folder, step + 1, self.settings.keep_checkpoints, self.rank, self.facts)
             if leave:
                 raise Stopped(f"Training was asked to stop and did after step {step + 1} of {self.steps}; run again to continue.")
@@ -109,6 +112,7 @@ class Run:
             if self.best and self.best.exhausted(step + 1):
                 self._say(f"no better loss on the calibration split for {self.settings.patience} measurements: stopped early")
                 break
+        mark("loading", self.steps)
         if self.best:
             self._say(f"the best weights are those of step {self.best.restore(self.engine)}")
         self._probe(probes, self.steps)
@@ -129,6 +133,8 @@ class Run:
         raise Again(f"the loss or gradient of step {step + 1} is not finite: its batch is left out, back to the last checkpoint")
 
     def _probe(self, probes: Probes | None, step: int) -> None:
+        if probes:
+            mark("probes", step if step == self.steps else step - 1)  # drawn after the step before
         sheet = probes.sheet(self.model, self.processor) if probes else None
         if sheet:
             write_bytes(self.work / "probes" / f"{step:07d}.png", sheet)
@@ -145,6 +151,7 @@ class Run:
         vision_only = step * config.micro_batch * config.micro_batches < config.vision_images
         norm = None
         for micro in range(self.rank, config.micro_batches, self.world):
+            mark("step", step, micro)
             fetched = time.perf_counter()
             batch = self.batches.take(step, micro, self._following(step, micro))
             waited += time.perf_counter() - fetched
@@ -160,10 +167,13 @@ class Run:
             else:
                 sums[3] += 1
                 loss = sum((p * 0).sum() for p in self.engine.parameters() if p.requires_grad)
+            mark("step", step, micro, part=1)
             self.engine.backward(loss)
             if config.zero_stage == 0 and self.engine.is_gradient_accumulation_boundary():
                 norm = engine.gradient_norm(self.model)
+            mark("step", step, micro, part=2)
             self.engine.step()
+        mark("step", step, config.micro_batches - self.world + self.rank, part=3)
         if config.soft_targets and config.base == "scratch":
             from iqaflow.model.tiny import share_cells
 
@@ -193,7 +203,7 @@ class Run:
             "step": step + 1, "steps": self.steps, "loss": sums[0] / micros, "loss_answer": sums[1] / micros,
             "loss_dense": sums[2] / micros, "lr": self.settings.lr * self.rate(step), "grad_norm": norm,
             "samples_per_second": sums[5] / seconds, "tokens_per_second": tokens * self.world / seconds,
-            "data_wait_share": waited / seconds, "memory_gib": engine.memory_gib(),
+            "step_seconds": seconds, "data_wait_share": waited / seconds, "memory_gib": engine.memory_gib(),
         }
         weighed = zip(TASKS, sums[6::2], sums[7::2], strict=True)
         return row | self.meter.read(seconds) | {f"loss_{task}": loss / weight for task, loss, weight in weighed if weight}
@@ -203,6 +213,7 @@ class Run:
 
         from iqaflow.train import card
 
+        mark("saving", self.steps)
         state = student.gathered(self.model, self.settings.zero_stage)
         if self.rank == 0:
             work = self.work / "stage1"
@@ -215,6 +226,7 @@ class Run:
             commit_directory(work, self.work / "finished", {"schema": "iqaflow.model/1", "base": self.settings.base,
                                                             "steps": self.steps})
         dist.barrier()
+        mark("ending", self.steps)
         dist.destroy_process_group()
 
     def _say(self, text: str) -> None:

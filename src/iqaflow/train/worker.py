@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow.config import Config
-from iqaflow.ops.files import NoSpaceError, write_json
+from iqaflow.ops.files import NoSpaceError, explain_full_disk, write_json
+from iqaflow.train import heartbeat
 from iqaflow.train.launch import AGAIN, FULL, STOPPED
 from iqaflow.train.run import Again, Run, Stopped
 from iqaflow.workspace import Workspace
@@ -22,7 +23,6 @@ def main(job_path: Path) -> None:
     """Train as the job file says: `{config, root, work}`."""
     job = json.loads(job_path.read_text(encoding="utf-8"))
     config, workspace, work = Config.model_validate(job["config"]), Workspace(Path(job["root"])), Path(job["work"])
-    environment()
     import torch
 
     torch.set_num_threads(config.resources.threads)
@@ -65,8 +65,11 @@ def _run(job_path: Path) -> int:
 
     prepare()
     die_with_parent()
-    told = job_path.parent / f"failure-{os.environ.get('RANK', '0')}.json"  # a rank's reason must survive the rank
+    environment()
+    told = job_path.parent / f"failure-{os.environ['RANK']}.json"  # a rank's reason must survive the rank
     try:
+        with explain_full_disk(job_path.parent):
+            heartbeat.start(job_path.parent, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
         main(job_path)
     except (Again, Stopped) as error:
         return _tell(told, {"sentence": str(error), "code": AGAIN if isinstance(error, Again) else STOPPED})
