@@ -47,13 +47,14 @@ def listen(preferred: int, say: Callable[[str], None] | None = None, what: str =
     raise PipelineError(f"No free port on {HOST}.")
 
 
-def start(name: str, workspace: Workspace, listening: socket.socket, passing: bool = False) -> Entry:
-    """Start `prefect` or `mlflow` on that socket. A `passing` server ends with this process and schedules nothing."""
+def start(name: str, workspace: Workspace, listening: socket.socket, tied: bool = False, schedules: bool = True) -> Entry:
+    """Start `prefect` or `mlflow` on that socket; `tied`, it ends with this process; without `schedules` Prefect makes no
+    runs of its own."""
     port = listening.getsockname()[1]
     address = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "iqaflow.ops.webserver", name, str(listening.fileno())]
     if name == "prefect":
-        environment = _prefect(address, secret.of(workspace), passing)
+        environment = _prefect(address, secret.of(workspace), schedules)
     else:
         from iqaflow.track import store
 
@@ -62,7 +63,7 @@ def start(name: str, workspace: Workspace, listening: socket.socket, passing: bo
         hosts = (f"{HOST}:{port}", f"localhost:{port}", *doorkeeper.allowed_hosts())
         environment = {webserver.SECRET: secret.of(workspace), "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
                        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(_origins(port))}
-    child = process.start(command, workspace.root, environment, log(workspace, name), detached=not passing,
+    child = process.start(command, workspace.root, environment, log(workspace, name), detached=not tied,
                           handles=(listening.fileno(),))
     return {"who": process.identity(child.pid), "address": address}
 
@@ -156,7 +157,7 @@ class Kept:
             self._listening = self._listening or listen(port)
             if self._listening.getsockname()[1] != port:  # another program is there by now
                 return False
-            self._entry, self._ours = start("prefect", self._workspace, self._listening, passing=True), True
+            self._entry, self._ours = start("prefect", self._workspace, self._listening, tied=True, schedules=False), True
         except (OSError, RuntimeError) as error:
             self._say(f"The Prefect server cannot be started: {error}")
             return False
@@ -172,14 +173,14 @@ class Kept:
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def _prefect(address: str, auth: str, passing: bool) -> dict[str, str]:
+def _prefect(address: str, auth: str, schedules: bool) -> dict[str, str]:
     port = int(address.rpartition(":")[2])
     settings = {
-        "PREFECT_UI_API_URL": f"{address}/api", "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_UI_API_URL": "/api", "PREFECT_SERVER_API_AUTH_STRING": auth,
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(_origins(port)),
         "PREFECT_API_URL": "", "PREFECT_API_AUTH_STRING": ""}  # the server itself asks nobody
-    if passing:
+    if not schedules:
         settings |= {"PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false", "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false"}
     return settings
 

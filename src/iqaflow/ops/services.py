@@ -90,7 +90,7 @@ def prefect_server(workspace: Workspace, say: Callable[[str], None]) -> Iterator
     listening = None
     if not ours:
         listening = servers.listen(0)  # any port: two checkouts that start at once would both want the usual one
-        entry = servers.start("prefect", workspace, listening, passing=True)
+        entry = servers.start("prefect", workspace, listening, tied=True, schedules=False)
         say(f"Prefect: {entry['address']} for the time of this run; {secret.path(workspace)} opens it")
     assert entry is not None
     kept = servers.Kept(workspace, entry, listening, say)
