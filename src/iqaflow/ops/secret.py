@@ -29,16 +29,20 @@ def of(workspace: Workspace) -> str:
     if not place.is_symlink() and not place.exists():
         _make(place)
     try:
-        handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise _unusable(place, f"cannot be opened ({error.strerror})") from None
-    with os.fdopen(handle, encoding="ascii", errors="replace") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise _unusable(place, "is no file")
+        if status.st_uid != os.geteuid():
             raise _unusable(place, "belongs to another account")
         if stat.S_IMODE(status.st_mode) & 0o077:
             raise _unusable(place, "can be read by other accounts")
-        text = file.read(1024).strip()
+        text = os.read(handle, 1024).decode("ascii", "replace").strip()
+    finally:
+        os.close(handle)
     user, _, password = text.partition(":")
     if user != USER or len(password) < 32:
         raise _unusable(place, "is damaged")
