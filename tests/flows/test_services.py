@@ -80,7 +80,6 @@ def test_up_again_changes_nothing(up: tuple[Workspace, dict, str]) -> None:
 
 @pytest.mark.slow
 def test_the_schedule_is_registered(up: tuple[Workspace, dict, str]) -> None:
-    _, listed, _ = up
     deployments = post(up, "/deployments/filter", {})
     assert [(item["name"], item["work_pool_name"]) for item in deployments] == [("iqaflow", "iqaflow")]
     schedule = deployments[0]["schedules"][0]
@@ -91,7 +90,7 @@ def test_the_schedule_is_registered(up: tuple[Workspace, dict, str]) -> None:
 
 @pytest.mark.slow
 def test_the_worker_retrains_in_a_worktree_and_commits_to_a_branch(up: tuple[Workspace, dict, str]) -> None:
-    workspace, listed, _ = up
+    workspace, *_ = up
     (workspace.root / "mine.txt").write_text("a person's unfinished work")
     status = toy.run(workspace.root, "git", "status", "--porcelain")
     [deployment] = post(up, "/deployments/filter", {})
