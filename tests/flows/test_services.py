@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from iqaflow.ops import process, services
+from iqaflow.ops import process, secret, servers, services
 from iqaflow.workspace import Workspace
 from tests import toy
 from tests.flows.test_retrain import clean_environment
@@ -48,12 +49,12 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, di
 
 @pytest.mark.slow
 def test_pages_answer_on_loopback_only(up: tuple[Workspace, dict, str]) -> None:
-    _, listed, said = up
+    workspace, listed, said = up
     assert set(listed) == {"prefect", "mlflow", "worker"}
     for name in ("prefect", "mlflow"):
         address = listed[name]["address"]
         assert address in said
-        assert urllib.request.urlopen(address, timeout=30).status == 200
+        assert urllib.request.urlopen(request(workspace, address), timeout=30).status == 200
         port = int(address.rpartition(":")[2])
         family = [psutil.Process(int(listed[name]["who"].partition(":")[0]))]
         family += family[0].children(recursive=True)
@@ -79,8 +80,7 @@ def test_up_again_changes_nothing(up: tuple[Workspace, dict, str]) -> None:
 
 @pytest.mark.slow
 def test_the_schedule_is_registered(up: tuple[Workspace, dict, str]) -> None:
-    _, listed, _ = up
-    deployments = post(listed, "/deployments/filter", {})
+    deployments = post(up, "/deployments/filter", {})
     assert [(item["name"], item["work_pool_name"]) for item in deployments] == [("iqaflow", "iqaflow")]
     schedule = deployments[0]["schedules"][0]
     assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"], schedule["active"]) == ("0 3 * * 0", "UTC", True)
@@ -90,13 +90,13 @@ def test_the_schedule_is_registered(up: tuple[Workspace, dict, str]) -> None:
 
 @pytest.mark.slow
 def test_the_worker_retrains_in_a_worktree_and_commits_to_a_branch(up: tuple[Workspace, dict, str]) -> None:
-    workspace, listed, _ = up
+    workspace, *_ = up
     (workspace.root / "mine.txt").write_text("a person's unfinished work")
     status = toy.run(workspace.root, "git", "status", "--porcelain")
-    [deployment] = post(listed, "/deployments/filter", {})
-    run = post(listed, f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"overrides": ["train.lr=0.002"]}})
+    [deployment] = post(up, "/deployments/filter", {})
+    run = post(up, f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"overrides": ["train.lr=0.002"]}})
     deadline = time.monotonic() + 500
-    while (state := get(listed, f"/flow_runs/{run['id']}")["state"])["type"] not in ("COMPLETED", "FAILED", "CRASHED"):
+    while (state := get(up, f"/flow_runs/{run['id']}")["state"])["type"] not in ("COMPLETED", "FAILED", "CRASHED"):
         assert time.monotonic() < deadline, (workspace.state / "logs" / "worker.log").read_text()[-3000:]
         time.sleep(1)
     assert state["type"] == "COMPLETED", state["message"]
@@ -106,6 +106,23 @@ def test_the_worker_retrains_in_a_worktree_and_commits_to_a_branch(up: tuple[Wor
     assert toy.run(workspace.root, "git", "status", "--porcelain") == status, "the checkout is as it was"
     assert list((workspace.state / "worktrees").iterdir()) == []
     (workspace.root / "mine.txt").unlink()
+
+
+@pytest.mark.slow
+def test_the_secret_is_said_once_and_written_nowhere_else(up: tuple[Workspace, dict, str]) -> None:
+    """After a scheduled retraining: not in a database, a log, a job's variables, a command line."""
+    workspace, listed, said = up
+    text = secret.of(workspace)
+    password = text.partition(":")[2]
+    assert f"log in with {text}" in said and f"user iqaflow, password {password}" in said
+    assert 'PREFECT_API_AUTH_STRING="$(cat .iqaflow/secret)" prefect deployment run' in said
+    forms = [password.encode(), base64.b64encode(text.encode()), base64.b64encode(password.encode())]
+    kept = [path for path in workspace.root.rglob("*") if path.is_file() and any(form in path.read_bytes() for form in forms)]
+    assert kept == [secret.path(workspace)]
+    members = [psutil.Process(int(entry["who"].partition(":")[0])) for entry in listed.values()]
+    lines = [" ".join(member.cmdline()) for process in members for member in (process, *process.children(recursive=True))]
+    assert len(lines) >= 3 and password not in " ".join(lines)
+    assert password not in json.dumps(get(up, "/admin/settings"))
 
 
 @pytest.mark.slow
@@ -133,7 +150,7 @@ def test_a_server_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
     entry = {"who": process.identity(child.pid), "address": f"http://{services.HOST}:{services.free_port(0)}"}
     child.wait()
     with pytest.raises(RuntimeError, match="The prefect server did not start: no such database"):
-        services._wait("prefect", entry, Workspace(tmp_path))
+        servers.wait("prefect", entry, Workspace(tmp_path))
 
 
 def test_a_stranger_on_our_port_is_not_taken_for_our_server(tmp_path: Path) -> None:
@@ -145,7 +162,7 @@ def test_a_stranger_on_our_port_is_not_taken_for_our_server(tmp_path: Path) -> N
         entry = {"who": process.identity(child.pid), "address": f"http://{services.HOST}:{stranger.server_port}"}
         threading.Thread(target=child.wait, daemon=True).start()
         with pytest.raises(RuntimeError, match="did not start: address in use"):
-            services._wait("prefect", entry, Workspace(tmp_path))
+            servers.wait("prefect", entry, Workspace(tmp_path))
         stranger.shutdown()
 
 
@@ -168,14 +185,22 @@ def test_free_port_says_when_the_usual_one_is_taken() -> None:
         assert services.free_port(services.free_port(0), said.append) and len(said) == 1
 
 
-def post(listed: dict, path: str, body: dict) -> dict | list:
-    request = urllib.request.Request(f"{listed['prefect']['address']}/api{path}", json.dumps(body).encode(),
-                                     {"Content-Type": "application/json"})
-    return json.load(urllib.request.urlopen(request, timeout=60))
+def request(workspace: Workspace, url: str, body: dict | None = None) -> urllib.request.Request:
+    """A request with the workspace's secret."""
+    login = base64.b64encode(secret.of(workspace).encode()).decode()
+    return urllib.request.Request(url, None if body is None else json.dumps(body).encode(),
+                                  {"Authorization": f"Basic {login}", "Content-Type": "application/json"})
 
 
-def get(listed: dict, path: str) -> dict:
-    return json.load(urllib.request.urlopen(f"{listed['prefect']['address']}/api{path}", timeout=60))
+def post(up: tuple[Workspace, dict, str], path: str, body: dict) -> dict | list:
+    token = get(up, "/csrf-token?client=test")["token"]
+    asked = request(up[0], f"{up[1]['prefect']['address']}/api{path}", body)
+    asked.headers |= {"Prefect-csrf-token": token, "Prefect-csrf-client": "test"}
+    return json.load(urllib.request.urlopen(asked, timeout=60))
+
+
+def get(up: tuple[Workspace, dict, str], path: str) -> dict:
+    return json.load(urllib.request.urlopen(request(up[0], f"{up[1]['prefect']['address']}/api{path}"), timeout=60))
 
 
 def test_a_lost_server_of_the_users_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,29 +11,27 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from iqaflow.ops import environment, process, services
+from iqaflow.ops import environment, process, servers, services
 from iqaflow.ops.doctor import Finding, version
 from iqaflow.workspace import Workspace
 
 
-def servers(folder: Path, root: Path) -> Iterator[Finding]:
+def orchestration(folder: Path, root: Path) -> Iterator[Finding]:
     """A Prefect server, a flow with a task on it, and the scheduler making runs of a cron schedule."""
-    port = services.free_port(0)
-    os.environ["PREFECT_API_URL"] = f"http://{services.HOST}:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", services.HOST, "--port", str(port), "--no-ui"]
-    with _running(command, folder, "prefect"):
+    os.environ["PREFECT_UI_ENABLED"] = "false"
+    with _running("prefect", folder) as entry:
+        os.environ |= servers.credentials(Workspace(folder), entry["address"])
         from prefect import flow, task
         from prefect.client.orchestration import get_client
         from prefect.client.schemas.actions import DeploymentScheduleCreate
         from prefect.client.schemas.schedules import CronSchedule
 
-        _wait(lambda: _answers(f"http://{services.HOST}:{port}/api/health"), 60)
+        servers.wait("prefect", entry, Workspace(folder))
 
         @task
         def add(a: int, b: int) -> int:
@@ -55,17 +53,17 @@ def tracking(folder: Path, root: Path) -> Iterator[Finding]:
     """An MLflow SQLite store with a run, and a server on it."""
     import mlflow
 
-    uri, port = f"sqlite:///{folder / 'mlflow.db'}", services.free_port(0)
+    workspace = Workspace(folder)
+    uri = f"sqlite:///{workspace.mlruns / 'mlflow.db'}"
+    workspace.mlruns.mkdir()
     mlflow.set_tracking_uri(uri)
-    mlflow.create_experiment("doctor", artifact_location=(folder / "artifacts").as_uri())
+    mlflow.create_experiment("doctor", artifact_location=(workspace.mlruns / "artifacts").as_uri())
     with mlflow.start_run(experiment_id=mlflow.get_experiment_by_name("doctor").experiment_id):
         mlflow.log_params({"lr": 1e-3})
         mlflow.log_metric("loss", 0.5, step=1)
         mlflow.log_text("hello", "note.txt")
-    command = [sys.executable, "-m", "mlflow", "server", "--host", services.HOST, "--port", str(port),
-               "--backend-store-uri", uri, "--workers", "1"]
-    with _running(command, folder, "mlflow"):
-        _wait(lambda: _answers(f"http://{services.HOST}:{port}/health"), 90)
+    with _running("mlflow", folder) as entry:
+        servers.wait("mlflow", entry, workspace)
     yield Finding("MLflow", "run logged to SQLite, server up", version=version("mlflow"))
 
 
@@ -160,21 +158,14 @@ def _compiler() -> str:
 
 
 @contextmanager
-def _running(command: list[str], folder: Path, name: str) -> Iterator[None]:
-    child = process.start(command, folder, log=folder / f"{name}.log")
+def _running(name: str, folder: Path) -> Iterator[servers.Entry]:
+    """A server as `iqaflow up` starts it, scheduler included, with its state in `folder`."""
+    with servers.listen(0) as listening:
+        entry = servers.start(name, Workspace(folder), listening, tied=True)
     try:
-        yield
+        yield entry
     finally:
-        process.kill_tree(child.pid)
-        child.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 (our own http address)
-            return answer.status == 200
-    except OSError:
-        return False
+        process.kill_tree(int(entry["who"].partition(":")[0]))
 
 
 def _wait(done: Callable[[], bool], seconds: float) -> None:

@@ -21,7 +21,7 @@ from iqaflow.workspace import Workspace
 
 LIMIT_SECONDS = 120  # for one group; together they take well under a minute on a free machine
 GROUPS = {  # heaviest first; components that share an import share a process
-    "servers": ("Prefect server, flow, cron tick",), "tracking": ("MLflow store and server",),
+    "orchestration": ("Prefect server, flow, cron tick",), "tracking": ("MLflow store and server",),
     "learning": ("torch", "transformers", "DeepSpeed"), "data": ("Great Expectations",), "graph": ("DVC and git",),
     "machine": ("compiler", "disk", "ports"),
 }
@@ -75,7 +75,7 @@ def _examine(group: str, workspace: Workspace) -> list[Finding]:
 
 def _environment(folder: str) -> dict[str, str]:
     """State of the servers goes to the folder; a user's own servers are not touched."""
-    return {"PREFECT_HOME": f"{folder}/prefect", "PREFECT_API_URL": "", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+    return {"PREFECT_HOME": f"{folder}/prefect", "PREFECT_API_URL": "", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlruns/mlflow.db",
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1", "HF_HUB_OFFLINE": "1"}
 
 

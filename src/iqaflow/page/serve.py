@@ -1,4 +1,4 @@
-"""Start the page: a model, a free port of the loopback, nothing from any other host, nothing left behind."""
+"""Start the page: a model, a free port of the loopback, nothing from or for any other host, nothing left behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iqaflow.infer import load
-from iqaflow.ops import services
+from iqaflow.ops import doorkeeper, services
 from iqaflow.ops.errors import InputError, StageError
 from iqaflow.workspace import Workspace
 
@@ -63,6 +63,7 @@ def start(assessor: Assessor, name: str, note: str, port: int, folder: Path) -> 
     for variable in ("NO_PROXY", "no_proxy"):  # gradio asks its own address whether it answers
         os.environ[variable] = ",".join(filter(None, (os.environ.get(variable), services.HOST)))
     import gradio as gr
+    from starlette.middleware import Middleware
 
     from iqaflow.page import app, examples
     from iqaflow.page.desk import Desk
@@ -73,7 +74,8 @@ def start(assessor: Assessor, name: str, note: str, port: int, folder: Path) -> 
     css = files("iqaflow.page").joinpath("page.css").read_text("utf-8")
     page.launch(server_name=services.HOST, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False,
                 ssr_mode=False, pwa=False, mcp_server=False, run_history=False, enable_monitoring=False, show_error=True,
-                footer_links=[], max_file_size=MAX_FILE, css=css, theme=theme)
+                footer_links=[], max_file_size=MAX_FILE, css=css, theme=theme,
+                app_kwargs={"middleware": [Middleware(doorkeeper.Doorkeeper)]})  # no password: the page reads, it changes nothing
     return page
 
 

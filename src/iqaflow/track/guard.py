@@ -1,4 +1,4 @@
-"""What `mlflow models serve` lacks for strangers: limits, and one sentence with a 4xx for whatever cannot be used.
+"""What `mlflow models serve` lacks for strangers: a doorkeeper, limits, and one sentence with a 4xx for whatever cannot be used.
 
 MLflow's scoring server (3.17) has no setting and no hook for this. It answers 500 to JSON nested too deeply and to a
 request without a content type, puts tracebacks into other answers, repeats a broken body whole, and unpacks Parquet of
@@ -14,6 +14,8 @@ import logging
 import os
 import sys
 from typing import Any
+
+from iqaflow.ops.doorkeeper import Doorkeeper
 
 SERVER = "mlflow.pyfunc.scoring_server.app"  # imported by the server alone, and by nothing else
 MAX_ROWS = 32
@@ -48,6 +50,8 @@ def install() -> None:
     from mlflow.exceptions import MlflowException
     from mlflow.pyfunc import scoring_server
 
+    if serving():
+        _keep_the_door()
     inner, limit = getattr(scoring_server, "invocations", None), float(os.environ.get("IQAFLOW_MAX_REQUEST_MIB", MAX_MIB))
     if inner is None:
         _log.warning("This MLflow has another scoring server: requests are not limited, errors are MLflow's.")
@@ -77,6 +81,19 @@ def install() -> None:
             return say(400, f"The request cannot be read ({type(error).__name__}): {ADVICE}.")
 
     scoring_server.invocations = guarded
+
+
+def _keep_the_door() -> None:
+    """Put the doorkeeper into the application that the server makes next, once its model is loaded: only the server's own
+    address and IQAFLOW_ALLOWED_HOSTS are answered, and no page of another origin. Outermost but for MLflow's time limit."""
+    import fastapi
+    from starlette.middleware import Middleware
+
+    class Guarded(fastapi.FastAPI):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**{**options, "middleware": [Middleware(Doorkeeper), *options.get("middleware", ())]})
+
+    fastapi.FastAPI = Guarded  # type: ignore[misc]  (MLflow imports the name in the function that makes the application)
 
 
 def _reason(message: str) -> str:
