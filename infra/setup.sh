@@ -12,7 +12,7 @@ altered() { # the package whose bytes are not those of the lock file, if that is
 }
 fail() {
   if name=$(altered); then
-    say "$name is not the file that ${1:-requirements.lock} names (its SHA-256 differs), so nothing was installed: find out where it comes from (package index, mirror, PIP_FIND_LINKS) before you change the lock file."
+    say "$name is not one of the files that the lock files name (its SHA-256 differs), so nothing was installed: find out where it comes from (package index, mirror, PIP_FIND_LINKS) before you change a lock file."
     exit 3
   fi
   cat .boot/log >&2
@@ -26,7 +26,7 @@ if [ "$(.boot/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$version" ]; th
   say "installing uv $version into .boot"
   "$python" -m venv .boot || { say "$python cannot make virtual environments: install python3-venv and run the same command again."; exit 2; }
   .boot/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r infra/installer.lock \
-    2>.boot/log || fail infra/installer.lock
+    2>.boot/log || fail
 fi
 [ -x .venv/bin/python ] || .boot/bin/uv venv --quiet --python 3.11 .venv
 
@@ -34,8 +34,12 @@ links="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"
 cuda="${CUDA:-}"
 [ -n "$cuda" ] || { nvidia-smi -L 2>/dev/null | grep -q GPU && cuda=1; } || cuda=0
 install() { UV_FIND_LINKS="$links" .boot/bin/uv pip install --quiet --python .venv/bin/python "$@" 2>.boot/log; }
-locked() { install --require-hashes --build-constraints infra/build.lock -r requirements.lock "$@"; }
-index() { locked -r infra/cuda.lock; }  # what the package index's torch needs besides
+locked() { install --require-hashes --build-constraints infra/build.lock "$@"; }
+index() { locked -r requirements.lock -r infra/cuda.lock; }
+cpu() { # the installer takes a hash for one build only, and the CPU builds have a version of their own
+  sed 's/^torch==\([0-9.]*\)/torch==\1+cpu/' requirements.lock > .boot/cpu.lock
+  locked -r .boot/cpu.lock "$@"
+}
 
 say "installing requirements.lock into .venv (about 1.7 GB, a minute on a fast line)"
 if [ "$cuda" = 1 ]; then
@@ -44,8 +48,8 @@ if [ "$cuda" = 1 ]; then
   index || fail
 elif [ -d "$links" ] && ls "$links"/torch-*cpu*.whl >/dev/null 2>&1; then
   say "torch: CPU wheel from $links"
-  locked || fail
-elif locked --torch-backend cpu; then
+  cpu || fail
+elif cpu --torch-backend cpu; then
   say "torch: CPU build"
 elif altered && [ "$(altered)" != torch ]; then
   fail
