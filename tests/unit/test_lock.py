@@ -36,7 +36,8 @@ def test_the_installer_is_the_one_that_is_used():
 def checkout(tmp_path):
     """A folder with the real set-up, whose one package is a wheel in a folder."""
     shutil.copytree(ROOT / "infra", tmp_path / "infra")
-    (tmp_path / ".boot").symlink_to(BOOT)
+    (tmp_path / ".boot").mkdir()
+    (tmp_path / ".boot" / "bin").symlink_to(BOOT / "bin")
     (tmp_path / "links").mkdir()
     wheel = tmp_path / "links" / "torch-9.9.9+cpu-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
