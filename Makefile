@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help:        ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): requirements.lock pyproject.toml infra/setup.sh
+$(STAMP): requirements.lock infra/build.lock infra/cuda.lock pyproject.toml infra/setup.sh
 	@CUDA="$(CUDA)" infra/setup.sh
 	@touch $@
 
@@ -47,9 +47,8 @@ bench: $(STAMP)   ## the measured tables of docs/benchmarks.md
 base: $(STAMP)    ## make models/base-tiny anew (hours on a CPU); SOURCE=folder of photographs
 	@iqaflow base $(if $(SOURCE),--set source.path=$(SOURCE)) $(ARGS)
 
-lock: $(STAMP)    ## requirements.lock from requirements.in
-	@UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" .boot/bin/uv pip compile requirements.in --python-version 3.11.7 --no-annotate --no-header --quiet -o .iqaflow.lock
-	@sed 's/^torch==\(.*\)+cpu$$/torch==\1/' .iqaflow.lock > requirements.lock && rm .iqaflow.lock
+lock: $(STAMP)    ## requirements.lock and infra/*.lock from requirements.in, with hashes; UPGRADE=1 for newer versions
+	@UPGRADE="$(UPGRADE)" python infra/lock.py
 
 ci:               ## what .ci/run runs
 	@.ci/run

@@ -21,6 +21,7 @@ from flows.validate import validate
 from iqaflow import track
 from iqaflow.config import load
 from iqaflow.ops import services, stages
+from iqaflow.ops.redaction import failures
 from iqaflow.workspace import Workspace
 
 STAGES = (annotate, validate, train, calibrate, benchmark)
@@ -29,10 +30,11 @@ STAGES = (annotate, validate, train, calibrate, benchmark)
 @flow(name="retrain", flow_run_name="retrain")
 def retrain(root: str = ".", force: bool = False) -> dict[str, str]:
     """Bring every stage up to date and let the gate judge the result; returns what happened, by stage."""
-    workspace = Workspace(Path(root).resolve())
-    config, summary = load(workspace.params), {}
-    close_dead_runs()
-    with claimed(), track.parent_run(config, workspace) as run:
+    workspace, summary = Workspace(Path(root).resolve()), {}
+    with failures():
+        config = load(workspace.params)
+        close_dead_runs()
+    with failures(), claimed(), track.parent_run(config, workspace) as run:
         create_link_artifact(services.run_page(workspace, run), link_text="MLflow run", key="mlflow-run")
         for stage in STAGES:
             summary[stage.name] = stage(root=str(workspace.root), force=force)
@@ -46,6 +48,7 @@ def retrain(root: str = ".", force: bool = False) -> dict[str, str]:
 def gate(root: str) -> str:
     """Register the model; promote it if it is better. Not a DVC stage: it reads and writes the registry."""
     workspace = Workspace(Path(root))
-    result = stages.run("gate", load(workspace.params), workspace)
-    publish(result, workspace)
+    with failures():
+        result = stages.run("gate", load(workspace.params), workspace)
+        publish(result, workspace)
     return "promoted to champion" if result.details.get("promoted") else "not promoted"

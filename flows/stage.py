@@ -15,9 +15,12 @@ from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 
 from iqaflow.config import load
-from iqaflow.ops import graph, notes, results
+from iqaflow.ops import errors, graph, notes, results
 from iqaflow.ops.errors import PipelineError, StageError
+from iqaflow.ops.redaction import guard_logging, redact
 from iqaflow.workspace import StageResult, Workspace
+
+guard_logging()  # Prefect keeps what is logged, also in a worker's process
 
 
 def run_stage(stage: str, root: str, force: bool = False) -> str:
@@ -40,7 +43,7 @@ def reproduce(stage: str, root: str, force: bool) -> bool:
     workspace, logger = Workspace(Path(root).resolve()), get_run_logger()
 
     def line(text: str) -> None:
-        if text.strip():
+        if (text := redact(text)).strip():
             logger.info(text)
             print(f"  {stage:<9} | {text}", flush=True)
 
@@ -49,9 +52,7 @@ def reproduce(stage: str, root: str, force: bool) -> bool:
     try:
         return graph.reproduce(workspace, ("sources", stage) if stage == "annotate" else (stage,), line, force)
     except PipelineError as error:
-        failure = notes.read(workspace, stage)
-        if failure is None:
-            raise PipelineError(f"{stage}: {error}") from None
+        failure = notes.read(workspace, stage) or notes.Failure(redact(str(error)), errors.FAILED)
         raise (StageError if failure.permanent else PipelineError)(f"{stage}: {failure.sentence}") from None
 
 
@@ -64,7 +65,7 @@ def may_work_next_time(task: Any, run: Any, state: Any) -> bool:
 def publish(result: StageResult, workspace: Workspace) -> None:
     """The stage's report, numbers, first picture and pages as Prefect artifacts; keys are stable, so versions form a history."""
     if result.markdown:
-        create_markdown_artifact(result.markdown, key=f"{result.stage}-report", description=f"What {result.stage} found")
+        create_markdown_artifact(redact(result.markdown), key=f"{result.stage}-report", description=f"What {result.stage} found")
     if result.metrics:
         rows = [{"metric": name, "value": round(value, 6)} for name, value in result.metrics.items()]
         create_table_artifact(rows, key=f"{result.stage}-metrics", description=f"Numbers of {result.stage}")
@@ -75,6 +76,5 @@ def publish(result: StageResult, workspace: Workspace) -> None:
     for name in result.artifacts:
         page = workspace.root / name / "index.html" if (workspace.root / name).is_dir() else workspace.root / name
         if page.suffix == ".html":
-            # a file of the machine that ran it; MLflow keeps a copy with the run
             key = re.sub(r"[^a-z0-9]+", "-", f"{result.stage} {Path(name).stem}".lower())
             create_link_artifact(page.as_uri(), link_text=name, key=key, description=f"{name}, also kept with the MLflow run")

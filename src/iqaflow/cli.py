@@ -38,11 +38,13 @@ INTERRUPTED = 130
 
 def main() -> None:
     """The console script: failures become one sentence on stderr and an exit code."""
-    from iqaflow.ops import environment
+    from iqaflow.ops import environment, escaping
     from iqaflow.workspace import Workspace
 
+    escaping.guard()
     environment.prepare(Workspace.here().root)
     try:
+        _keep_secrets()
         app()
     except KeyboardInterrupt:
         _interrupted()
@@ -60,6 +62,14 @@ def main() -> None:
 
         print(f"iqaflow: {errors.sentence(error)}", file=sys.stderr)
         sys.exit(errors.exit_code(error))
+
+
+def _keep_secrets() -> None:
+    """Nothing secret into logs, and no address with a password from the environment."""
+    from iqaflow.ops import redaction, refusal
+
+    redaction.guard_logging()
+    refusal.environment()
 
 
 def _interrupted() -> None:

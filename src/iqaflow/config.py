@@ -47,8 +47,10 @@ def presets() -> list[str]:
 def load(path: Path | None = None, preset: str | None = None, overrides: tuple[str, ...] = ()) -> Config:
     """Read `path` (defaults where null), lay `preset` over it, then `a.b=c` overrides.
 
-    Raises ConfigError with one sentence naming the key, the file and what was expected.
+    Raises ConfigError with one sentence naming the key, the file and what was expected; also where a value is a secret.
     """
+    from iqaflow.ops import refusal
+
     tree = Config().tree()
     if path:
         _merge(tree, _read(path))
@@ -60,7 +62,9 @@ def load(path: Path | None = None, preset: str | None = None, overrides: tuple[s
         where += f" with preset {preset}"
     for text in overrides:
         _set(tree, text)
-        where += f" with --set {text}"
+        where += f" with --set {text.partition('=')[0]}"
+    if refused := refusal.parameter(tree):
+        raise ConfigError(f"Bad parameters in {where}: {refused}.")
     try:
         return Config.model_validate(tree)
     except ValidationError as error:

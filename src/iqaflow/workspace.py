@@ -110,8 +110,9 @@ class StageResult:
 
     def save(self, workspace: Workspace) -> None:
         from iqaflow.ops.files import write_json
+        from iqaflow.ops.redaction import redact_all
 
-        write_json(self.path(workspace, self.stage), asdict(self))
+        write_json(self.path(workspace, self.stage), redact_all(asdict(self)))
 
     @classmethod
     def read(cls, workspace: Workspace, stage: str) -> StageResult | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from iqaflow.bench.items import MODEL
 from iqaflow.bench.metrics.confidence import BINS, bin_of
+from iqaflow.ops.escaping import cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,5 +94,5 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows([cell(value) for value in row] for row in rows)
     return buffer.getvalue()

@@ -18,6 +18,7 @@ from typing import Any
 
 from iqaflow.data.images import SUFFIXES, ImageError, decode, encode_png
 from iqaflow.ops.errors import BAD_INPUT, InputError
+from iqaflow.ops.escaping import cell
 from iqaflow.ops.files import write_bytes, write_text
 
 BATCH, TOGETHER = 16, 8  # images scored, and assessed, at once
@@ -113,7 +114,7 @@ def compare_command(config: Any, workspace: Any, *, a: Path, b: Path, reference:
 
 
 def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None, model: str) -> int:
-    """`iqaflow score`: `path,score,level,confidence` of every image, in batches."""
+    """`iqaflow score`: `path,score,level,confidence` of every image, in batches; paths as `escaping.cell` writes them."""
     from iqaflow.infer import load
     from iqaflow.infer.subject import opened
     from iqaflow.ops.progress import progress
@@ -140,7 +141,7 @@ def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None
                 failed += 1
         if readable:
             for path, result in zip(readable, assessor.score(pixels), strict=True):
-                writer.writerow([path, result["value"], result["level"], result["confidence"]])
+                writer.writerow([cell(str(path)), result["value"], result["level"], result["confidence"]])
     if csv:
         try:
             write_text(csv, out.getvalue())

@@ -38,13 +38,34 @@ def exit_code(error: BaseException) -> int:
 
 
 def sentence(error: BaseException) -> str:
-    """What to print: our own messages as they are; anything else with its type and the way to the traceback."""
-    from iqaflow.config import ConfigError
-    from iqaflow.ops.files import DamagedError, NoSpaceError
+    """What to print and to store, without secrets: our own messages as they are; anything else with its type and the way to
+    the traceback."""
+    from iqaflow.ops.files import NoSpaceError
+    from iqaflow.ops.redaction import redact
 
     if isinstance(error, NoSpaceError):
-        return f"{error.strerror}."
-    if isinstance(error, (ConfigError, InputError, StageError, PipelineError, DamagedError)):
-        return str(error)
-    text = " ".join(str(error).split()) or "no message"
+        return redact(f"{error.strerror}.")
+    if isinstance(error, _ours()):
+        return redact(str(error))
+    text = redact(" ".join(str(error).split())) or "no message"
     return f"{type(error).__name__}: {text[:600]} (IQAFLOW_DEBUG=1 shows the traceback)"
+
+
+def again(error: Exception, text: str) -> Exception:
+    """The same failure with another text, so that its exit code stays."""
+    from iqaflow.ops.files import NoSpaceError
+
+    if isinstance(error, NoSpaceError):
+        return StageError(text)
+    for kind in _ours():
+        if isinstance(error, kind):
+            return kind(text)
+    return PipelineError(f"{type(error).__name__}: {text}")
+
+
+def _ours() -> tuple[type[Exception], ...]:
+    """The failures whose message is the whole story."""
+    from iqaflow.config import ConfigError
+    from iqaflow.ops.files import DamagedError
+
+    return ConfigError, InputError, StageError, PipelineError, DamagedError

@@ -1,4 +1,4 @@
-"""What a failed stage leaves for the pipeline: its sentence and its exit code, which `dvc` would swallow."""
+"""What a failed stage leaves for the pipeline: its sentence, without secrets, and its exit code, which `dvc` would swallow."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
+from iqaflow.ops.escaping import escape, raw
+
 Item = TypeVar("Item")
 LOG_SECONDS = 10.0
 
@@ -25,7 +27,7 @@ class Bar:
 
     def __exit__(self, *_: Any) -> None:
         if self.line:
-            print(f"\r{self.line}" if self.terminal else self.line, file=sys.stderr, flush=True)
+            print(f"\r{self.line}" if self.terminal else self.line, file=raw(sys.stderr), flush=True)
 
     def update(self, done: int, total: int, note: str = "") -> None:
         now = time.monotonic()
@@ -33,9 +35,9 @@ class Bar:
             self.first, self.begun = done - 1, now
         rate = (done - self.first) / max(now - self.begun, 1e-9)
         left = "" if done == self.first + 1 else f", {_clock((total - done) / rate)} left"
-        self.line = f"{self.label}: {done}/{total}{left}{f', {note}' if note else ''}"
+        self.line = escape(f"{self.label}: {done}/{total}{left}{f', {note}' if note else ''}")
         if self.terminal:
-            print(f"\r\033[K{self.line}", end="", file=sys.stderr, flush=True)
+            print(f"\r\033[K{self.line}", end="", file=raw(sys.stderr), flush=True)
         elif now - self.said >= LOG_SECONDS:
             self.said = now
             print(self.line, file=sys.stderr, flush=True)

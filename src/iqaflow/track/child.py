@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iqaflow.ops.redaction import redact
 from iqaflow.track import media, provenance, records, spool
 from iqaflow.workspace import StageResult, Workspace
 
@@ -52,19 +54,30 @@ class StageRun:
     def table(self, frame: pd.DataFrame, name: str) -> None:
         """A table that MLflow shows beside those of other runs; one of the same name is replaced."""
         def say(file: Path) -> None:
-            media.write_table(frame, file)
+            media.write_table(frame.map(lambda value: redact(value) if isinstance(value, str) else value), file)
             self._recorder.put({"op": "table", "file": str(file), "owned": True})
 
         self._keep(f"{name.removesuffix('.json')}.json", say)
 
     def artifact(self, path: Path | str, folder: str = "") -> None:
-        """A file or folder as it is now."""
-        self._recorder.put({"op": "artifact", "file": str(path), "folder": folder}, now=True)
+        """A file or folder as it is now; where a text in it holds secrets, a copy without them."""
+        shown = media.without_secrets(Path(path))
+        if not shown:
+            self._recorder.put({"op": "artifact", "file": str(path), "folder": folder}, now=True)
+            return
+
+        def say(copy: Path) -> None:
+            (shutil.copytree if Path(path).is_dir() else shutil.copy2)(path, copy)
+            for name, text in shown.items():
+                (copy / name).write_text(text, encoding="utf-8")
+            self._recorder.put({"op": "artifact", "file": str(copy), "owned": True, "folder": folder}, now=True)
+
+        self._keep(Path(path).name, say)
 
     def text(self, text: str, name: str, folder: str = "") -> None:
         """A text as an artifact."""
         def say(file: Path) -> None:
-            file.write_text(text, encoding="utf-8")
+            file.write_text(redact(text), encoding="utf-8")
             self._recorder.put({"op": "artifact", "file": str(file), "owned": True, "folder": folder})
 
         self._keep(name, say)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from iqaflow.ops import errors
-from iqaflow.track import provenance, records, spool
+from iqaflow.track import records, spool
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def true_ending(recorder: spool.Recorder) -> Iterator[None]:
     except BaseException as error:
         status = _status(error)
         if status != "FINISHED":
-            recorder.put({"op": "tags", "values": {"error": provenance.redact(errors.sentence(error))}})
+            recorder.put({"op": "tags", "values": {"error": errors.sentence(error)}})
         raise
     finally:
         recorder.put({"op": "end", "status": status, "time": records.milliseconds()})

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from iqaflow.data import images
 from iqaflow.ops import files
+from iqaflow.ops.redaction import redact
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+TEXTS = {".lock", ".yaml", ".yml", ".json", ".jsonl", ".md", ".csv", ".txt", ".log", ".diff", ".html", ".svg"}
+LARGEST_TEXT = 8_000_000  # bytes; a larger file is a table or holds pictures, and is kept as it is
 
 def png(image: Path | str | np.ndarray) -> bytes:
     """PNG bytes of an image file, or of an array: uint8, or floats in 0..1, (H, W) or (H, W, 3) RGB."""
@@ -32,3 +35,14 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     kept = [name for name in frame.columns if not frame[name].map(lambda value: isinstance(value, bytes)).any()]
     text = frame[kept].reset_index(drop=True).to_json(orient="split", index=False, date_format="iso")
     files.write_text(path, text)
+
+
+def without_secrets(path: Path) -> dict[Path, str]:
+    """The texts of a file or folder that hold secrets, by their place in it, without them."""
+    shown = {}
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.suffix in TEXTS and file.is_file() and file.stat().st_size <= LARGEST_TEXT:
+            text = file.read_text(encoding="utf-8", errors="replace")
+            if (clean := redact(text)) != text:
+                shown[file.relative_to(path)] = clean
+    return shown

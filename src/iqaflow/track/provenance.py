@@ -18,20 +18,11 @@ from pathlib import Path
 from iqaflow import __version__
 from iqaflow.config import Config
 from iqaflow.ops import hashes, manifest, process
+from iqaflow.ops.redaction import redact
 from iqaflow.workspace import Workspace
 
 HOST, PROCESS = "host", "process"
-MAX_DIFF_BYTES = 5_000_000
-SECRETS = re.compile(
-    r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|hf_\w{20,}|sk-[\w-]{20,}|AKIA[0-9A-Z]{16}|xox[abp]-[\w-]{10,})"
-    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # user:password@ in an address
-    r"|(?i:(?<=password=)|(?<=token=)|(?<=secret=)|(?<=api_key=))[^\s'\"&]+"
-)
-
-
-def redact(text: str) -> str:
-    """`text` without what looks like a token or a password: the store may be shared."""
-    return SECRETS.sub("***", text)
+MAX_DIFF = 5_000_000  # characters
 
 
 def owner() -> dict[str, str]:
@@ -58,13 +49,15 @@ def tags(config: Config, workspace: Workspace) -> dict[str, str]:
 
 
 def changes(workspace: Workspace) -> str | None:
-    """Uncommitted changes as a diff, with the names of new files; None if there are none or git is not there."""
+    """Uncommitted changes as a diff without secrets, with the names of new files; None if there are none, or no git."""
     status = _git(workspace, "status", "--porcelain")
     if not status:
         return None
     diff = _git(workspace, "diff", "HEAD") or _git(workspace, "diff", "--cached") or ""
     text = "".join(f"# {line}\n" for line in status.splitlines()) + diff
-    return redact(text.encode()[:MAX_DIFF_BYTES].decode("utf-8", "ignore")) + "\n"
+    if len(text) > MAX_DIFF:
+        text = text[:MAX_DIFF].rpartition("\n")[0]  # a line that is cut could hide half a secret from the redactor
+    return redact(text) + "\n"
 
 
 def data_digest(workspace: Workspace) -> str | None:

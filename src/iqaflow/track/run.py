@@ -214,7 +214,7 @@ def _introduce(run: StageRun, config: Config, workspace: Workspace) -> None:
 
 
 def _text(value: Any) -> str:
-    return provenance.redact("null" if value is None else str(value).lower() if isinstance(value, bool) else str(value))
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 __all__ = ["PARENT", "StageRun", "cached_stage", "current", "parent_run", "reconcile", "stage_run"]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from iqaflow.config import Config
 from iqaflow.ops import lease, open_runs
 from iqaflow.ops.errors import StageError
+from iqaflow.ops.redaction import redact, redact_all
 from iqaflow.track import records, store
 from iqaflow.workspace import Workspace
 
@@ -53,7 +54,9 @@ class Recorder:
         return folder(self.workspace) / f"{self.run}.files"
 
     def put(self, record: Record, now: bool = False) -> None:
-        """Say something about the run; `now` waits until it is in the store or in the spool."""
+        """Say something about the run, without its secrets; `now` waits until it is in the store or in the spool."""
+        if record["op"] != "metrics":  # names and numbers, many of them
+            record = {key: value if key == "file" else redact_all(value, key) for key, value in record.items()}
         self._waiting.append({"run": self.run, **record})
         if now:
             self.flush()
@@ -87,7 +90,7 @@ class Recorder:
             if replay_one(self.workspace, self.run, mlflow):
                 left = apply_all(self.workspace, mlflow, taken)
         except Exception as error:  # whatever ails the store, the work goes on
-            reason = str(error)
+            reason = redact(str(error))
         if left:
             if self._pause == PATIENCE_SECONDS[0]:
                 say(f"MLflow does not answer ({reason}); records wait in {folder(self.workspace)} and are sent later.")
@@ -163,7 +166,7 @@ def apply_all(workspace: Workspace, mlflow: MlflowClient, taken: list[Record]) -
             records.apply(mlflow, record)
         except records.RejectedError as error:
             say(f"MLflow refused a record of run {record['run']}: {error}")
-            _append(path(workspace, REJECTED), [{**record, "reason": str(error)}])
+            _append(path(workspace, REJECTED), [{**record, "reason": redact(str(error))}])
         except Exception as error:  # anything else may pass: a lock, a lost server, a full disk
             if not isinstance(error, records.PendingError):
                 say(f"MLflow did not take a record ({' '.join(str(error).split())[:200]}); it is kept.")

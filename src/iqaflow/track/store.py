@@ -25,7 +25,7 @@ from iqaflow import config as configs
 from iqaflow.config import Config
 from iqaflow.ops import environment, files, lease
 from iqaflow.ops.errors import StageError
-from iqaflow.track import provenance
+from iqaflow.ops.redaction import redact
 from iqaflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _ensure_experiment(tracking_uri: str, name: str, artifacts: str | None) -> N
 
 def _useless(tracking_uri: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:300]
-    return provenance.redact(f"The MLflow store {tracking_uri} cannot be used ({reason}): repair it or move it away.")
+    return redact(f"The MLflow store {tracking_uri} cannot be used ({reason}): repair it or move it away.")
 
 
 def _relocate(file: Path, artifacts: str) -> None:

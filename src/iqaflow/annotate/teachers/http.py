@@ -23,6 +23,7 @@ from iqaflow.annotate.teachers import Said
 from iqaflow.config import ConfigError
 from iqaflow.data.images import encode_png
 from iqaflow.ops.errors import InputError, PipelineError
+from iqaflow.ops.redaction import redact
 from iqaflow.sections import Teacher
 from iqaflow.workspace import Workspace
 
@@ -154,7 +155,7 @@ def _said(body: bytes) -> Said:
         sure = min(sum(map(math.exp, logs)) / len(logs), 1.0)
     except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError):
         sure = None  # most servers tell only when asked, some never
-    return Said(text, sure)
+    return Said(redact(text), sure)
 
 
 def _address(image: np.ndarray) -> str:
@@ -162,7 +163,7 @@ def _address(image: np.ndarray) -> str:
 
 
 def _words(body: bytes) -> str:
-    """The server's own reason, printable and short; it may be a page of HTML."""
+    """The server's own reason, printable and short, without the key that it may repeat; it may be a page of HTML."""
     text = body[:4000].decode("utf-8", errors="replace")
     try:
         value = json.loads(body)
@@ -171,7 +172,7 @@ def _words(body: bytes) -> str:
         text = value if isinstance(value, str) else text
     except (ValueError, RecursionError):
         pass  # not JSON: shown as it is
-    return "".join(mark for mark in " ".join(text.split()) if mark.isprintable())[:200]
+    return "".join(mark for mark in redact(" ".join(text.split())) if mark.isprintable())[:200]
 
 
 def _seconds(value: str | None) -> float:

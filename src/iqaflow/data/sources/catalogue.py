@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, ValidationError, model_validator
 
 from iqaflow.data.sources.holding import located
+from iqaflow.ops import refusal
 from iqaflow.ops.errors import InputError
 from iqaflow.sections import Section
 from iqaflow.workspace import Workspace
@@ -116,18 +117,22 @@ def shipped() -> list[str]:
 
 
 def read(name: str, workspace: Workspace) -> Catalogue:
-    """A catalogue by name or path. Raises InputError with one sentence on what is wrong with it."""
+    """A catalogue by name or path. Raises InputError with one sentence on what is wrong with it, a secret in it included."""
     from ruamel.yaml import YAML, YAMLError
 
     path = SHIPPED / f"{name}.yaml" if name in shipped() else located(name, workspace)
     try:
-        return Catalogue.model_validate(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
+        catalogue = Catalogue.model_validate(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise InputError(f"source.catalogue={name} is neither one of {', '.join(shipped())} nor a YAML file.") from None
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise InputError(f"The catalogue {path} cannot be read ({' '.join(str(error).split())[:200]}).") from None
     except ValidationError as error:
         raise InputError(f"The catalogue {path} is not right: {_faults(error)}.") from None
+    for number, part in enumerate(catalogue.parts):
+        for url in (catalogue.homepage, part.url, *part.urls):
+            refusal.address(url, f"The catalogue {path}, parts.{number}")
+    return catalogue
 
 
 def addresses(text: str, where: str) -> list[Address]:
@@ -141,6 +146,7 @@ def addresses(text: str, where: str) -> list[Address]:
     found: dict[str, Address] = {}
     for number, row in enumerate(rows, 1):
         try:
+            refusal.address(row.get("url", ""), "it is refused")
             address = Address.model_validate({"file": _file(row.get("url", "")), **row})
             address = address.model_copy(update={"file": inside(address.file)})
         except (ValidationError, InputError) as error:

@@ -23,10 +23,12 @@ from iqaflow.data.sources.holding import Holding, located
 from iqaflow.data.sources.licences import TABLE, Licences, is_licence
 from iqaflow.ops import lease
 from iqaflow.ops.errors import InputError, PipelineError, StageError
+from iqaflow.ops.escaping import cell
 from iqaflow.ops.files import DamagedError, write_json, write_text
 from iqaflow.ops.hashes import sha256
 from iqaflow.ops.manifest import commit_directory, read_manifest
 from iqaflow.ops.progress import Bar
+from iqaflow.ops.redaction import redact
 from iqaflow.sections import Source
 from iqaflow.workspace import Workspace
 
@@ -152,7 +154,7 @@ def _fetch_list(http: httpx.Client, part: Part, listed: Path, work: Path, lock: 
             try:
                 transfer.fetch(http, address.url, path, sha256=address.sha256 or known.get(address.file))
             except StageError as error:
-                return "left out", str(error)
+                return "left out", redact(str(error))
             except PipelineError as error:
                 return "unreachable", str(error)
         return "here", ""
@@ -169,7 +171,7 @@ def _fetch_list(http: httpx.Client, part: Part, listed: Path, work: Path, lock: 
     for path in [path for path in work.rglob("*") if path.is_file()]:
         if path.relative_to(work).as_posix() not in names:
             path.unlink()
-    rows = [f"{_cell(a.file)},{_cell(a.license)},{_cell(a.origin or a.url)}" for a in wanted]
+    rows = [f"{_cell(a.file)},{_cell(cell(a.license))},{_cell(cell(a.origin or a.url))}" for a in wanted]
     write_text(work / TABLE, "\n".join(["file,license,origin", *rows]) + "\n")
     return [{"file": address.file, "reason": why} for address, (what, why) in zip(wanted, answers, strict=True)
             if what == "left out"]
@@ -188,7 +190,7 @@ def _write_coco_licences(catalogue: Catalogue, home: Path, files: list[tuple[str
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StageError(f"{home / named.part / named.file} names no licences as COCO does ({type(error).__name__}: {error}): "
                          "check `coco_licences` of the catalogue.") from None
-    rows = [",".join(map(_cell, (name, *images[PurePosixPath(name).name]))) for name, _ in files
+    rows = [",".join(map(_cell, (name, *map(cell, images[PurePosixPath(name).name])))) for name, _ in files
             if PurePosixPath(name).name in images]
     write_text(home / TABLE, "\n".join(["file,license,origin", *rows]) + "\n")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from iqaflow.data.sources import folder
 from iqaflow.data.sources.holding import Holding, located
 from iqaflow.ops.errors import PipelineError, StageError
+from iqaflow.ops.redaction import redact
 from iqaflow.sections import Source
 from iqaflow.workspace import Workspace
 
@@ -49,7 +49,7 @@ def _provenance(entry: Path, source: Source) -> dict[str, str]:
         found = {"from": "dvc", "md5": out.get("md5") or out.get("etag") or ""}
         for dependency in tree.get("deps", [])[:1]:
             repository = dependency.get("repo", {})
-            found |= {"url": _without_secrets(repository.get("url", "")), "rev": repository.get("rev_lock", ""),
+            found |= {"url": redact(repository.get("url", "")), "rev": repository.get("rev_lock", ""),
                       "path": dependency.get("path", "")}
         return {key: str(value) for key, value in found.items() if value}
     except FileNotFoundError:
@@ -85,9 +85,4 @@ def _dvc(entry: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def _last(done: subprocess.CompletedProcess[str]) -> str:
     """What DVC says went wrong, on one line, without passwords."""
     lines = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
-    return _without_secrets(" ".join(lines or done.stderr.split()[-40:] or ["no message"]))
-
-
-def _without_secrets(text: str) -> str:
-    """A text without the user and password that an address in it may carry."""
-    return re.sub(r"://[^/\s@]+@", "://", text)
+    return redact(" ".join(lines or done.stderr.split()[-40:] or ["no message"]))

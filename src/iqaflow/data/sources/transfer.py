@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqaflow import __version__
-from iqaflow.ops.errors import PipelineError, StageError
+from iqaflow.ops.errors import InputError, PipelineError, StageError
 from iqaflow.ops.files import NoSpaceError, explain_full_disk, sync_directory, write_json
 
 if TYPE_CHECKING:
@@ -39,11 +39,25 @@ class _Again(Exception):
 
 
 def client() -> httpx.Client:
-    """A client that follows redirects and asks for the bytes as they are stored, so that they can be continued."""
+    """A client that follows redirects and asks for the bytes as they are stored, so that they can be continued. User and
+    password come from ~/.netrc, or the file that NETRC names, for the hosts it lists."""
     import httpx
 
-    return httpx.Client(follow_redirects=True, timeout=httpx.Timeout(60.0, connect=20.0),
+    netrc = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    return httpx.Client(auth=_netrc(netrc) if netrc.is_file() else None, follow_redirects=True,
+                        timeout=httpx.Timeout(60.0, connect=20.0),
                         headers={"User-Agent": f"iqaflow/{__version__}", "Accept-Encoding": "identity"})
+
+
+def _netrc(path: Path) -> httpx.NetRCAuth:
+    import netrc
+
+    import httpx
+
+    try:
+        return httpx.NetRCAuth(str(path))
+    except (netrc.NetrcParseError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({type(error).__name__}): correct it.") from None
 
 
 def fetch(http: httpx.Client, url: str, path: Path, size: int | None = None, sha256: str | None = None,
