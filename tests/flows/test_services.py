@@ -50,7 +50,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, di
 @pytest.mark.slow
 def test_pages_answer_on_loopback_only(up: tuple[Workspace, dict, str]) -> None:
     workspace, listed, said = up
-    assert set(listed) == {"prefect", "mlflow", "worker"}
+    assert set(listed) == {"prefect", "mlflow", "worker", "reaper"}
     for name in ("prefect", "mlflow"):
         address = listed[name]["address"]
         assert address in said

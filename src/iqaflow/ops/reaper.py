@@ -114,7 +114,9 @@ def _settle_in_child(workspace: Workspace) -> None:
 def _settle_all(workspace: Workspace) -> None:
     settle(workspace)
     if open_runs.prefect_due(workspace):
-        os.environ["PREFECT_API_URL"] = f"{open_runs.prefect_address(workspace)}/api"
+        from iqaflow.ops import servers
+
+        os.environ |= servers.credentials(workspace, open_runs.prefect_address(workspace))
         sys.path.insert(0, str(workspace.root))
         from flows import living
 

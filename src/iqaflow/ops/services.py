@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow.config import Config
-from iqaflow.ops import files, lease, process, secret, servers
+from iqaflow.ops import files, lease, process, reaper, secret, servers
 from iqaflow.ops.errors import PipelineError
 from iqaflow.ops.servers import HOST, START_SECONDS, Entry
 from iqaflow.workspace import Workspace
@@ -45,6 +45,9 @@ def up(config: Config, workspace: Workspace) -> None:
         if "worker" not in running:
             running["worker"] = _start_worker(config, workspace, access)
             _save(workspace, running)
+        if "reaper" not in running:
+            running["reaper"] = {"who": reaper.serve(workspace)}
+            _save(workspace, running)
         deployments.register(config, workspace)
         servers.wait("mlflow", running["mlflow"], workspace)
         if not deployments.wait_for_worker(config, START_SECONDS):
@@ -56,7 +59,7 @@ def down(workspace: Workspace) -> None:
     """Stop what `up` started."""
     with lease.hold(workspace.state / "services.lock", "`iqaflow up`", wait_seconds=START_SECONDS):
         running = _running(workspace)
-        for name in ("worker", "mlflow", "prefect"):
+        for name in ("worker", "mlflow", "prefect", "reaper"):  # the last of them closes what the others leave open
             if name in running:
                 servers.stop(running[name]["who"])
                 print(f"Stopped {name}.")
