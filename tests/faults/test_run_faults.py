@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from iqaflow.config import Config, load
-from iqaflow.ops import graph, journal, lease, params, pipeline, process
+from iqaflow.ops import graph, journal, lease, params, pipeline, process, secret
 from iqaflow.ops.errors import InputError, StageError
 from iqaflow.workspace import Workspace
 from tests import toy
@@ -48,7 +48,8 @@ def started(checkout: Workspace) -> Iterator[subprocess.Popen[bytes]]:
 
 def family(runner: subprocess.Popen[bytes]) -> dict[int, str]:
     """Processes of the run: pid -> command line."""
-    return {child.pid: " ".join(child.cmdline()) for child in psutil.Process(runner.pid).children(recursive=True)}
+    return {child.pid: " ".join(child.as_dict(["cmdline"], ad_value=[])["cmdline"])  # a zombie has none
+            for child in psutil.Process(runner.pid).children(recursive=True)}
 
 
 def left(pids: dict[int, str], seconds: float = 5) -> list[str]:
@@ -103,6 +104,54 @@ def test_kill_dvc_alone(checkout: Workspace, started: subprocess.Popen[bytes]) -
     stage = {pid: text for pid, text in members.items() if "toy.py annotate" in text}
     os.kill(dvc, signal.SIGKILL)
     assert left(stage) == []
+
+
+def server_of(runner: subprocess.Popen[bytes]) -> int:
+    """The Prefect server that the run started for itself."""
+    [pid] = [pid for pid, text in family(runner).items() if "iqaflow.ops.webserver prefect" in text]
+    return pid
+
+
+@pytest.mark.slow
+def test_the_run_goes_on_when_its_prefect_server_is_killed(checkout: Workspace, started: subprocess.Popen[bytes]) -> None:
+    """It comes back at the same address, with the same database; nothing is lost and one sentence says so."""
+    os.kill(server_of(started), signal.SIGKILL)
+    (checkout.root / "toy.sleep").write_text("0")
+    deadline = time.monotonic() + 30
+    while not any("iqaflow.ops.webserver prefect" in text for text in family(started).values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.kill_tree(next(pid for pid, text in family(started).items() if "toy.py annotate" in text))  # it is tried again
+    assert started.wait(300) == 0, (checkout.root / "toy.err").read_text()
+    lines = (checkout.root / "toy.err").read_text().splitlines()
+    assert sum("The Prefect server was lost; it is started again" in line for line in lines) == 1
+    assert all(line.startswith("iqaflow: ") for line in lines), lines
+    import sqlite3
+
+    with sqlite3.connect(checkout.state / "prefect" / "prefect.db") as database:
+        latest = dict(database.execute("SELECT flow.name, flow_run.state_type FROM flow_run JOIN flow "
+                                       "ON flow.id = flow_run.flow_id ORDER BY flow_run.start_time").fetchall())
+    assert set(latest.values()) == {"COMPLETED"} and len(latest) == 6
+
+
+@pytest.mark.slow
+def test_a_prefect_server_that_cannot_come_back_ends_the_run_in_a_sentence(
+        checkout: Workspace, started: subprocess.Popen[bytes]) -> None:
+    """At once, with the parameters restored and no process left."""
+    members = family(started)
+    secret.path(checkout).chmod(0o644)  # so it is not used any more, and no server starts without it
+    try:
+        os.kill(server_of(started), signal.SIGKILL)
+        lost = time.monotonic()
+        assert started.wait(120) == 1
+        seconds = time.monotonic() - lost
+    finally:
+        secret.path(checkout).chmod(0o600)
+    lines = (checkout.root / "toy.err").read_text().splitlines()
+    assert "The Prefect server was lost and cannot be started again" in lines[-1], lines
+    assert all(line.startswith("iqaflow: ") for line in lines) and seconds < 30, (seconds, lines)
+    assert left(members) == []
+    assert load(checkout.params).seed == 0 and not journal.pending(checkout)
 
 
 @pytest.mark.slow
