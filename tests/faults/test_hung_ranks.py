@@ -154,6 +154,7 @@ def first_beat(watch: Watch) -> None:
 def test_a_full_disk_silences_nobody(tmp_path, beating):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True).returncode:
         pytest.skip("needs the right to mount a tmpfs")
+    process = None
     try:
         watch = Watch(tmp_path, 1, 60)
         with pytest.raises(OSError, match="No space left"):
@@ -164,9 +165,10 @@ def test_a_full_disk_silences_nobody(tmp_path, beating):
         time.sleep(1)
         watch.look([])
         assert watch.ranks[0].beat["beat"] > before + 2
-        process.kill()
-        process.wait()
     finally:
+        if process is not None:
+            process.kill()
+            process.wait()
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
