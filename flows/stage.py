@@ -17,7 +17,7 @@ from prefect.tasks import exponential_backoff
 from iqaflow.config import load
 from iqaflow.ops import errors, graph, notes, results
 from iqaflow.ops.errors import PipelineError, StageError
-from iqaflow.ops.redaction import guard_logging, redact
+from iqaflow.ops.redaction import Lines, guard_logging, redact
 from iqaflow.workspace import StageResult, Workspace
 
 guard_logging()  # Prefect keeps what is logged, also in a worker's process
@@ -40,10 +40,10 @@ def run_stage(stage: str, root: str, force: bool = False) -> str:
 @task(cache_policy=NO_CACHE, task_run_name="dvc repro {stage}")
 def reproduce(stage: str, root: str, force: bool) -> bool:
     """Run the stage if it is out of date. A failure is the stage's own sentence."""
-    workspace, logger = Workspace(Path(root).resolve()), get_run_logger()
+    workspace, logger, shown = Workspace(Path(root).resolve()), get_run_logger(), Lines()
 
     def line(text: str) -> None:
-        if (text := redact(text)).strip():
+        if (text := shown(text)).strip():
             logger.info(text)
             print(f"  {stage:<9} | {text}", flush=True)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # also what turns text around
@@ -32,15 +33,16 @@ class Terminal:
     behind it, for our own cursor movements; `rich_proxied_file` is what rich writes its tables to: colours pass there."""
 
     def __init__(self, raw: TextIO, redacts: bool = False, styled: bool = False) -> None:
-        self.raw, self.redacts, self.styled = raw, redacts, styled
+        self.raw, self.styled = raw, styled
+        self.redact: Callable[[str], str] | None = None
+        if redacts:
+            from iqaflow.ops.redaction import Lines
+
+            self.redact = Lines()
         self.rich_proxied_file = self if styled else Terminal(raw, redacts, styled=True)
 
     def write(self, text: str) -> int:
-        shown = text
-        if self.redacts:
-            from iqaflow.ops.redaction import redact
-
-            shown = redact(shown)
+        shown = self.redact(text) if self.redact and text != "\n" else text
         parts = STYLES.split(shown) if self.styled else [shown]
         shown = "".join(part if number % 2 else escape(part) for number, part in enumerate(parts))
         try:

@@ -66,6 +66,8 @@ ENVIRONMENT = re.compile(  # names of environment variables that hold a secret
     r"(?i)(?:^|\w)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTH_STRING|_PASS|_PWD|_PAT|_AUTH)(?:_ID|_BASE64|_B64)?$"
     r"|(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)_")
 ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://[^/@:\s]*:(?!\d{1,5}/)(\S+)@")  # of a database, such as postgresql://user:password@host
+KEY_LINE = re.compile(r"[\s+-]*(?:[A-Za-z0-9+/=]{4,}|[A-Za-z-]+: [\w,-]+)?\s*")  # of a private key, also in a diff
+LONGEST_KEY = 200  # lines
 TURNS = 10  # what is hidden may join what stands beside it; in practice two are enough
 
 
@@ -82,6 +84,24 @@ def redact(text: str) -> str:
         if text == before:
             break
     return text
+
+
+class Lines:
+    """The redactor of a text that comes line by line, as a private key goes over many."""
+
+    def __init__(self) -> None:
+        self.inside = 0  # lines since a private key began
+
+    def __call__(self, line: str) -> str:
+        begins, ends = "PRIVATE KEY" in line and "-----BEGIN " in line, "-----END " in line
+        if self.inside and not begins:
+            goes_on = not ends and self.inside < LONGEST_KEY and KEY_LINE.fullmatch(line)
+            self.inside = self.inside + 1 if goes_on else 0
+            if goes_on or ends:
+                return HIDDEN if line.strip() else line
+        if begins:
+            self.inside = 0 if ends else 1
+        return redact(line)
 
 
 def redact_all(value: Any, name: str = "") -> Any:
