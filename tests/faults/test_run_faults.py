@@ -125,7 +125,7 @@ def test_the_run_goes_on_when_its_prefect_server_is_killed(checkout: Workspace, 
     assert started.wait(300) == 0, (checkout.root / "toy.err").read_text()
     lines = (checkout.root / "toy.err").read_text().splitlines()
     assert sum("The Prefect server was lost; it is started again" in line for line in lines) == 1
-    assert all(line.startswith("iqaflow: ") for line in lines), lines
+    assert all(line.startswith(("iqaflow: ", "gate: ")) for line in lines), lines
     import sqlite3
 
     with sqlite3.connect(checkout.state / "prefect" / "prefect.db") as database:

@@ -6,6 +6,7 @@ and a server that a run started for itself can die and come back on it without a
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -170,6 +171,8 @@ class Kept:
         from prefect.settings import get_current_settings
 
         get_current_settings().client.max_retries = 0  # else every report of the end tries for minutes
+        logging.raiseExceptions = False  # and writes what it could not send to the terminal, after the sentence
+        logging.disable()
         os.kill(os.getpid(), signal.SIGINT)
 
 
