@@ -101,6 +101,21 @@ def test_dask_gives_the_same_bytes_though_a_worker_is_killed(many, unbroken, tmp
     assert not [one for one in left if "resource_tracker" not in " ".join(one.cmdline())], "the cluster ends with the stage"
 
 
+def test_a_neighbour_cannot_speak_to_dask(monkeypatch) -> None:
+    """Whoever could would run code as us: the scheduler and the workers want a key that this cluster alone has."""
+    from distributed import Client, get_client
+
+    monkeypatch.delenv(shards.DASK_ADDRESS, raising=False)
+    with shards._dask(1):
+        mine = get_client()
+        assert mine.submit(sum, (1, 2)).result(timeout=60) == 3
+        addresses = [mine.scheduler.address, *mine.scheduler_info()["workers"]]
+        assert len(addresses) == 2 and all(address.startswith("tls://127.0.0.1:") for address in addresses)
+        for scheme in ("tcp", "tls"):
+            with pytest.raises((OSError, TimeoutError, TypeError, RuntimeError, ValueError)):
+                Client(f"{scheme}{addresses[0].removeprefix('tls')}", timeout=3, set_as_default=False)
+
+
 @pytest.mark.parametrize("engine", ["loky", "dask"])
 def test_kill_the_run_and_start_it_again(many, unbroken, tmp_path, engine) -> None:
     """No worker outlives the run, and the next one makes only what is missing; what the dead were writing is not in it."""

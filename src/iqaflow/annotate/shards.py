@@ -217,6 +217,7 @@ def _dask(workers: int) -> Iterator[dict[str, Any]]:
             yield {"n_jobs": -1}
         return
     with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1",
+                      security=True,  # keys of its own: whoever can speak to a scheduler can run code
                       silence_logs="ERROR") as cluster, Client(cluster), parallel_config("dask"):
         yield {"n_jobs": -1}
 
