@@ -42,7 +42,7 @@ doctor: $(STAMP)  ## start every component for real and say what works
 	@iqaflow doctor
 
 bench: $(STAMP)   ## the measured tables of docs/benchmarks.md
-	@set -e; for script in benchmarks/*.py; do [ -e "$$script" ] || continue; echo "== $$script"; python "$$script"; done
+	@set -e; for script in perf/*.py; do [ -e "$$script" ] || continue; echo "== $$script"; python "$$script"; done
 
 base: $(STAMP)    ## make models/base-tiny anew (hours on a CPU); SOURCE=folder of photographs
 	@iqaflow base $(if $(SOURCE),--set source.path=$(SOURCE)) $(ARGS)
@@ -55,4 +55,4 @@ ci:               ## what .ci/run runs
 
 clean:            ## remove caches and unfinished work; data, models, reports and runs stay
 	rm -rf .iqaflow/scratch .iqaflow/worktrees .iqaflow/logs .pytest_cache .ruff_cache .hypothesis build
-	find src tests flows benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests flows perf -name __pycache__ -type d -prune -exec rm -rf {} +

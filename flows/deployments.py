@@ -17,9 +17,9 @@ from prefect.schedules import Cron
 from flows.living import claimed
 from flows.parameters import refuse_secrets
 from flows.retrain import retrain
-from iqaflow.config import Config
-from iqaflow.ops import pipeline, worktree
-from iqaflow.workspace import Workspace
+from iqaflow.core.config import Config
+from iqaflow.core.workspace import Workspace
+from iqaflow.orchestrate import pipeline, worktree
 
 NAME = "iqaflow"
 

@@ -12,7 +12,7 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.context import get_run_context
 from prefect.states import Crashed
 
-from iqaflow.ops import process
+from iqaflow.core import process
 
 RUNNING = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "CANCELLING"]}}})
 

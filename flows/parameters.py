@@ -5,9 +5,8 @@ from __future__ import annotations
 from prefect.client.orchestration import get_client
 from prefect.context import get_run_context
 
-from iqaflow.config import ConfigError
-from iqaflow.ops import refusal
-from iqaflow.ops.redaction import redact_all
+from iqaflow.core.config import ConfigError, refusal
+from iqaflow.core.redaction import redact_all
 
 
 def refuse_secrets(overrides: list[str] | None) -> None:

@@ -19,10 +19,10 @@ from flows.stage import publish
 from flows.train import train
 from flows.validate import validate
 from iqaflow import track
-from iqaflow.config import load
-from iqaflow.ops import services, stages
-from iqaflow.ops.redaction import failures
-from iqaflow.workspace import Workspace
+from iqaflow.core.config import load
+from iqaflow.core.redaction import failures
+from iqaflow.core.workspace import Workspace
+from iqaflow.orchestrate import services, stages
 
 STAGES = (annotate, validate, train, calibrate, benchmark)
 

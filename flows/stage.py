@@ -14,11 +14,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 
-from iqaflow.config import load
-from iqaflow.ops import errors, graph, notes, results
-from iqaflow.ops.errors import PipelineError, StageError
-from iqaflow.ops.redaction import Lines, guard_logging, redact
-from iqaflow.workspace import StageResult, Workspace
+from iqaflow.core import errors
+from iqaflow.core.config import load
+from iqaflow.core.errors import PipelineError, StageError
+from iqaflow.core.redaction import Lines, guard_logging, redact
+from iqaflow.core.workspace import StageResult, Workspace
+from iqaflow.orchestrate import graph, notes, results
 
 guard_logging()  # Prefect keeps what is logged, also in a worker's process
 

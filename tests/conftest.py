@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.ops.environment import prepare
+from iqaflow.core.environment import prepare
 
 prepare()
 os.environ["IQAFLOW_TRACKING_URI"] = ""  # tests choose their own store
@@ -31,7 +31,7 @@ def pytest_addoption(parser) -> None:
 @pytest.fixture(scope="session")
 def small_config():
     """The configuration of every small test run."""
-    from iqaflow import config
+    from iqaflow.core import config
 
     return config.load(overrides=SMALL)
 
@@ -40,7 +40,7 @@ def small_config():
 def annotated(tmp_path_factory, small_config) -> Path:
     """A workspace folder whose `data/annotated` is there. Copy it before changing it."""
     from iqaflow.annotate import stage
-    from iqaflow.workspace import Workspace
+    from iqaflow.core.workspace import Workspace
 
     root = tmp_path_factory.mktemp("annotated")
     stage.run(small_config, Workspace(root))
@@ -50,8 +50,8 @@ def annotated(tmp_path_factory, small_config) -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, annotated, small_config) -> Path:
     """A workspace folder with data and `models/stage1` after eight steps from scratch."""
+    from iqaflow.core.workspace import Workspace
     from iqaflow.train import stage
-    from iqaflow.workspace import Workspace
 
     root = tmp_path_factory.mktemp("trained") / "work"
     shutil.copytree(annotated, root)
@@ -63,7 +63,7 @@ def trained(tmp_path_factory, annotated, small_config) -> Path:
 def calibrated(tmp_path_factory, trained, small_config) -> Path:
     """The same, calibrated by the real stage."""
     from iqaflow.calibrate import stage
-    from iqaflow.workspace import Workspace
+    from iqaflow.core.workspace import Workspace
 
     root = tmp_path_factory.mktemp("calibrated") / "work"
     shutil.copytree(trained, root)

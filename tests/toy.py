@@ -11,9 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from iqaflow.config import Config
-from iqaflow.ops import params
-from iqaflow.workspace import STAGES, Workspace
+from iqaflow.core.config import Config
+from iqaflow.core.config import params_file as params
+from iqaflow.core.workspace import STAGES, Workspace
 
 ROOT = Path(__file__).parent.parent
 OUTPUTS = {"annotate": "data/annotated.txt", "validate": "data/validation.json", "train": "models/stage1.txt",
@@ -21,9 +21,9 @@ OUTPUTS = {"annotate": "data/annotated.txt", "validate": "data/validation.json",
 
 SCRIPT = '''
 import os, time
-from iqaflow.ops import stages
-from iqaflow.ops.errors import StageError
-from iqaflow.workspace import StageResult
+from iqaflow.orchestrate import stages
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import StageResult
 
 OUTPUTS = %r
 

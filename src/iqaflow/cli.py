@@ -2,7 +2,7 @@
 
     iqaflow --help
 
-Exit codes: 0 done, 1 failed (may work next time), 2 bad input or parameters, 3 stopped on purpose (ops/errors.py).
+Exit codes: 0 done, 1 failed (may work next time), 2 bad input or parameters, 3 stopped on purpose (core/errors.py).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from iqaflow.config import Config
-    from iqaflow.workspace import Workspace
+    from iqaflow.core.config import Config
+    from iqaflow.core.workspace import Workspace
 
 app = typer.Typer(
     help="Explainable image quality assessment: annotate, validate, train, calibrate, benchmark, promote, assess.",
@@ -38,8 +38,8 @@ INTERRUPTED = 130
 
 def main() -> None:
     """The console script: failures become one sentence on stderr and an exit code."""
-    from iqaflow.ops import environment, escaping
-    from iqaflow.workspace import Workspace
+    from iqaflow.core import environment, escaping
+    from iqaflow.core.workspace import Workspace
 
     escaping.guard()
     environment.prepare(Workspace.here().root)
@@ -58,7 +58,7 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("IQAFLOW_DEBUG"):
             raise
-        from iqaflow.ops import errors
+        from iqaflow.core import errors
 
         print(f"iqaflow: {errors.sentence(error)}", file=sys.stderr)
         sys.exit(errors.exit_code(error))
@@ -66,7 +66,8 @@ def main() -> None:
 
 def _keep_secrets() -> None:
     """Nothing secret into logs, and no address with a password from the environment."""
-    from iqaflow.ops import redaction, refusal
+    from iqaflow.core import redaction
+    from iqaflow.core.config import refusal
 
     redaction.guard_logging()
     refusal.environment()
@@ -79,8 +80,8 @@ def _interrupted() -> None:
 
 def _context(preset: str | None = None, sets: list[str] | None = None, needed: bool = True) -> tuple[Config, Workspace]:
     """The resolved config and the checkout; outside a checkout the defaults do, unless `needed`."""
-    from iqaflow import config
-    from iqaflow.workspace import Workspace
+    from iqaflow.core import config
+    from iqaflow.core.workspace import Workspace
 
     workspace = Workspace.here()
     path = workspace.params if needed or workspace.params.is_file() else None
@@ -88,7 +89,7 @@ def _context(preset: str | None = None, sets: list[str] | None = None, needed: b
 
 
 def _stage(stage: str, preset: str | None, sets: list[str] | None) -> None:
-    from iqaflow.ops import reaper, stages
+    from iqaflow.orchestrate import reaper, stages
 
     config, workspace = _context(preset, sets)
     reaper.settle(workspace)
@@ -97,8 +98,8 @@ def _stage(stage: str, preset: str | None, sets: list[str] | None) -> None:
 
 def _settle(model: str | None = None) -> None:
     """What earlier runs left is made true before the store is opened; a `model` in a folder does not open it."""
-    from iqaflow.ops import reaper
-    from iqaflow.workspace import Workspace
+    from iqaflow.core.workspace import Workspace
+    from iqaflow.orchestrate import reaper
 
     if model is None or not Path(model).is_dir():
         reaper.settle(Workspace.here())
@@ -108,8 +109,8 @@ def _settle(model: str | None = None) -> None:
 def run(preset: Preset = None, set_: Sets = None,
         force: Annotated[bool, typer.Option("--force", help="Run every stage, up to date or not.")] = False) -> None:
     """The whole pipeline: whatever is out of date, then the gate."""
-    from iqaflow.ops import pipeline
-    from iqaflow.workspace import Workspace
+    from iqaflow.core.workspace import Workspace
+    from iqaflow.orchestrate import pipeline
 
     raise typer.Exit(pipeline.run(Workspace.here(), preset, tuple(set_ or ()), force))
 
@@ -132,7 +133,7 @@ def plan(json: Json = False, trial: Annotated[bool, typer.Option("--trial", help
 @app.command(rich_help_panel=PIPELINE)
 def base(preset: Preset = "base", set_: Sets = None) -> None:
     """Make the small base that ships (models/base-tiny) anew from a folder of photographs; hours of CPU."""
-    from iqaflow.model import release
+    from iqaflow.orchestrate import base_release as release
 
     result = release.run(*_context(preset, set_))
     typer.echo(result.markdown)
@@ -158,8 +159,8 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
 ) -> None:
     """data/annotated for other tools, with a dataset card."""
+    from iqaflow.core.workspace import Workspace
     from iqaflow.data import export as module
-    from iqaflow.workspace import Workspace
 
     counts = module.run(Workspace.here(), out, format_, force)
     typer.echo(f"Wrote {counts['images']} images and {counts['conversations']} questions to {out}")
@@ -194,6 +195,7 @@ def rollback(preset: Preset = None, set_: Sets = None) -> None:
     """Make the champion before the present one champion again."""
     from iqaflow.track import registry
 
+    _settle()
     number = registry.rollback(*_context(preset, set_))
     typer.echo(f"Version {number} is champion again; `iqaflow rollback` once more undoes this.")
 
@@ -201,7 +203,7 @@ def rollback(preset: Preset = None, set_: Sets = None) -> None:
 @config_app.command("show")
 def config_show(preset: Preset = None, set_: Sets = None, json: Json = False) -> None:
     """The resolved parameters."""
-    from iqaflow.ops import params
+    from iqaflow.core.config import params_file as params
 
     config, _ = _context(preset, set_, needed=False)
     typer.echo(params.as_json(config) if json else params.as_yaml(config, docs=False), nl=False)
@@ -210,7 +212,7 @@ def config_show(preset: Preset = None, set_: Sets = None, json: Json = False) ->
 @config_app.command("diff")
 def config_diff(preset: Preset = None, set_: Sets = None) -> None:
     """What differs from the defaults: key, default, value."""
-    from iqaflow import config as module
+    from iqaflow.core import config as module
 
     config, _ = _context(preset, set_, needed=False)
     for key, (old, new) in module.diff(module.Config(), config).items():
@@ -221,9 +223,9 @@ def config_diff(preset: Preset = None, set_: Sets = None) -> None:
 def config_write(preset: Preset = None, set_: Sets = None,
                  defaults: Annotated[bool, typer.Option(help="Start from the defaults, not from the file.")] = False) -> None:
     """Write params.yaml: every parameter with its documentation."""
-    from iqaflow import config as module
-    from iqaflow.ops import params
-    from iqaflow.workspace import Workspace
+    from iqaflow.core import config as module
+    from iqaflow.core.config import params_file as params
+    from iqaflow.core.workspace import Workspace
 
     workspace = Workspace.here()
     path = workspace.params if workspace.params.is_file() and not defaults else None
@@ -306,8 +308,8 @@ def demo(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the loopback; else 7860 or any free one.")] = None,
 ) -> None:
     """A page in the browser: drop an image, see what is wrong and where, click to ask, compare two."""
+    from iqaflow.core.workspace import Workspace
     from iqaflow.page import serve
-    from iqaflow.workspace import Workspace
 
     _settle(model)
     serve.run(Workspace.here(), model, port)
@@ -316,8 +318,8 @@ def demo(
 @app.command(rich_help_panel=PIPELINE)
 def report(show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False) -> None:
     """Where the report is."""
-    from iqaflow.ops.errors import InputError
-    from iqaflow.workspace import Workspace
+    from iqaflow.core.errors import InputError
+    from iqaflow.core.workspace import Workspace
 
     path = Workspace.here().report
     if not path.is_file():
@@ -330,7 +332,7 @@ def report(show: Annotated[bool, typer.Option("--open", help="Open it in the bro
 @app.command(rich_help_panel=SERVICES)
 def up(preset: Preset = None, set_: Sets = None) -> None:
     """Start Prefect, MLflow and a worker on this machine's loopback; register the scheduled retraining."""
-    from iqaflow.ops import services
+    from iqaflow.orchestrate import services
 
     _settle()
     services.up(*_context(preset, set_))
@@ -339,8 +341,8 @@ def up(preset: Preset = None, set_: Sets = None) -> None:
 @app.command(rich_help_panel=SERVICES)
 def down() -> None:
     """Stop what `iqaflow up` started, and nothing else."""
-    from iqaflow.ops import services
-    from iqaflow.workspace import Workspace
+    from iqaflow.core.workspace import Workspace
+    from iqaflow.orchestrate import services
 
     services.down(Workspace.here())
 
@@ -348,8 +350,8 @@ def down() -> None:
 @app.command(rich_help_panel=SERVICES)
 def doctor(json: Json = False) -> None:
     """Start every component for real and say in one table what works."""
-    from iqaflow.ops import doctor as module
-    from iqaflow.workspace import Workspace
+    from iqaflow.core.workspace import Workspace
+    from iqaflow.orchestrate import doctor as module
 
     _settle()
     raise typer.Exit(module.run(Workspace.here(), json))
@@ -358,7 +360,7 @@ def doctor(json: Json = False) -> None:
 def _numbers(option: str, text: str | None, count: int) -> tuple[float, ...] | None:
     if text is None:
         return None
-    from iqaflow.ops.errors import InputError
+    from iqaflow.core.errors import InputError
 
     try:
         values = tuple(float(part) for part in text.split(","))

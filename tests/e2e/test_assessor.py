@@ -12,9 +12,9 @@ from PIL import Image
 
 import iqaflow
 from iqaflow import distortions
+from iqaflow.core.errors import InputError
 from iqaflow.data.tables import decode_mask
 from iqaflow.infer.assessor import Assessor
-from iqaflow.ops.errors import InputError
 from iqaflow.tasks import grammar
 from tests.alike import alike
 

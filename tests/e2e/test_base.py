@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from iqaflow.core.manifest import read_manifest
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.model import base, release
-from iqaflow.ops.manifest import read_manifest
-from iqaflow.workspace import StageResult, Workspace
 
 SMALL = (
     "source.weights.train=60", "source.weights.calibration=20", "source.weights.test=20", "annotate.images.train=40",
@@ -47,7 +47,7 @@ def test_the_base_is_whole_and_its_card_says_what_it_is(made: Workspace):
     assert read_manifest(folder, verify=True)["base"] == "scratch"
     card = (folder / "README.md").read_text()
     assert "40 annotated views of 96 to" in card and "| identification, one distortion or none, no reference |" in card
-    from iqaflow import config
+    from iqaflow.core import config
 
     model, processor = base.load(folder, config.load().train)
     assert model.config.model_type == "qwen3_vl"
@@ -56,7 +56,7 @@ def test_the_base_is_whole_and_its_card_says_what_it_is(made: Workspace):
 
 
 def test_what_is_done_is_not_done_again_unless_asked_otherwise(made: Workspace):
-    from iqaflow import config
+    from iqaflow.core import config
 
     path = made.root / "photographs"
     same = config.load(preset="base", overrides=(f"source.path={path}", *SMALL))

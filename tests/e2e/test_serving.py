@@ -24,10 +24,10 @@ import pytest
 from PIL import Image
 
 import iqaflow
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import encode_png
 from iqaflow.track import guard, parent_run, registry
-from iqaflow.workspace import Workspace
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (72, 96, 3), np.uint8)
 JSON = {"Content-Type": "application/json"}

@@ -20,10 +20,11 @@ from typing import Any
 import httpx
 import mlflow
 
-from iqaflow.config import Config
-from iqaflow.ops import secret, services
+from iqaflow.core import secret
+from iqaflow.core.config import Config
+from iqaflow.core.workspace import Workspace
+from iqaflow.orchestrate import services
 from iqaflow.track import parent_run, registry
-from iqaflow.workspace import Workspace
 from tests import toy
 from tests.flows.test_retrain import clean_environment
 

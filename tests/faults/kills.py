@@ -49,7 +49,7 @@ def waited(pid: int, seconds: float) -> int | None:
 
 def result(work: Path) -> dict:
     """What a finished run left: hashes of its files and the loss of every step."""
-    from iqaflow.ops.manifest import read_manifest
+    from iqaflow.core.manifest import read_manifest
     from iqaflow.train.steps import rows
 
     files = read_manifest(work / "finished", verify=True)["files"]
@@ -62,7 +62,7 @@ def main() -> None:
     import deepspeed  # noqa: F401
     import transformers.models.qwen3_vl.modeling_qwen3_vl  # noqa: F401
 
-    from iqaflow.ops.environment import prepare
+    from iqaflow.core.environment import prepare
 
     prepare()
     dice, kills, inside_save, runs = random.Random(seed), 0, 0, []

@@ -109,7 +109,7 @@ def reveal(workspace, stage):  # what a careless stage, a library, or a teacher'
         raise RuntimeError(text)
     if stage == "validate" and how == "teacher":
         from iqaflow.annotate.teachers import http
-        from iqaflow.sections import Teacher
+        from iqaflow.core.config.schema import Teacher
         http.Backend(Teacher(kind="http", url=os.environ["TEACHER"], model="m"), workspace).write("?", [], {})
     return text if how == "tell" else ""
 '''

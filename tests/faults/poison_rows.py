@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.manifest import commit_directory
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.data import tables
-from iqaflow.ops.manifest import commit_directory
-from iqaflow.workspace import StageResult, Workspace
 
 CONFIG = Config()
 COPIES = 2  # rows enough for every poison to have its own

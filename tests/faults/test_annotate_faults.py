@@ -16,11 +16,11 @@ import psutil
 import pytest
 
 from iqaflow.annotate import shards, stage
-from iqaflow.ops.errors import InputError, StageError
-from iqaflow.ops.files import NoSpaceError
-from iqaflow.ops.manifest import read_manifest
-from iqaflow.sections import Splits
-from iqaflow.workspace import Workspace
+from iqaflow.core.config.schema import Splits
+from iqaflow.core.errors import InputError, StageError
+from iqaflow.core.files import NoSpaceError
+from iqaflow.core.manifest import read_manifest
+from iqaflow.core.workspace import Workspace
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -36,8 +36,8 @@ RUN = (
     "import json, signal, sys\n"
     "from pathlib import Path\n"
     "from iqaflow.annotate import stage\n"
-    "from iqaflow.config import Config\n"
-    "from iqaflow.workspace import Workspace\n"
+    "from iqaflow.core.config import Config\n"
+    "from iqaflow.core.workspace import Workspace\n"
     "if __name__ == '__main__':\n"
     "    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     "    stage.run(Config.model_validate(json.loads(sys.argv[1])), Workspace(Path(sys.argv[2])))\n"
@@ -79,7 +79,7 @@ def test_dask_gives_the_same_bytes_though_a_worker_is_killed(many, unbroken, tmp
     """A local cluster of two processes; one is killed as soon as the first shard is there."""
     from distributed import Client
 
-    from iqaflow.ops import progress
+    from iqaflow.core import progress
 
     killed: list[int] = []
     counted = progress.progress

@@ -13,14 +13,14 @@ import pytest
 
 from iqaflow import infer
 from iqaflow.annotate import shards
-from iqaflow.bench import items, measured, metrics
-from iqaflow.bench.stage import Exam
+from iqaflow.benchmark import items, measured, metrics
+from iqaflow.benchmark.stage import Exam
+from iqaflow.core.files import DamagedError
+from iqaflow.core.manifest import commit_directory, read_manifest
+from iqaflow.core.workspace import Workspace
 from iqaflow.model import integrity
-from iqaflow.ops.files import DamagedError
-from iqaflow.ops.manifest import commit_directory, read_manifest
 from iqaflow.track import parent_run, registry
 from iqaflow.train import checkpoint
-from iqaflow.workspace import Workspace
 
 FLIPS = 500
 Door = Callable[[], None]  # uses what was flipped as the product does; DamagedError where it notices

@@ -18,13 +18,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iqaflow import config
+from iqaflow.core import config, lease
+from iqaflow.core.errors import InputError, PipelineError, StageError
+from iqaflow.core.files import NoSpaceError
+from iqaflow.core.workspace import Workspace
 from iqaflow.data import sources
 from iqaflow.data.sources import archive, catalogue, download, transfer
-from iqaflow.ops import lease
-from iqaflow.ops.errors import InputError, PipelineError, StageError
-from iqaflow.ops.files import NoSpaceError
-from iqaflow.workspace import Workspace
 
 
 class Server(ThreadingHTTPServer):
@@ -270,10 +269,10 @@ def test_too_large_for_the_disk_is_said_before(server, tmp_path):
 PROGRAM = """
 import sys, resource
 from pathlib import Path
-from iqaflow import config
+from iqaflow.core import config
 from iqaflow.data.sources import download
-from iqaflow.ops.errors import exit_code, sentence
-from iqaflow.workspace import Workspace
+from iqaflow.core.errors import exit_code, sentence
+from iqaflow.core.workspace import Workspace
 if len(sys.argv) > 2:
     import signal
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from iqaflow.ops.errors import PipelineError
+from iqaflow.core.errors import PipelineError
+from iqaflow.core.workspace import Workspace
 from iqaflow.train import heartbeat, launch, stage
 from iqaflow.train.heartbeat import Watch
-from iqaflow.workspace import Workspace
 from tests.faults.test_train_faults import altered, digest, work  # noqa: F401 (a fixture)
 
 LIMIT_SECONDS = 8

@@ -11,9 +11,9 @@ import re
 
 import pytest
 
-from iqaflow.config import Config
-from iqaflow.ops.errors import StageError
-from iqaflow.workspace import StageResult, Workspace
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import StageResult, Workspace
 from tests.faults import poison_rows
 from tests.faults.poison_rows import named, validate, verdict, write
 from tests.faults.poison_table import TOGETHER, WHOLE

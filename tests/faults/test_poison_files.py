@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError
-from iqaflow.ops.manifest import commit_directory
-from iqaflow.workspace import Workspace
+from iqaflow.core.errors import StageError
+from iqaflow.core.files import DamagedError
+from iqaflow.core.manifest import commit_directory
+from iqaflow.core.workspace import Workspace
 from tests.faults import poison_rows
 from tests.faults.poison_rows import named, validate, verdict, write
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from iqaflow.config import Config
-from iqaflow.ops import lease, open_runs, process, reaper
+from iqaflow.core import lease, open_runs, process
+from iqaflow.core.config import Config
+from iqaflow.core.workspace import Workspace
+from iqaflow.orchestrate import reaper
 from iqaflow.track import spool, stage_run, store
-from iqaflow.workspace import Workspace
 from tests import toy
 from tests.flows.test_retrain import clean_environment
 
@@ -53,7 +54,7 @@ def until(happened: Callable[[], object], seconds: float = LIMIT_SECONDS) -> flo
 
 def reapers(workspace: Workspace) -> list[psutil.Process]:
     return [each for each in psutil.process_iter(["cmdline"])
-            if "iqaflow.ops.reaper" in (each.info["cmdline"] or []) and str(workspace.root) in each.info["cmdline"]]
+            if "iqaflow.orchestrate.reaper" in (each.info["cmdline"] or []) and str(workspace.root) in each.info["cmdline"]]
 
 
 def statuses(workspace: Workspace) -> list[str]:
@@ -131,9 +132,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works
 OPEN = """
 import sys, time
 from pathlib import Path
-from iqaflow.config import Config
+from iqaflow.core.config import Config
 from iqaflow.track import stage_run
-from iqaflow.workspace import Workspace
+from iqaflow.core.workspace import Workspace
 with stage_run("train", Config(), Workspace(Path(sys.argv[1]))) as child:
     child.log({"loss": 1.0}, step=1)
     print("open", flush=True)
@@ -156,7 +157,7 @@ def killed(workspace: Workspace) -> None:
 
 
 def start(workspace: Workspace, *mode: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "iqaflow.ops.reaper", str(workspace.root), *mode],
+    return subprocess.Popen([sys.executable, "-m", "iqaflow.orchestrate.reaper", str(workspace.root), *mode],
                             env={**os.environ, "IQAFLOW_REAPER_SECONDS": "2"})
 
 
@@ -254,7 +255,7 @@ def test_nothing_to_do_loads_nothing(workspace: Workspace) -> None:
     with stage_run("train", Config(), workspace):
         pass
     code = ("import sys; from pathlib import Path\n"
-            "from iqaflow.ops import reaper; from iqaflow.workspace import Workspace\n"
+            "from iqaflow.orchestrate import reaper; from iqaflow.core.workspace import Workspace\n"
             "reaper.settle(Workspace(Path(sys.argv[1])))\n"
             "assert 'mlflow' not in sys.modules and 'pydantic' not in sys.modules")
     subprocess.run([sys.executable, "-c", code, str(workspace.root)], check=True)

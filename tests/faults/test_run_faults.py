@@ -15,10 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from iqaflow.config import Config, load
-from iqaflow.ops import graph, journal, lease, params, pipeline, process, secret
-from iqaflow.ops.errors import InputError, StageError
-from iqaflow.workspace import Workspace
+from iqaflow.core import lease, process, secret
+from iqaflow.core.config import Config, load
+from iqaflow.core.config import params_file as params
+from iqaflow.core.errors import InputError, StageError
+from iqaflow.core.workspace import Workspace
+from iqaflow.orchestrate import graph, journal, pipeline
 from tests import toy
 from tests.flows.test_retrain import clean_environment
 
@@ -108,7 +110,7 @@ def test_kill_dvc_alone(checkout: Workspace, started: subprocess.Popen[bytes]) -
 
 def server_of(runner: subprocess.Popen[bytes]) -> int:
     """The Prefect server that the run started for itself."""
-    [pid] = [pid for pid, text in family(runner).items() if "iqaflow.ops.webserver prefect" in text]
+    [pid] = [pid for pid, text in family(runner).items() if "iqaflow.orchestrate.webserver prefect" in text]
     return pid
 
 
@@ -118,7 +120,7 @@ def test_the_run_goes_on_when_its_prefect_server_is_killed(checkout: Workspace, 
     os.kill(server_of(started), signal.SIGKILL)
     (checkout.root / "toy.sleep").write_text("0")
     deadline = time.monotonic() + 30
-    while not any("iqaflow.ops.webserver prefect" in text for text in family(started).values()):
+    while not any("iqaflow.orchestrate.webserver prefect" in text for text in family(started).values()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.kill_tree(next(pid for pid, text in family(started).items() if "toy.py annotate" in text))  # it is tried again
@@ -174,7 +176,7 @@ def test_a_stage_is_fenced(checkout: Workspace) -> None:
 
 
 def test_eight_starts_one_holder(tmp_path: Path) -> None:
-    code = ("import sys, time\nfrom pathlib import Path\nfrom iqaflow.ops import lease\n"
+    code = ("import sys, time\nfrom pathlib import Path\nfrom iqaflow.core import lease\n"
             "try:\n  with lease.hold(Path(sys.argv[1]), 'run'):\n    print('mine', flush=True); time.sleep(5)\n"
             "except lease.BusyError as error:\n  print(error)\n")
     many = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run.lock")], stdout=subprocess.PIPE, text=True)
@@ -185,7 +187,7 @@ def test_eight_starts_one_holder(tmp_path: Path) -> None:
 
 
 def test_a_dead_holder_is_succeeded(tmp_path: Path) -> None:
-    code = ("import os, sys\nfrom pathlib import Path\nfrom iqaflow.ops import lease\n"
+    code = ("import os, sys\nfrom pathlib import Path\nfrom iqaflow.core import lease\n"
             "with lease.hold(Path(sys.argv[1]), 'run'):\n  os.kill(os.getpid(), 9)\n")
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "run.lock")], check=False)
     assert json.loads((tmp_path / "run.lock").read_text())["pid"]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.ops import refusal
-from iqaflow.ops.errors import InputError
-from iqaflow.workspace import Workspace
+from iqaflow.core.config import refusal
+from iqaflow.core.errors import InputError
+from iqaflow.core.workspace import Workspace
 from tests import toy
 from tests.chat_server import scripted
 from tests.faults import planted
@@ -171,8 +171,8 @@ SCHEDULED = '''
 import os, sys
 from pathlib import Path
 from prefect import flow
-from iqaflow.ops import services
-from iqaflow.workspace import Workspace
+from iqaflow.orchestrate import services
+from iqaflow.core.workspace import Workspace
 from flows.parameters import refuse_secrets
 
 @flow(name="scheduled")
@@ -189,7 +189,7 @@ except ValueError as error:
 
 @pytest.mark.slow
 def test_overrides_of_a_scheduled_run_are_taken_out_of_prefects_database(tmp_path):
-    from iqaflow.ops import services
+    from iqaflow.orchestrate import services
 
     shutil.copytree(ROOT / "flows", tmp_path / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "scheduled.py").write_text(SCHEDULED)

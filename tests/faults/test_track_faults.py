@@ -13,20 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.config import Config
-from iqaflow.ops.errors import StageError
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import Workspace
 from iqaflow.track import parent_run, registry, spool, stage_run, store
 from iqaflow.track.run import PARENT, reconcile
-from iqaflow.workspace import Workspace
 
 CONFIG = Config()
 SOURCE = Path(__file__).parents[2] / "src"
 HEADER = """
 import os, sys, time
 from pathlib import Path
-from iqaflow.config import Config
+from iqaflow.core.config import Config
 from iqaflow.track import parent_run, registry, spool, stage_run, store
-from iqaflow.workspace import Workspace
+from iqaflow.core.workspace import Workspace
 workspace, config = Workspace(Path(sys.argv[1])), Config()
 """
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError, NoSpaceError
-from iqaflow.ops.manifest import read_manifest
+from iqaflow.core.errors import StageError
+from iqaflow.core.files import DamagedError, NoSpaceError
+from iqaflow.core.manifest import read_manifest
+from iqaflow.core.workspace import Workspace
 from iqaflow.train import checkpoint, launch, stage
-from iqaflow.workspace import Workspace
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -27,8 +27,8 @@ def digest(root: Path) -> dict[str, str]:
 
 def start(root: Path, config) -> subprocess.Popen:
     """The stage in a process of its own, as `iqaflow train` runs it."""
-    code = ("import json, sys; from pathlib import Path; from iqaflow.config import Config; from iqaflow.train import stage;"
-            "from iqaflow.workspace import Workspace;"
+    code = ("import json, sys; from pathlib import Path; from iqaflow.core.config import Config; from iqaflow.train import stage;"
+            "from iqaflow.core.workspace import Workspace;"
             "stage.run(Config.model_validate(json.load(open(sys.argv[1]))), Workspace(Path(sys.argv[2])))")
     job = root / "config.json"
     job.write_text(json.dumps(config.tree()))
@@ -63,7 +63,7 @@ def test_two_ranks_killed_halfway_end_in_the_bytes_of_one_unbroken_rank(work, tr
 
 
 def test_damaged_checkpoints_are_refused(tmp_path):
-    from iqaflow.ops.manifest import commit_directory
+    from iqaflow.core.manifest import commit_directory
 
     for step in (2, 4, 6):
         made = tmp_path / ".made"

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.config import Config
+from iqaflow.core import process
+from iqaflow.core.config import Config
+from iqaflow.core.environment import prepare
+from iqaflow.core.files import DamagedError, write_json
+from iqaflow.core.workspace import Workspace
 from iqaflow.model import integrity
-from iqaflow.ops import process
-from iqaflow.ops.environment import prepare
-from iqaflow.ops.files import DamagedError, write_json
-from iqaflow.ops.services import HOST, free_port
+from iqaflow.orchestrate.services import HOST, free_port
 from iqaflow.track import parent_run, registry
-from iqaflow.workspace import Workspace
 
 CONFIG = Config()
 NAMES = ("IQAFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI")

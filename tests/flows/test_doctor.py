@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.ops import doctor
-from iqaflow.workspace import Workspace
+from iqaflow.core.workspace import Workspace
+from iqaflow.orchestrate import doctor
 from tests import toy
 from tests.flows.test_retrain import clean_environment
 
@@ -24,7 +24,7 @@ def test_the_machine_without_a_compiler(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", f"""
 import os, sys
 from pathlib import Path
-from iqaflow.ops import checkup
+from iqaflow.orchestrate import checkup
 os.environ["PATH"] = {str(only)!r}
 for finding in checkup.machine(Path({str(tmp_path)!r}), Path({str(tmp_path)!r})):
     print(finding)

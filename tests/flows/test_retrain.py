@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.config import Config
-from iqaflow.workspace import STAGES, Workspace
+from iqaflow.core.config import Config
+from iqaflow.core.workspace import STAGES, Workspace
 from tests import toy
 
 pytestmark = pytest.mark.slow

@@ -19,8 +19,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from iqaflow.ops import process, secret, servers, services
-from iqaflow.workspace import Workspace
+from iqaflow.core import process, secret
+from iqaflow.core.workspace import Workspace
+from iqaflow.orchestrate import servers, services
 from tests import toy
 from tests.flows.test_retrain import clean_environment
 

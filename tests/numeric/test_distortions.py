@@ -1,6 +1,6 @@
 """The distortions against the results of the published code (XPixelGroup/DepictQA, x_distortion), kept in distortions.json.
 
-`benchmarks/distortions.py --peer DIR --write tests/numeric/distortions.json` made the file: of every deterministic
+`perf/distortions.py --peer DIR --write tests/numeric/distortions.json` made the file: of every deterministic
 function and level 40 pixels of the authors' output on three photographs with odd sides, and of every random one the
 mean, variance and power in four frequency bands of the change, averaged over 20 draws (6 of the shuffles).
 
@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.distortions import EXACT, RANDOM, ours, photographs, psnr, sampled, statistics
 from iqaflow import distortions
+from perf.distortions import EXACT, RANDOM, ours, photographs, psnr, sampled, statistics
 
 REFERENCE = json.loads((Path(__file__).parent / "distortions.json").read_text())
 DECIBELS, MEAN, VARIANCE, BAND, DRAWS = 45, (-0.3, 0.8), 0.05, 0.06, 4

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from iqaflow.bench import metrics, scene_statistics, stats
-from iqaflow.bench.baselines.full_reference import CAP_DB, fit_logistic, psnr_db, ssim_index
-from iqaflow.bench.baselines.position import centre_box, iou
-from iqaflow.bench.items import schema
-from iqaflow.bench.metrics.confidence import bin_of
-from iqaflow.bench.metrics.correlation import pearson, spearman
-from iqaflow.bench.plots import mean_interval, wilson
-from iqaflow.config import load
+from iqaflow.benchmark import metrics, scene_statistics, stats
+from iqaflow.benchmark.baselines.full_reference import CAP_DB, fit_logistic, psnr_db, ssim_index
+from iqaflow.benchmark.baselines.position import centre_box, iou
+from iqaflow.benchmark.items import schema
+from iqaflow.benchmark.metrics.confidence import bin_of
+from iqaflow.benchmark.metrics.correlation import pearson, spearman
+from iqaflow.benchmark.plots import mean_interval, wilson
+from iqaflow.core.config import load
 
 
 def rows(family: str, **columns) -> pd.DataFrame:

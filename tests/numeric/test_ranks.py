@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.ops.errors import StageError
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import Workspace
 from iqaflow.train import launch, stage
-from iqaflow.workspace import Workspace
 
 BASE = Path(__file__).parents[2] / "models" / "base-tiny"
 TOLERANCE = 2e-6  # relative; a sum in another order costs the last bit or two of a loss
@@ -67,8 +67,8 @@ def test_slurm_ends_in_the_same_losses(annotated, tmp_path, small_config, alone)
     if shutil.which("scontrol") is None or subprocess.run(["timeout", "10", "scontrol", "ping"], capture_output=True).returncode:
         pytest.skip("needs a SLURM that answers")
     shutil.copytree(annotated, tmp_path / "work")
-    code = ("import json, sys; from pathlib import Path; from iqaflow.config import Config; from iqaflow.train import stage;"
-            "from iqaflow.workspace import Workspace;"
+    code = ("import json, sys; from pathlib import Path; from iqaflow.core.config import Config; from iqaflow.train import stage;"
+            "from iqaflow.core.workspace import Workspace;"
             "stage.run(Config.model_validate(json.load(open(sys.argv[1]))), Workspace(Path(sys.argv[2])))")
     job = tmp_path / "config.json"
     job.write_text(json.dumps(configured(small_config, {"ranks": 2, "launcher": "slurm"}).tree()))
@@ -132,8 +132,8 @@ def test_a_training_on_two_hosts_survives_the_loss_of_one(annotated, tmp_path, s
     config = configured(small_config, {"ranks": 1, "nodes": 2, "launcher": "torchrun", "rendezvous": f"{NETWORK}.1:29477"},
                         max_steps=8, checkpoint_steps=1)
     (root / "config.json").write_text(json.dumps(config.tree()))
-    code = ("import json, sys; from pathlib import Path; from iqaflow.config import Config; from iqaflow.train import stage;"
-            "from iqaflow.workspace import Workspace; root = Path(sys.argv[1]);"
+    code = ("import json, sys; from pathlib import Path; from iqaflow.core.config import Config; from iqaflow.train import stage;"
+            "from iqaflow.core.workspace import Workspace; root = Path(sys.argv[1]);"
             "stage.run(Config.model_validate(json.loads((root / 'config.json').read_text())), Workspace(root))")
 
     def begin() -> list[subprocess.Popen]:

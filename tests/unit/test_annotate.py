@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iqaflow import config, tasks
+from iqaflow import tasks
 from iqaflow.annotate import stage, views
+from iqaflow.core import config
+from iqaflow.core.errors import StageError
+from iqaflow.core.manifest import read_manifest
+from iqaflow.core.workspace import Workspace
 from iqaflow.data import regions, sources, tables
 from iqaflow.data.images import ImageError, decode
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.manifest import read_manifest
 from iqaflow.tasks.scene import Flaw, Scene
-from iqaflow.workspace import Workspace
 
 
 def digests(root):
@@ -125,7 +126,7 @@ def test_sheets_show_samples_of_every_task(annotated, tmp_path, name):
     import subprocess
     import sys
 
-    script = Path(__file__).parents[2] / "benchmarks" / "sheets.py"
+    script = Path(__file__).parents[2] / "perf" / "sheets.py"
     folder = annotated / "data" / "annotated"
     done = subprocess.run([sys.executable, script, "--folder", folder, "--n", "2", tmp_path / name], capture_output=True,
                           text=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from iqaflow.bench import answers, items
-from iqaflow.config import load
-from iqaflow.ops.errors import StageError
+from iqaflow.benchmark import answers, items
+from iqaflow.core.config import load
+from iqaflow.core.errors import StageError
 
 
 def image(name: str, *flaws: tuple[str, float, int | None], score: float | None = 0.5, source: str = "photo") -> dict:

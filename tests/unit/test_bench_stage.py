@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iqaflow.bench import baselines, items, metrics, report, stage
-from iqaflow.bench.baselines.position import iou, true_mask
-from iqaflow.bench.publish import publish
+from iqaflow.benchmark import baselines, items, metrics, report, stage
+from iqaflow.benchmark.baselines.position import iou, true_mask
+from iqaflow.benchmark.publish import publish
+from iqaflow.core.errors import StageError
+from iqaflow.core.manifest import commit_directory
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.data.tables import encode_mask
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.manifest import commit_directory
-from iqaflow.workspace import StageResult, Workspace
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from iqaflow.calibrate.fit import cut_curve, fit, fit_read_out
 from iqaflow.calibrate.masks import iou
 from iqaflow.calibrate.methods import Item, argmax_box, argmax_words, centre, interval, whole
 from iqaflow.calibrate.text_to_point import Settings, Spatial, map_cells, upsample
-from iqaflow.config import Config, ConfigError
+from iqaflow.core.config import Config, ConfigError
+from iqaflow.core.errors import StageError
+from iqaflow.core.files import DamagedError
+from iqaflow.core.manifest import commit_directory
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import encode_png
 from iqaflow.data.tables import conversations_schema, encode_mask, images_schema, write_table
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError
-from iqaflow.ops.manifest import commit_directory
-from iqaflow.workspace import Workspace
 
 CONFIG = Config.model_validate({"calibrate": {"segmenters": ["map", "superpixels"], "points": [1, 3]}})
 

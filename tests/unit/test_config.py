@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from iqaflow import config as module
-from iqaflow.config import Config, ConfigError, diff, flatten, load, presets
-from iqaflow.ops import params
+from iqaflow.core import config as module
+from iqaflow.core.config import Config, ConfigError, diff, flatten, load, presets
+from iqaflow.core.config import params_file as params
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from iqaflow import distortions
 from iqaflow.cli import app
-from iqaflow.ops import errors
+from iqaflow.core import errors
 
 
 @pytest.fixture(scope="module")

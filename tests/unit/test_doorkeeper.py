@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.ops import secret
-from iqaflow.ops.doorkeeper import ALLOWED_HOSTS, Doorkeeper
-from iqaflow.ops.errors import StageError
-from iqaflow.workspace import Workspace
+from iqaflow.core import secret
+from iqaflow.core.doorkeeper import ALLOWED_HOSTS, Doorkeeper
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import Workspace
 
 OWN = ("127.0.0.1", 4200)
 LINK = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
@@ -166,7 +166,7 @@ def test_another_accounts_secret_is_refused(tmp_path: Path) -> None:
 
 
 def test_eight_processes_make_one_secret(tmp_path: Path) -> None:
-    code = ("import sys\nfrom pathlib import Path\nfrom iqaflow.ops import secret\nfrom iqaflow.workspace import Workspace\n"
+    code = ("import sys\nfrom pathlib import Path\nfrom iqaflow.core import secret\nfrom iqaflow.core.workspace import Workspace\n"
             "sys.stdin.read(1)\nprint(secret.of(Workspace(Path(sys.argv[1]))))\n")
     many = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              text=True) for _ in range(8)]

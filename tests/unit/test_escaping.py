@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iqaflow.ops.escaping import COMMANDS, Terminal, cell, escape
+from iqaflow.core.escaping import COMMANDS, Terminal, cell, escape
 
 HOSTILE = "a\x1b[2J\x07\r\x9b31m\u202egnp.exe\u2066\x7f\x00"
 SHOWN = r"a\x1b[2J\x07\x0d\x9b31m\u202egnp.exe\u2066\x7f\x00"
@@ -88,7 +88,7 @@ def test_names_on_a_real_terminal_and_the_bar_still_moves(tmp_path):
     name = os.fsencode(tmp_path) + b"/\x1b]0;owned\x07caf\xe9.png"
     seen = on_a_terminal("-m", "iqaflow.cli", "distort", "--name", "blur_motion", os.fsdecode(name), str(tmp_path / "o.png"))
     assert rb"\x1b]0;owned\x07caf\xe9.png" in seen and b"\x1b" not in seen and b"\x07" not in seen
-    code = ("from iqaflow.ops import escaping; escaping.guard()\nfrom iqaflow.ops.progress import Bar\n"
+    code = ("from iqaflow.core import escaping; escaping.guard()\nfrom iqaflow.core.progress import Bar\n"
             "with Bar('x') as bar:\n    bar.update(1, 2, 'a\\x1b[2J')\n")
     moved = on_a_terminal("-c", code)
     assert moved.startswith(b"\r\x1b[Kx: 1/2") and moved.count(b"\x1b") == 1 and rb"a\x1b[2J" in moved
@@ -97,6 +97,6 @@ def test_names_on_a_real_terminal_and_the_bar_still_moves(tmp_path):
 def test_json_that_is_piped_stays_as_it_was():
     done = subprocess.run([sys.executable, "-m", "iqaflow.cli", "config", "show", "--json"], capture_output=True, text=True,
                           cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
-    from iqaflow.config import load
+    from iqaflow.core.config import load
 
     assert json.loads(done.stdout) == load(ROOT / "params.yaml").tree()

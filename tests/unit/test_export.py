@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from iqaflow.core.errors import InputError
+from iqaflow.core.files import DamagedError
+from iqaflow.core.manifest import read_manifest
+from iqaflow.core.workspace import Workspace
 from iqaflow.data import export, tables
 from iqaflow.data.images import decode
-from iqaflow.ops.errors import InputError
-from iqaflow.ops.files import DamagedError
-from iqaflow.ops.manifest import read_manifest
-from iqaflow.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_full_disk_leaves_nothing(annotated, tmp_path) -> None:
         "import resource, signal, sys\nfrom pathlib import Path\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "from iqaflow.data import export\nfrom iqaflow.data.export import chat, datasets\n"
-        "from iqaflow.workspace import Workspace\n"
+        "from iqaflow.core.workspace import Workspace\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "export.run(Workspace(Path(sys.argv[1])), Path(sys.argv[2]))\n"
     )

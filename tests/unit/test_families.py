@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from iqaflow.config import Config, load, presets
+from iqaflow.core.config import Config, load, presets
+from iqaflow.core.errors import StageError
 from iqaflow.infer.engine import Engine, Prompt
 from iqaflow.infer.rows import Rows
 from iqaflow.infer.tree import Tree
 from iqaflow.model import base, families
 from iqaflow.model.tokens import SPECIAL, TEMPLATE
-from iqaflow.ops.errors import StageError
 from iqaflow.tasks import grammar
 from iqaflow.train import dense
 from iqaflow.train.objective import Objective
@@ -365,8 +365,8 @@ def test_an_answer_read_piece_by_piece_is_the_answer_that_was_learnt(loaded) -> 
 
 def test_the_stage_fine_tunes_it(annotated, small_config, tmp_path) -> None:
     """The real ranks on a LLaVA base: adapters are merged into a model that loads and answers."""
+    from iqaflow.core.workspace import Workspace
     from iqaflow.train import stage
-    from iqaflow.workspace import Workspace
 
     root = tmp_path / "work"
     shutil.copytree(annotated, root)

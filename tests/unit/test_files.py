@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.ops import files, manifest
-from iqaflow.ops.files import DamagedError, NoSpaceError
+from iqaflow.core import files, manifest
+from iqaflow.core.files import DamagedError, NoSpaceError
 
 
 def folder(place: Path, **contents: bytes) -> Path:
@@ -90,7 +90,7 @@ def test_every_byte_matters(tmp_path: Path) -> None:
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
-from iqaflow.ops import files
+from iqaflow.core import files
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:

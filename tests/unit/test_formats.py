@@ -11,11 +11,11 @@ import pytest
 
 from iqaflow.annotate import imports
 from iqaflow.annotate.imports import label_studio, vocabulary
-from iqaflow.config import ConfigError
+from iqaflow.core.config import ConfigError
+from iqaflow.core.config.schema import Labelled
+from iqaflow.core.errors import InputError
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.tables import decode_mask
-from iqaflow.ops.errors import InputError
-from iqaflow.sections import Labelled
-from iqaflow.workspace import Workspace
 
 
 def read(tmp_path: Path, form: str, content: Any, name: str = "labels.json") -> tuple[list[imports.Item], list[tuple[str, str]]]:

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iqaflow.config import Config, ConfigError
+from iqaflow.core.config import Config, ConfigError
+from iqaflow.core.errors import StageError
+from iqaflow.core.files import DamagedError, write_json
+from iqaflow.core.manifest import commit_directory
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.model import integrity
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError, write_json
-from iqaflow.ops.manifest import commit_directory
 from iqaflow.track import compare, gate, parent_run, registry, store, verdict
 from iqaflow.track.run import PARENT
-from iqaflow.workspace import StageResult, Workspace
 
 CONFIG = Config()
 SOURCE = Path(__file__).parents[2] / "src"
@@ -27,7 +27,7 @@ COUNT = 200
 
 def items(predictor="model", identify=0.9, score_noise=0.05, rate=0.9, hit=0.8, iou=0.5, seed=0):
     """Item rows of one predictor, shaped as `bench.items`: shares of right answers, and how far scores are off."""
-    from iqaflow.bench.items import frame
+    from iqaflow.benchmark.items import frame
 
     rng = np.random.default_rng(seed)
     rows = []
@@ -67,7 +67,7 @@ def test_without_a_baseline_nothing_is_promoted():
 
 
 def test_a_baseline_that_sees_the_clean_image_is_no_rival():
-    from iqaflow.bench.compare import yardsticks
+    from iqaflow.benchmark.compare import yardsticks
 
     cheat = items(sorted(yardsticks())[0], identify=1.0, seed=8)
     import pandas as pd
@@ -149,8 +149,8 @@ def workspace(tmp_path, monkeypatch, trained, template):
 
 def measured(workspace, model, test):
     """What the benchmark stage would have left: the model's items beside the baselines', and their tables."""
-    from iqaflow.bench import items as bench
-    from iqaflow.bench import measured, metrics
+    from iqaflow.benchmark import items as bench
+    from iqaflow.benchmark import measured, metrics
 
     frame = bench.frame(with_baselines(model).to_dict("records"))
     tables = {name: metrics.table(rows, CONFIG) for name, rows in frame.groupby("predictor")}
@@ -245,7 +245,7 @@ def test_damaged_weights_are_refused_before_anything_is_stored(workspace):
 
 def test_a_champion_is_believed_no_altered_item(workspace):
     """Its answers made five times worse in the store would let any model win."""
-    from iqaflow.bench import items as bench
+    from iqaflow.benchmark import items as bench
 
     gate.run(CONFIG, workspace)
     kept = registry.resolve("champion", workspace) / "items.parquet"
@@ -260,7 +260,7 @@ def test_a_champion_is_believed_no_altered_item(workspace):
 
 
 def test_a_manifest_made_to_fit_is_found_by_the_tags(workspace):
-    from iqaflow.ops.manifest import read_manifest, write_manifest
+    from iqaflow.core.manifest import read_manifest, write_manifest
 
     gate.run(CONFIG, workspace)
     folder = registry.resolve("champion", workspace).parent
@@ -289,7 +289,7 @@ def test_going_back_works_when_the_champions_files_are_gone(workspace):
 
 def test_a_champion_of_before_still_counts_and_answers_anew(workspace, annotated, small_config, monkeypatch):
     """Versions registered before manifests were sealed: their fingerprint vouches for the model, nothing for the items."""
-    from iqaflow.bench import stage
+    from iqaflow.benchmark import stage
 
     shutil.copytree(annotated / "data", workspace.root / "data")
     gate.run(small_config, workspace)
@@ -311,7 +311,7 @@ def test_a_champion_of_before_still_counts_and_answers_anew(workspace, annotated
 
 @pytest.mark.parametrize("harm", ["metrics", "items", "weights", "calibration", "manifest"])
 def test_damage_at_the_gate_is_one_sentence_and_nothing_moves(workspace, harm):
-    from iqaflow.ops import errors
+    from iqaflow.core import errors
 
     path = {"metrics": workspace.metrics, "items": workspace.items, "weights": workspace.stage1 / "model.safetensors",
             "calibration": workspace.calibration, "manifest": workspace.reports / "manifest.json"}[harm]
@@ -329,7 +329,7 @@ def test_items_of_another_model_are_not_this_ones(workspace):
 
 
 def test_on_another_test_set_the_champion_is_measured_again(workspace, annotated, small_config):
-    from iqaflow.bench import stage
+    from iqaflow.benchmark import stage
 
     shutil.copytree(annotated / "data", workspace.root / "data")
     gate.run(small_config, workspace)

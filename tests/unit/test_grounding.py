@@ -10,7 +10,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from iqaflow import config
 from iqaflow.annotate.grounding import fusion, ground, lexicon, questions
 from iqaflow.annotate.grounding.boxes import merged
 from iqaflow.annotate.grounding.objects import Boxed, crop, filtered, whole
@@ -21,10 +20,11 @@ from iqaflow.annotate.teachers import Teacher
 from iqaflow.annotate.teachers.detector import Found
 from iqaflow.annotate.teachers.http import Backend
 from iqaflow.annotate.teachers.replies import Cache
-from iqaflow.config import ConfigError
-from iqaflow.sections import Teacher as Section
+from iqaflow.core import config
+from iqaflow.core.config import ConfigError
+from iqaflow.core.config.schema import Teacher as Section
+from iqaflow.core.workspace import Workspace
 from iqaflow.tasks import grammar
-from iqaflow.workspace import Workspace
 from tests.chat_server import scripted
 
 TA, TO = 0.256, 0.95  # Grounding-IQA 3.3

@@ -80,7 +80,7 @@ def test_outside_a_checkout_the_pipeline_says_so(tmp_path: Path) -> None:
 
 
 def test_environment_only_fills_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from iqaflow.ops import environment
+    from iqaflow.core import environment
 
     for name in environment.QUIET | environment.MODEST | {"PREFECT_HOME": "", "MLFLOW_TRACKING_URI": ""}:
         monkeypatch.delenv(name, raising=False)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.config import Config
+from iqaflow.core import hashes, manifest
+from iqaflow.core.config import Config
+from iqaflow.core.errors import STOPPED
+from iqaflow.core.files import DamagedError
+from iqaflow.core.workspace import Workspace
 from iqaflow.infer.locate import locate
 from iqaflow.model import base, integrity
-from iqaflow.ops import hashes, manifest
-from iqaflow.ops.errors import STOPPED
-from iqaflow.ops.files import DamagedError
 from iqaflow.train import student
-from iqaflow.workspace import Workspace
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_folder_of_another_maker_has_no_manifest_and_loads(models) -> None:
 
 
 def test_truncated_weights_of_another_maker_are_one_sentence(models) -> None:
-    from iqaflow.ops.errors import StageError
+    from iqaflow.core.errors import StageError
 
     (models / "stage1" / manifest.MANIFEST).unlink()
     weights = models / "stage1" / "model.safetensors"

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iqaflow import config, distortions
+from iqaflow import distortions
 from iqaflow.annotate import imports, labelled
+from iqaflow.core import config
+from iqaflow.core.config.schema import Labelled
+from iqaflow.core.workspace import Workspace
 from iqaflow.data import sources, tables
 from iqaflow.data.images import decode
-from iqaflow.sections import Labelled
 from iqaflow.tasks import grammar
-from iqaflow.workspace import Workspace
 
 # a format is one file: this one has the fields of an item by name
 FORMAT = '''

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from iqaflow.core.errors import InputError
 from iqaflow.infer.lines import writing
-from iqaflow.ops.errors import InputError
 
 MODEL = {"name": "small", "version": 1}
 

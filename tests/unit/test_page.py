@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from iqaflow.core.errors import InputError, StageError
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.tables import encode_mask
 from iqaflow.infer.strokes import PALETTE
-from iqaflow.ops.errors import InputError, StageError
 from iqaflow.page import desk, examples, pictures, serve, views
 from iqaflow.tasks import grammar
-from iqaflow.workspace import Workspace
 
 HOSTILE = '<img src=x onerror="alert(1)"> & co'
 RATED = {"value": 0.25, "level": "poor", "confidence": 0.6,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from iqaflow.core.files import DamagedError
 from iqaflow.data import tables
 from iqaflow.data.pictures import OPEN_FILES, Pictures
-from iqaflow.ops.files import DamagedError
 
 
 def test_every_picture_is_its_own(annotated) -> None:

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from iqaflow import config as settings
+from iqaflow.core import config as settings
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import Workspace
 from iqaflow.model import base
-from iqaflow.ops.errors import StageError
 from iqaflow.train import plan as module
 from iqaflow.train import student
 from iqaflow.train.footprint import activations, memory, parameters, skeleton
 from iqaflow.train.objective import Objective
 from iqaflow.train.packing import packer_for
-from iqaflow.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "models" / "base-tiny"
@@ -30,13 +30,13 @@ QWEN3 = {2_127_532_032: ((2048, 28, 6144, 16), True, (24, 1024, 4096, [5, 11, 17
 HELD = """
 import gc, json, sys
 from pathlib import Path
-from iqaflow.config import Config
-from iqaflow.ops.environment import prepare
+from iqaflow.core.config import Config
+from iqaflow.core.environment import prepare
 prepare()
 import torch
 from iqaflow.train import worker
 from iqaflow.train.run import Run
-from iqaflow.workspace import Workspace
+from iqaflow.core.workspace import Workspace
 job = json.loads(Path(sys.argv[1]).read_text())
 worker.environment()
 run = Run(Config.model_validate(job["config"]), Workspace(Path(job["root"])), Path(job["work"]))

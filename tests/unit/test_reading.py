@@ -11,11 +11,11 @@ import pytest
 
 from iqaflow import distortions
 from iqaflow.calibrate import stage
+from iqaflow.core.manifest import commit_directory
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.tables import conversations_schema, images_schema, read_rows, write_table
 from iqaflow.infer.reading import by_category, calibrated_set, closed_set, region_candidates
-from iqaflow.ops.manifest import commit_directory
 from iqaflow.tasks import grammar
-from iqaflow.workspace import Workspace
 
 
 def conversation(task: str, *categories: str, style: str = "brief", kind: str = "local") -> dict:

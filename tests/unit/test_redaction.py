@@ -14,10 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from iqaflow.config import Config
-from iqaflow.ops import params, redaction
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.redaction import redact, redact_all
+from iqaflow.core import redaction
+from iqaflow.core.config import Config
+from iqaflow.core.config import params_file as params
+from iqaflow.core.errors import StageError
+from iqaflow.core.redaction import redact, redact_all
 
 ROOT = Path(__file__).parents[2]
 PEM = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEow+/IBAAKCAQEA\n" * 20 + "-----END RSA PRIVATE KEY-----"

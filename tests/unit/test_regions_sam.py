@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from iqaflow import config
+from iqaflow.core import config
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import Workspace
 from iqaflow.data import regions
 from iqaflow.data.regions import Window, promptable, proposals, sam
 from iqaflow.data.sources import Photograph
-from iqaflow.ops.errors import StageError
-from iqaflow.workspace import Workspace
 from tests.toy_sam import SIDE, sam2_model, sam2_video_model, sam_model
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iqaflow import config
 from iqaflow.annotate import imports
 from iqaflow.annotate.imports import Item
-from iqaflow.config import ConfigError
+from iqaflow.core import config
+from iqaflow.core.config import ConfigError
+from iqaflow.core.config.schema import Labelled
+from iqaflow.core.errors import InputError
+from iqaflow.core.workspace import Workspace
 from iqaflow.data import sources
-from iqaflow.ops.errors import InputError
-from iqaflow.sections import Labelled
 from iqaflow.tasks import grammar
 from iqaflow.tasks import score as rating
-from iqaflow.workspace import Workspace
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "data" / "score_tables"
 
@@ -268,7 +268,7 @@ def test_good_photographs_lie_nearer_than_spoilt_ones() -> None:
     from skimage import data
     from skimage.filters import gaussian
 
-    from iqaflow.bench import naturalness
+    from iqaflow.benchmark import naturalness
 
     good = naturalness.fit([data.astronaut(), data.chelsea(), data.rocket()])
     photograph = data.coffee()

@@ -11,7 +11,7 @@ import pytest
 from iqaflow.calibrate import segmenters
 from iqaflow.calibrate.channels import features, quality_channels
 from iqaflow.calibrate.masks import above, contains, iou, keep, rectangle, resize
-from iqaflow.config import ConfigError
+from iqaflow.core.config import ConfigError
 from tests.toy_sam import sam2_model, sam2_video_model, sam_model
 
 CLASSICAL = tuple(name for name in segmenters.available()

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iqaflow import config
+from iqaflow.core import config
+from iqaflow.core.config.schema import Labelled
+from iqaflow.core.errors import PipelineError, StageError
+from iqaflow.core.workspace import Workspace
 from iqaflow.data import sources
 from iqaflow.data.images import perceptual_hash
 from iqaflow.data.sources import split
 from iqaflow.data.sources.packaged import PACKAGED
-from iqaflow.ops.errors import PipelineError, StageError
-from iqaflow.sections import Labelled
-from iqaflow.workspace import Workspace
 
 SPLITS = ("train", "calibration", "test")
 
@@ -317,11 +317,11 @@ AS_NOBODY = """
 import imagehash, json, os, sys, scipy.sparse.csgraph  # all that is loaded late, while everything may be read
 from pathlib import Path
 from PIL import Image
-from iqaflow import config
+from iqaflow.core import config
 from iqaflow.data import regions, sources
 from iqaflow.data.sources import cache, folder, inputs, split
-from iqaflow.ops.errors import StageError
-from iqaflow.workspace import Workspace
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import Workspace
 Image.init()
 imagehash.phash(Image.new("L", (64, 64)))
 chosen = config.load(overrides=("source.kind=folder", f"source.path={sys.argv[1]}"))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from iqaflow.ops.errors import StageError
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import Workspace
 from iqaflow.train import mixture, stage, student
-from iqaflow.workspace import Workspace
 
 BASE = Path(__file__).parents[2] / "models" / "base-tiny"
 

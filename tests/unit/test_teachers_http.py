@@ -19,10 +19,10 @@ from PIL import Image
 from iqaflow.annotate import teachers
 from iqaflow.annotate.grounding.objects import YesNo
 from iqaflow.annotate.teachers import Question, http
-from iqaflow.config import ConfigError
-from iqaflow.ops.errors import InputError, PipelineError
-from iqaflow.sections import Teacher
-from iqaflow.workspace import Workspace
+from iqaflow.core.config import ConfigError
+from iqaflow.core.config.schema import Teacher
+from iqaflow.core.errors import InputError, PipelineError
+from iqaflow.core.workspace import Workspace
 from tests.chat_server import completion, scripted
 
 ROOT = Path(__file__).parents[2]

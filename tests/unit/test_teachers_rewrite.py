@@ -9,12 +9,13 @@ import re
 import numpy as np
 import pytest
 
-from iqaflow import config, tasks
+from iqaflow import tasks
 from iqaflow.annotate import synthetic
 from iqaflow.annotate.teachers import rewrite
+from iqaflow.core import config
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.sources import Photograph
 from iqaflow.tasks import grammar
-from iqaflow.workspace import Workspace
 from tests.chat_server import scripted
 
 

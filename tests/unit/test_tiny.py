@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
 from iqaflow.model import base, tiny
 
 BASE = Path(__file__).parents[2] / "models" / "base-tiny"

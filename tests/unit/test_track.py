@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 import yaml
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.errors import InputError, StageError
+from iqaflow.core.files import write_json
+from iqaflow.core.manifest import commit_directory
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.model import integrity
-from iqaflow.ops.errors import InputError, StageError
-from iqaflow.ops.files import write_json
-from iqaflow.ops.manifest import commit_directory
 from iqaflow.track import cached_stage, cells, current, guard, parent_run, provenance, registry, stage_run, store
 from iqaflow.track.run import PARENT
-from iqaflow.workspace import StageResult, Workspace
 
 CONFIG = Config()
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import yaml
 
-from iqaflow import config
-from iqaflow.ops.worktree import anchored
-from iqaflow.workspace import Workspace
+from iqaflow.core import config
+from iqaflow.core.workspace import Workspace
+from iqaflow.orchestrate.worktree import anchored
 
 
 def test_paths_that_git_does_not_keep_are_read_where_they_are(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from iqaflow.annotate import imports, people
 from iqaflow.annotate.imports import Item
+from iqaflow.core.config.schema import Labelled
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.sources import Index
 from iqaflow.data.tables import SPLITS
-from iqaflow.sections import Labelled
-from iqaflow.workspace import Workspace
 
 LONGEST = 2000  # words of a text: more does not fit beside an image
 SHOWN = (["A", "B"], ["image"])  # roles without the reference

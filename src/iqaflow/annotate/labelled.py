@@ -24,15 +24,15 @@ from iqaflow import __version__
 from iqaflow.annotate import dialogues, people
 from iqaflow.annotate.entries import items
 from iqaflow.annotate.imports import Item
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.config.schema import Labelled
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import Workspace
 from iqaflow.data import sources
 from iqaflow.data.images import encode_lossless
 from iqaflow.data.sources import Index, Photograph
 from iqaflow.data.tables import encode_mask
-from iqaflow.ops.errors import StageError
-from iqaflow.sections import Labelled
 from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene
-from iqaflow.workspace import Workspace
 
 __all__ = ["items", "make"]
 

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from iqaflow.config import Config
+from iqaflow.core import process
+from iqaflow.core.config import Config
+from iqaflow.core.errors import InputError
+from iqaflow.core.files import DamagedError, write_json
+from iqaflow.core.hashes import sha256
+from iqaflow.core.manifest import read_sealed, seal
+from iqaflow.core.workspace import Workspace
 from iqaflow.data import regions, sources, tables
 from iqaflow.data.sources import Index
 from iqaflow.data.tables import SPLITS
-from iqaflow.ops import process
-from iqaflow.ops.errors import InputError
-from iqaflow.ops.files import DamagedError, write_json
-from iqaflow.ops.hashes import sha256
-from iqaflow.ops.manifest import read_sealed, seal
-from iqaflow.workspace import Workspace
 
 DASK_ADDRESS = "IQAFLOW_DASK_SCHEDULER"  # a running cluster; without it one is started on this machine
 DASK_SECONDS = 10

@@ -16,12 +16,12 @@ from typing import Any
 
 from iqaflow import __version__
 from iqaflow.annotate import shards
-from iqaflow.config import Config
+from iqaflow.core import lease
+from iqaflow.core.config import Config
+from iqaflow.core.manifest import commit_directory
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.data import regions, sources
 from iqaflow.data.tables import SPLITS
-from iqaflow.ops import lease
-from iqaflow.ops.manifest import commit_directory
-from iqaflow.workspace import StageResult, Workspace
 
 CODE = ("distortions", "data", "tasks", "annotate")
 
@@ -85,7 +85,7 @@ def _labelled(config: Config, found: sources.Index,
 def _make(missing: list[shards.Shard], total: int, work: Path, config: Config, workspace: Workspace) -> None:
     from joblib import delayed
 
-    from iqaflow.ops.progress import progress
+    from iqaflow.core.progress import progress
 
     with shards.engine(config, _workers(config)) as run_all:
         calls = [delayed(shards.make)(work, shard, config, workspace) for shard in missing]
@@ -121,7 +121,7 @@ def _key(config: Config, found: sources.Index) -> str:
 
 
 def _workers(config: Config) -> int:
-    from iqaflow.ops.cores import free_cores
+    from iqaflow.core.cores import free_cores
 
     if config.resources.engine == "sequential":
         return 1

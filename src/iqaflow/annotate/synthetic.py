@@ -13,10 +13,10 @@ import numpy as np
 from iqaflow import __version__, tasks
 from iqaflow.annotate import quality, views
 from iqaflow.annotate.views import Annotated
+from iqaflow.core.config.schema import Annotate
 from iqaflow.data.regions import Segments
 from iqaflow.data.sources import Photograph
 from iqaflow.data.tables import SPLITS, encode_mask
-from iqaflow.sections import Annotate
 from iqaflow.tasks.scene import Exchange
 
 FULL_REFERENCE = ("identify", "score", "describe")

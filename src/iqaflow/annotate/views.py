@@ -11,11 +11,11 @@ import numpy as np
 
 from iqaflow import distortions
 from iqaflow.annotate import quality
+from iqaflow.core.config.schema import Annotate
 from iqaflow.data import regions
 from iqaflow.data.images import encode_lossless
 from iqaflow.data.regions import Region, Segments, Window
 from iqaflow.distortions import SEVERITIES, SEVERITIES_PAIR
-from iqaflow.sections import Annotate
 from iqaflow.tasks.ground import ORDERS
 from iqaflow.tasks.scene import Area, Flaw, Scene, pick
 

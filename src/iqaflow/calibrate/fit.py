@@ -30,7 +30,7 @@ from iqaflow.calibrate.methods import (
     with_segmenter,
 )
 from iqaflow.calibrate.text_to_point import READ_OUTS, Settings, is_whole, read_map, read_out, read_points, upsample
-from iqaflow.config import Config
+from iqaflow.core.config import Config
 
 __all__ = ["Item", "fit"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow.calibrate.text_to_point import Settings
-from iqaflow.ops.files import DamagedError
+from iqaflow.core.files import DamagedError
 
 SCHEMA = "iqaflow.calibration/1"
 SECTIONS = ("text_to_point", "segmenter", "gate", "clean", "confidence", "region")

@@ -18,14 +18,14 @@ from iqaflow.calibrate import confidence, gate, segmenters
 from iqaflow.calibrate.fit import Item, fit
 from iqaflow.calibrate.ground import ground
 from iqaflow.calibrate.record import SCHEMA, rounded
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.files import write_bytes, write_json, write_text
+from iqaflow.core.hashes import sha256
+from iqaflow.core.manifest import MANIFEST, read_manifest
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.data.tables import read_rows
 from iqaflow.model.integrity import bind
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import write_bytes, write_json, write_text
-from iqaflow.ops.hashes import sha256
-from iqaflow.ops.manifest import MANIFEST, read_manifest
-from iqaflow.workspace import StageResult, Workspace
 
 SPLIT = "calibration"
 Answers = dict[str, list[confidence.Answer]]

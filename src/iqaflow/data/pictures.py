@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from iqaflow.core.files import DamagedError
 from iqaflow.data.held import Held
-from iqaflow.ops.files import DamagedError
 
 OPEN_FILES = 64
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.ops.files import explain_full_disk
+from iqaflow.core.files import explain_full_disk
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,6 +15,7 @@ import numpy as np
 from iqaflow.calibrate import confidence as calibrated
 from iqaflow.calibrate import ground as grounding
 from iqaflow.calibrate import record as records
+from iqaflow.core.errors import InputError
 from iqaflow.infer import findings
 from iqaflow.infer.differences import differences
 from iqaflow.infer.engine import Engine, Prompt
@@ -23,7 +24,6 @@ from iqaflow.infer.schema import Assessment, Comparison, Region, Score
 from iqaflow.infer.subject import MAX_PIXELS, Source, Subject, opened
 from iqaflow.infer.tiles import Mosaic, is_large, parts
 from iqaflow.infer.wording import descriptions
-from iqaflow.ops.errors import InputError
 from iqaflow.tasks import describe, grammar, rate
 from iqaflow.tasks import score as rating
 

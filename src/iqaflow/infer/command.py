@@ -16,10 +16,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from iqaflow.core.errors import BAD_INPUT, InputError
+from iqaflow.core.escaping import cell
+from iqaflow.core.files import write_bytes, write_text
 from iqaflow.data.images import SUFFIXES, ImageError, decode, encode_png
-from iqaflow.ops.errors import BAD_INPUT, InputError
-from iqaflow.ops.escaping import cell
-from iqaflow.ops.files import write_bytes, write_text
 
 BATCH, TOGETHER = 16, 8  # images scored, and assessed, at once
 
@@ -68,7 +68,7 @@ def assess_command(config: Any, workspace: Any, *, images: Sequence[Path], json:
 def _assessed(assessor: Any, paths: Sequence[Path], special: bool, **options: Any) -> Iterator[tuple[Path, Any]]:
     """Each image with its assessment, or with the InputError that says why there is none: in batches, or, where an option is
     about one image, one by one."""
-    from iqaflow.ops.progress import progress
+    from iqaflow.core.progress import progress
 
     size = 1 if special else TOGETHER
     batches = [paths[start : start + size] for start in range(0, len(paths), size)]
@@ -115,9 +115,9 @@ def compare_command(config: Any, workspace: Any, *, a: Path, b: Path, reference:
 
 def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None, model: str) -> int:
     """`iqaflow score`: `path,score,level,confidence` of every image, in batches; paths as `escaping.cell` writes them."""
+    from iqaflow.core.progress import progress
     from iqaflow.infer import load
     from iqaflow.infer.subject import opened
-    from iqaflow.ops.progress import progress
 
     paths = list(_images([folder]))
     if not paths:

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from iqaflow.ops.errors import InputError
-from iqaflow.ops.files import explain_full_disk
-from iqaflow.ops.hashes import sha256
+from iqaflow.core.errors import InputError
+from iqaflow.core.files import explain_full_disk
+from iqaflow.core.hashes import sha256
 
 Result = dict[str, Any]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iqaflow.core.errors import InputError
+from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.model import integrity
-from iqaflow.ops.errors import InputError
-from iqaflow.ops.manifest import MANIFEST, read_manifest
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ def locate(uri: str | Path) -> Location:
     folder = Path(uri)
     version: dict[str, Any] = {"version": None, "run_id": None}
     if not folder.is_dir():
+        from iqaflow.core.workspace import Workspace
         from iqaflow.track import registry
-        from iqaflow.workspace import Workspace
 
         found = registry.look_up(str(uri), Workspace.here())
         folder, version = found.folder, {"version": found.number, "run_id": found.run_id}

@@ -15,7 +15,7 @@ import numpy as np
 
 from iqaflow import distortions
 from iqaflow.calibrate.text_to_point import Spatial
-from iqaflow.config import Config
+from iqaflow.core.config import Config
 from iqaflow.data.images import decode
 from iqaflow.infer.engine import Engine, Prompt
 from iqaflow.tasks import grammar
@@ -114,7 +114,7 @@ def read(engine: Engine, images: Sequence[Row], conversations: Sequence[Row],
 
     Image rows need `image_id`, `image`, `reference`; the order of the readings is by image set and fixed.
     """
-    from iqaflow.ops.progress import progress
+    from iqaflow.core.progress import progress
 
     by_id = {row["image_id"]: row for row in images}
     groups: dict[tuple[tuple[str, str], ...], list[Row | None]] = {
@@ -171,7 +171,7 @@ def _question(row: Row) -> str:
 
 def read_calibration(folder: Path, images: Sequence[Row], conversations: Sequence[Row], config: Config) -> Any:
     """What stage two is fitted to: grounding items and, per task, (log_probs, index of the true candidate)."""
-    from iqaflow.bench import items as bench_items
+    from iqaflow.benchmark import items as bench_items
     from iqaflow.calibrate.fit import Item
     from iqaflow.data.tables import decode_mask
 

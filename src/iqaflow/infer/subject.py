@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow.core.errors import InputError
 from iqaflow.data.images import ImageError, decode
 from iqaflow.infer.tiles import Mosaic
-from iqaflow.ops.errors import InputError
 
 MAX_PIXELS, MIN_SIDE = 200_000_000, 8
 Source = str | Path | bytes | np.ndarray

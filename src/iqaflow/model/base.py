@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from iqaflow.core.config.schema import Train
+from iqaflow.core.errors import StageError
 from iqaflow.model.integrity import verify_weights
-from iqaflow.ops.errors import StageError
-from iqaflow.sections import Train
 
 
 def load(where: str | Path, train: Train | None = None) -> tuple[Any, Any]:

@@ -10,10 +10,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError
-from iqaflow.ops.hashes import sha256
-from iqaflow.ops.manifest import MANIFEST, read_manifest, write_manifest
+from iqaflow.core.errors import StageError
+from iqaflow.core.files import DamagedError
+from iqaflow.core.hashes import sha256
+from iqaflow.core.manifest import MANIFEST, read_manifest, write_manifest
 
 CALIBRATION, STAGE1 = "calibration.json", "stage1"
 RETRAIN, RECALIBRATE = "run `iqaflow train` again, or restore the folder from a backup", "run `iqaflow calibrate` again"

@@ -11,9 +11,9 @@ from typing import Any
 
 import gradio as gr
 
+from iqaflow.core.errors import InputError
 from iqaflow.data.images import encode_png
 from iqaflow.infer import overlay
-from iqaflow.ops.errors import InputError
 from iqaflow.page import pictures, views
 from iqaflow.page.desk import Desk, Look
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow.core.errors import InputError
 from iqaflow.data.images import ImageError, decode
 from iqaflow.infer.assessor import MAX_PIXELS, Assessor
-from iqaflow.ops.errors import InputError
 
 Point = tuple[float, float]
 

@@ -11,10 +11,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iqaflow.core import doorkeeper
+from iqaflow.core.errors import InputError, StageError
+from iqaflow.core.workspace import Workspace
 from iqaflow.infer import load
-from iqaflow.ops import doorkeeper, services
-from iqaflow.ops.errors import InputError, StageError
-from iqaflow.workspace import Workspace
+from iqaflow.orchestrate import services
 
 if TYPE_CHECKING:
     import gradio

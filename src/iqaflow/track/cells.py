@@ -16,8 +16,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iqaflow.core.errors import InputError
 from iqaflow.data.images import ImageError, decode
-from iqaflow.ops.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.ops.redaction import redact
+from iqaflow.core.redaction import redact
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.track import media, provenance, records, spool
-from iqaflow.workspace import StageResult, Workspace
 
 if TYPE_CHECKING:
     import numpy as np

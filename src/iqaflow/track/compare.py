@@ -1,4 +1,4 @@
-"""Is one model better than another? The same items, both resampled together (paired bootstrap of `bench.stats`).
+"""Is one model better than another? The same items, both resampled together (paired bootstrap of `benchmark.stats`).
 
     against(new_items, old_items, "score.srcc", resamples=1000, seed=0).better    # lower 95 % bound > 0
 
@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iqaflow.config import Config, ConfigError
+from iqaflow.core.config import Config, ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ class Comparison:
 
 def check(config: Config) -> None:
     """ConfigError if the gate's metrics do not exist."""
-    from iqaflow.bench import metrics
+    from iqaflow.benchmark import metrics
 
     for metric in (config.benchmark.primary, *config.benchmark.guarded):
         try:
@@ -65,7 +65,7 @@ def split(metric: str) -> tuple[str, str]:
 def against(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, seed: int,
             rival: str = "champion") -> Comparison:
     """Compare two predictors' item rows on the items of the metric's family that both answered."""
-    from iqaflow.bench import stats
+    from iqaflow.benchmark import stats
 
     family, name = split(metric)
     new, old = new[new["family"] == family], old[old["family"] == family]
@@ -83,7 +83,7 @@ def hardest_baseline(items: pd.DataFrame, model: str, metric: str, resamples: in
 
     Baselines that see the undistorted image while the model does not are no rivals.
     """
-    from iqaflow.bench.compare import yardsticks
+    from iqaflow.benchmark.compare import yardsticks
 
     mine = items[items["predictor"] == model]
     rivals = sorted(set(items.loc[items["family"] == split(metric)[0], "predictor"]) - {model} - yardsticks())
@@ -93,7 +93,7 @@ def hardest_baseline(items: pd.DataFrame, model: str, metric: str, resamples: in
 
 
 def _value(frame: pd.DataFrame, name: str, shared: set[str]) -> float:
-    from iqaflow.bench import metrics
+    from iqaflow.benchmark import metrics
 
     rows = frame[frame["item_id"].isin(shared)] if shared else frame
     return metrics.compute(rows, name) if len(rows) else math.nan

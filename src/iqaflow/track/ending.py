@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from iqaflow.ops import errors
+from iqaflow.core import errors
 from iqaflow.track import records, spool
 
 

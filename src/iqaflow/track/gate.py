@@ -12,14 +12,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.bench import measured
-from iqaflow.config import Config
+from iqaflow.benchmark import measured
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.model import integrity
-from iqaflow.ops.errors import StageError
 from iqaflow.track import compare, package, records, registry, spool, verdict
 from iqaflow.track import run as runs
 from iqaflow.track.verdict import MODEL, Verdict
-from iqaflow.workspace import StageResult, Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ Results = dict[str, Any]
 
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Register the model, compare it, move the aliases, write reports/benchmark.json and tell MLflow."""
-    from iqaflow.bench.publish import publish
+    from iqaflow.benchmark.publish import publish
 
     compare.check(config)
     identity = integrity.fingerprint(workspace.models)
@@ -71,14 +71,14 @@ def _champion_items(config: Config, workspace: Workspace, champion: registry.Ver
                     results: Results) -> tuple[pd.DataFrame, Results]:
     """The champion's answers to our items: those kept with it if the test set is the same and its tags vouch for them, else it
     answers now."""
-    from iqaflow.bench import items, metrics
+    from iqaflow.benchmark import items, metrics
 
     kept = champion.folder / workspace.items.name
     test = results.get("items", {}).get("test_sha256")
     if champion.sealed and test and champion.tags.get("test_sha256") == test and kept.is_file():
         theirs = _of_model(items.read(kept))
     else:
-        from iqaflow.bench.stage import evaluate
+        from iqaflow.benchmark.stage import evaluate
         from iqaflow.infer.locate import at
 
         spool.say(f"the champion, version {champion.number}, has no results of this very test set that its tags vouch for: it "

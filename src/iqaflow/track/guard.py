@@ -15,7 +15,7 @@ import os
 import sys
 from typing import Any
 
-from iqaflow.ops.doorkeeper import Doorkeeper
+from iqaflow.core.doorkeeper import Doorkeeper
 
 SERVER = "mlflow.pyfunc.scoring_server.app"  # imported by the server alone, and by nothing else
 MAX_ROWS = 32

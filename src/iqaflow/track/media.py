@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iqaflow.core import files
+from iqaflow.core.redaction import redact
 from iqaflow.data import images
-from iqaflow.ops import files
-from iqaflow.ops.redaction import redact
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import iqaflow
-from iqaflow.config import Config
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.hashes import sha256
-from iqaflow.ops.manifest import MANIFEST, write_manifest
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.hashes import sha256
+from iqaflow.core.manifest import MANIFEST, write_manifest
+from iqaflow.core.workspace import Workspace
 from iqaflow.track import cells, provenance, store
-from iqaflow.workspace import Workspace
 
 FINGERPRINT = "fingerprint"  # tag: the identity of weights and calibration
 SEAL = "manifest.sha256"  # tag: the manifest of all files of the version, which no one can alter with the files

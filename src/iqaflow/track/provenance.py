@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 
 from iqaflow import __version__
-from iqaflow.config import Config
-from iqaflow.ops import hashes, manifest, process
-from iqaflow.ops.redaction import redact
-from iqaflow.workspace import Workspace
+from iqaflow.core import hashes, manifest, process
+from iqaflow.core.config import Config
+from iqaflow.core.redaction import redact
+from iqaflow.core.workspace import Workspace
 
 HOST, PROCESS = "host", "process"
 MAX_DIFF = 5_000_000  # characters

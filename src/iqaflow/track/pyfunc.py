@@ -26,8 +26,8 @@ def build() -> Any:
 
     class Assessor(PythonModel):
         def load_context(self, context: Any) -> None:
+            from iqaflow.core.manifest import read_manifest
             from iqaflow.infer import load
-            from iqaflow.ops.manifest import read_manifest
             from iqaflow.track import guard
 
             read_manifest(Path(context.artifacts["stage1"]).parents[1], verify=True)  # code and requirements, too
@@ -49,7 +49,7 @@ def build() -> Any:
             return [json.dumps(one) for one in answers]
 
         def answer(self, row: dict[str, Any]) -> dict[str, Any]:
-            from iqaflow.ops.errors import InputError
+            from iqaflow.core.errors import InputError
             from iqaflow.track import cells, guard
 
             try:

@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from iqaflow import config as configs
-from iqaflow.config import Config
+from iqaflow.core import config as configs
+from iqaflow.core import lease
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.files import DamagedError
+from iqaflow.core.hashes import sha256
+from iqaflow.core.manifest import MANIFEST, read_manifest
+from iqaflow.core.workspace import Workspace
 from iqaflow.model import integrity
-from iqaflow.ops import lease
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError
-from iqaflow.ops.hashes import sha256
-from iqaflow.ops.manifest import MANIFEST, read_manifest
 from iqaflow.track import package, store
-from iqaflow.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

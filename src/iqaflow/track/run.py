@@ -19,13 +19,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from iqaflow import config as configs
-from iqaflow.config import Config
-from iqaflow.ops import hashes, lease, open_runs, params, process
+from iqaflow.core import config as configs
+from iqaflow.core import hashes, lease, open_runs, process
+from iqaflow.core.config import Config
+from iqaflow.core.config import params_file as params
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.track import provenance, records, spool, store
 from iqaflow.track.child import StageRun
 from iqaflow.track.ending import true_ending
-from iqaflow.workspace import StageResult, Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -4,7 +4,7 @@ Telemetry never stops the work: nothing here raises because of the store, and sa
 list. Every record is safe to apply twice, so that a kill in the middle of a replay loses and doubles nothing. A run
 that starts while the store is away gets a local id; the real run carries it in the tag `iqaflow.local_id`.
 
-    replay(workspace)       # done at every start of a run, by every verb that opens the store, and by ops/reaper.py
+    replay(workspace)       # done at every start of a run, by every verb that opens the store, and by orchestrate/reaper.py
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.config import Config
-from iqaflow.ops import lease, open_runs
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.redaction import redact, redact_all
+from iqaflow.core import lease, open_runs
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.redaction import redact, redact_all
+from iqaflow.core.workspace import Workspace
 from iqaflow.track import records, store
-from iqaflow.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -240,7 +240,7 @@ def _read(file: Path) -> list[Record]:
 
 
 def _write(file: Path, left: list[Record]) -> None:
-    from iqaflow.ops.files import write_text
+    from iqaflow.core.files import write_text
 
     write_text(file, "".join(json.dumps(record) + "\n" for record in left))
 

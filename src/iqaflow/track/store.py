@@ -21,12 +21,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iqaflow import config as configs
-from iqaflow.config import Config
-from iqaflow.ops import environment, files, lease
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.redaction import redact
-from iqaflow.workspace import Workspace
+from iqaflow.core import config as configs
+from iqaflow.core import environment, files, lease
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.redaction import redact
+from iqaflow.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
 from iqaflow.track import compare
 from iqaflow.track.compare import Comparison
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.workspace import Workspace
 from iqaflow.train import budget
 from iqaflow.train.dataset import Packs
 from iqaflow.train.packing import packer_for
-from iqaflow.workspace import Workspace
 
 
 class Batches:

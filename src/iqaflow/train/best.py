@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.workspace import Workspace
 from iqaflow.train import checkpoint
 from iqaflow.train.batches import Batches
 from iqaflow.train.engine import to
-from iqaflow.workspace import Workspace
 
 
 class Best:

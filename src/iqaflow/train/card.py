@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
 
 
 def stage_one(config: Config, steps: int, loss: float) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError, NoSpaceError, explain_full_disk
-from iqaflow.ops.manifest import commit_directory, read_manifest
+from iqaflow.core.errors import StageError
+from iqaflow.core.files import DamagedError, NoSpaceError, explain_full_disk
+from iqaflow.core.manifest import commit_directory, read_manifest
 
 TAG = "state"
 

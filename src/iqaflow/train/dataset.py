@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow.core.config.schema import Train
 from iqaflow.data.held import Held
 from iqaflow.data.images import decode
 from iqaflow.data.pictures import Pictures
 from iqaflow.data.tables import TASKS, decode_mask
-from iqaflow.sections import Train
 from iqaflow.tasks import score as rating
 from iqaflow.tasks.grammar import CELLS, GRID, RATINGS
 from iqaflow.train import mixture

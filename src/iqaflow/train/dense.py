@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from iqaflow import distortions
+from iqaflow.core.errors import StageError
 from iqaflow.distortions import SEVERITIES
-from iqaflow.ops.errors import StageError
 from iqaflow.tasks import grammar
 
 SEVERITY_WEIGHT, PLACE_WEIGHT = 0.3, 0.3

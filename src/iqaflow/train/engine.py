@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from iqaflow.sections import Train
+from iqaflow.core.config.schema import Train
 
 
 def settings(train: Train, world: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from iqaflow.sections import Train
+from iqaflow.core.config.schema import Train
 from iqaflow.train import student
 
 BUCKET = 500_000_000  # DeepSpeed's reduce_bucket_size

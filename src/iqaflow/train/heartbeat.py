@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from iqaflow.ops.files import explain_full_disk
+from iqaflow.core.files import explain_full_disk
 
 FOLDER = "beats"
 BEAT_SECONDS = 1.0

@@ -19,12 +19,12 @@ import sys
 import time
 from pathlib import Path
 
-from iqaflow.config import Config
-from iqaflow.ops.errors import PipelineError, StageError
-from iqaflow.ops.files import DamagedError, NoSpaceError, write_json
-from iqaflow.ops.manifest import read_manifest
+from iqaflow.core.config import Config
+from iqaflow.core.errors import PipelineError, StageError
+from iqaflow.core.files import DamagedError, NoSpaceError, write_json
+from iqaflow.core.manifest import read_manifest
+from iqaflow.core.workspace import Workspace
 from iqaflow.train.heartbeat import Watch
-from iqaflow.workspace import Workspace
 
 POLL_SECONDS = 0.5
 RESTARTS = 3  # after ranks that hang, without a newer checkpoint in between
@@ -39,7 +39,7 @@ def ranks(config: Config) -> int:
     """Ranks on this machine: GPUs where there are any, else free cores; a divisor of the micro-batches of a step."""
     wanted = config.resources.ranks
     if wanted == "auto":
-        from iqaflow.ops.cores import free_cores
+        from iqaflow.core.cores import free_cores
 
         wanted = _gpus() or max(1, free_cores() // config.resources.threads)
     nodes = config.resources.nodes
@@ -129,8 +129,8 @@ def _newest_step(work: Path) -> int:
 
 def _attempt(config: Config, work: Path, here: int) -> dict | None:
     """Start everything once and wait. None when the model is there, else why to try again."""
-    from iqaflow.ops.process import stop
-    from iqaflow.ops.services import free_port
+    from iqaflow.core.process import stop
+    from iqaflow.orchestrate.services import free_port
 
     job, port, resources = work / "job.json", free_port(0), config.resources
     together = resources.nodes == 1 and not resources.hostfile
@@ -154,7 +154,7 @@ def _attempt(config: Config, work: Path, here: int) -> dict | None:
 
 def _follow(processes: list[subprocess.Popen], work: Path, watch: Watch, launcher: str) -> dict | None:
     """Wait for all ranks, showing and recording their steps; the first that fails or hangs ends them all."""
-    from iqaflow.ops.progress import Bar
+    from iqaflow.core.progress import Bar
     from iqaflow.track import current
     from iqaflow.train.steps import rows
 
@@ -196,7 +196,7 @@ def _follow(processes: list[subprocess.Popen], work: Path, watch: Watch, launche
 
 def _kill(processes: list[subprocess.Popen], launcher: str) -> None:
     """End all ranks at once: one that is stopped, or waits for the others, hears no polite signal."""
-    from iqaflow.ops.process import kill_tree
+    from iqaflow.core.process import kill_tree
 
     for process in processes:
         if launcher == "slurm":  # srun ends its tasks on all hosts when it is interrupted twice within a second

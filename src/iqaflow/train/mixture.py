@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from iqaflow.ops.errors import StageError
+from iqaflow.core.errors import StageError
 
 
 def of(datasets: Sequence[str], weights: dict[str, float], seed: int) -> Callable[[int], np.ndarray]:

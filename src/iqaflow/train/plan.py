@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.config import Config
-from iqaflow.ops.errors import StageError
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.train import student
 from iqaflow.train.footprint import Load, Memory, memory, parameters, skeleton
-from iqaflow.workspace import StageResult, Workspace
 
 SAMPLE = 32  # packs looked at
 TRIAL_STEPS = 6  # of which the first warms up

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
 from iqaflow.data.images import decode
 from iqaflow.data.tables import decode_mask, read_rows
 

@@ -13,11 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.files import explain_full_disk, write_bytes, write_json
+from iqaflow.core.manifest import commit_directory
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.tables import TASKS
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import explain_full_disk, write_bytes, write_json
-from iqaflow.ops.manifest import commit_directory
 from iqaflow.train import checkpoint, engine, student
 from iqaflow.train.batches import Batches
 from iqaflow.train.best import Best
@@ -25,7 +26,6 @@ from iqaflow.train.heartbeat import mark
 from iqaflow.train.probes import Probes
 from iqaflow.train.steps import StepLog, write_curve
 from iqaflow.train.utilisation import Meter
-from iqaflow.workspace import Workspace
 
 STRIKES = 3
 SKIPPED = "skipped.json"  # steps whose batch gave a loss or gradient that is not finite, in the work folder

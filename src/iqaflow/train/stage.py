@@ -13,11 +13,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from iqaflow.config import Config
-from iqaflow.ops.files import write_bytes
-from iqaflow.ops.manifest import commit_directory, read_manifest
+from iqaflow.core.config import Config
+from iqaflow.core.files import write_bytes
+from iqaflow.core.manifest import commit_directory, read_manifest
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.train import launch, steps
-from iqaflow.workspace import StageResult, Workspace
 
 
 def run(config: Config, workspace: Workspace) -> StageResult:

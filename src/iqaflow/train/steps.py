@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from iqaflow.ops.files import explain_full_disk
+from iqaflow.core.files import explain_full_disk
 
 
 class StepLog:

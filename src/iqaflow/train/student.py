@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from iqaflow.config import Config
-from iqaflow.ops.errors import StageError
-from iqaflow.sections import Train
-from iqaflow.workspace import Workspace
+from iqaflow.core.config import Config
+from iqaflow.core.config.schema import Train
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import Workspace
 
 # what `train.frozen` names, by how the model classes of transformers call it
 PARTS = {

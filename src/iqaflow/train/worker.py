@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from iqaflow.config import Config
-from iqaflow.ops.files import NoSpaceError, explain_full_disk, write_json
+from iqaflow.core.config import Config
+from iqaflow.core.files import NoSpaceError, explain_full_disk, write_json
+from iqaflow.core.workspace import Workspace
 from iqaflow.train import heartbeat
 from iqaflow.train.launch import AGAIN, FULL, STOPPED
 from iqaflow.train.run import Again, Run, Stopped
-from iqaflow.workspace import Workspace
 
 SLURM = {"RANK": "SLURM_PROCID", "LOCAL_RANK": "SLURM_LOCALID", "WORLD_SIZE": "SLURM_NTASKS"}
 
@@ -43,7 +43,7 @@ def main(job_path: Path) -> None:
 def environment() -> None:
     """Who this rank is, as torch's launchers say it: from SLURM where srun started it, else rank 0 of 1 (without a launcher
     DeepSpeed would look for MPI)."""
-    from iqaflow.ops.services import free_port
+    from iqaflow.orchestrate.services import free_port
 
     srun = "SLURM_PROCID" in os.environ and "RANK" not in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
     for key, alone in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1")):
@@ -59,9 +59,9 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def _run(job_path: Path) -> int:
-    from iqaflow.ops.environment import prepare
-    from iqaflow.ops.errors import exit_code, sentence
-    from iqaflow.ops.process import die_with_parent
+    from iqaflow.core.environment import prepare
+    from iqaflow.core.errors import exit_code, sentence
+    from iqaflow.core.process import die_with_parent
 
     prepare()
     die_with_parent()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from iqaflow.core.files import DamagedError
 from iqaflow.data import hygiene
 from iqaflow.data.tables import SPLITS, conversations_schema, images_schema, parts
-from iqaflow.ops.files import DamagedError
 from iqaflow.validate import flatten, presence
 
 if TYPE_CHECKING:

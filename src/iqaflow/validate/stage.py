@@ -11,16 +11,16 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.files import DamagedError, write_json, write_text
+from iqaflow.core.manifest import read_manifest
+from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.data.tables import TASKS, parts
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import DamagedError, write_json, write_text
-from iqaflow.ops.manifest import read_manifest
 from iqaflow.validate.frames import IDS
 from iqaflow.validate.gate import Check, judge
 from iqaflow.validate.remedies import remedy
 from iqaflow.validate.text import plural
-from iqaflow.workspace import StageResult, Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ def run(config: Config, workspace: Workspace) -> StageResult:
 
 def look(config: Config, folder: Path) -> dict[str, pd.DataFrame]:
     """All frames that the suites judge, of tables whose columns are as they should be."""
-    from iqaflow.ops.cores import free_cores
+    from iqaflow.core.cores import free_cores
     from iqaflow.validate import balance, dialogues, frames, leakage, pixels
 
     options, workers = config.validate_, config.resources.workers

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.regions import Region
 from iqaflow.tasks.scene import Exchange, Targets
-from iqaflow.workspace import Workspace
 
 if TYPE_CHECKING:
     from iqaflow.annotate.grounding.objects import Boxed
@@ -51,7 +51,7 @@ def ground(description: str, image: np.ndarray, config: Config, workspace: Works
     from iqaflow.annotate.grounding.text import plain
     from iqaflow.annotate.grounding.triples import triples
     from iqaflow.annotate.teachers import detector, segmenter
-    from iqaflow.config import ConfigError
+    from iqaflow.core.config import ConfigError
 
     finder = detector.of(config.annotate.detector, workspace)
     if finder is None:

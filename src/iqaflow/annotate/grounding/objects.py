@@ -14,7 +14,7 @@ from iqaflow.annotate.grounding.boxes import merged
 from iqaflow.annotate.grounding.triples import Triple
 from iqaflow.annotate.teachers import Question, Teacher, quoted
 from iqaflow.annotate.teachers.detector import Detector, Found
-from iqaflow.sections import Detector as Section
+from iqaflow.core.config.schema import Detector as Section
 
 PixelBox = tuple[int, int, int, int]
 LEAST_PX = 16  # a smaller crop shows nothing: it gets some of its surroundings

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iqaflow.config import ConfigError
-from iqaflow.sections import Labelled
-from iqaflow.workspace import Workspace
+from iqaflow.core.config import ConfigError
+from iqaflow.core.config.schema import Labelled
+from iqaflow.core.workspace import Workspace
 
 PARTS = ("vocabulary", "shapes", "text")  # modules here that are no formats
 Problems = Callable[[str, str], None]

@@ -14,7 +14,7 @@ from typing import Any
 from iqaflow.annotate.imports import Finding, Item, Problems
 from iqaflow.annotate.imports.text import load, name, number, said
 from iqaflow.annotate.imports.vocabulary import category, faults, level
-from iqaflow.ops.errors import InputError
+from iqaflow.core.errors import InputError
 
 
 def read(path: Path, problems: Problems) -> Iterator[Item]:

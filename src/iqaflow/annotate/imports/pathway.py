@@ -11,7 +11,7 @@ from typing import Any
 from iqaflow.annotate.imports import Item, Problems
 from iqaflow.annotate.imports.llava import roles
 from iqaflow.annotate.imports.text import entries, number, said
-from iqaflow.ops.errors import InputError
+from iqaflow.core.errors import InputError
 
 TEXTS = ("description", "text", "caption", "pathway")
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from iqaflow.annotate.imports import Item, Problems
 from iqaflow.annotate.imports.text import name, number
-from iqaflow.ops.errors import InputError
-from iqaflow.sections import SCORES_TABLE
+from iqaflow.core.config.schema import SCORES_TABLE
+from iqaflow.core.errors import InputError
 
 NAMES = {
     "image": "image dis_img_path image_name image_path img_path img filename file_name file name dist_img dis_img distorted",

@@ -6,7 +6,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from iqaflow.ops.errors import InputError
+from iqaflow.core.errors import InputError
 
 LONGEST = 20_000  # characters of a text that are read
 

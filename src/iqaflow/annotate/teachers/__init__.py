@@ -22,8 +22,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from iqaflow.annotate.teachers.replies import Cache, ReplyError, read
-from iqaflow.sections import Teacher as Section
-from iqaflow.workspace import Workspace
+from iqaflow.core.config.schema import Teacher as Section
+from iqaflow.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from typing import Protocol

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from iqaflow.annotate.teachers.weights import Weights, located
-from iqaflow.config import ConfigError
-from iqaflow.sections import Detector as Section
-from iqaflow.workspace import Workspace
+from iqaflow.core.config import ConfigError
+from iqaflow.core.config.schema import Detector as Section
+from iqaflow.core.workspace import Workspace
 
 CLASSES = ("grounding-dino", "mm-grounding-dino")
 MOST = 20  # boxes of one phrase: more is a texture, not objects

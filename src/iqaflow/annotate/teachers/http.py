@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from iqaflow.annotate.teachers import Said
-from iqaflow.config import ConfigError
+from iqaflow.core.config import ConfigError
+from iqaflow.core.config.schema import Teacher
+from iqaflow.core.errors import InputError, PipelineError
+from iqaflow.core.redaction import redact
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import encode_png
-from iqaflow.ops.errors import InputError, PipelineError
-from iqaflow.ops.redaction import redact
-from iqaflow.sections import Teacher
-from iqaflow.workspace import Workspace
 
 KEY = "IQAFLOW_TEACHER_KEY"
 FIRST_WAIT_S = 0.5  # before the first retry; it doubles, with up to half as much again at random

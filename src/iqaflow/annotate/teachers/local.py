@@ -14,10 +14,10 @@ import numpy as np
 
 from iqaflow.annotate.teachers import Said
 from iqaflow.annotate.teachers.weights import Weights, located
-from iqaflow.config import ConfigError
-from iqaflow.ops.errors import StageError
-from iqaflow.sections import Teacher, Train
-from iqaflow.workspace import Workspace
+from iqaflow.core.config import ConfigError
+from iqaflow.core.config.schema import Teacher, Train
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import Workspace
 
 MAX_PIXELS = 1_048_576  # a teacher looks closer than a student
 OWN_LOADER = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")  # their own processors need torchvision, ours does not

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from iqaflow.ops.files import explain_full_disk
+from iqaflow.core.files import explain_full_disk
 
 LONGEST = 20_000  # characters of a reply that are looked at
 

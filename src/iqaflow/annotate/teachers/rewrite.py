@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from iqaflow import distortions, tasks
 from iqaflow.annotate import teachers
 from iqaflow.annotate.teachers import Question, quoted
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import decode
 from iqaflow.tasks import grammar
-from iqaflow.workspace import Workspace
 
 WORDS = {("describe", False): 100, ("describe", True): 120, ("rate", False): 150, ("rate", True): 170}  # cap; several flaws?
 LEAST = 12  # words; less is no description

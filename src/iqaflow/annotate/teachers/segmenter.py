@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from iqaflow.core.config.schema import Segmenter
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.regions import promptable
-from iqaflow.sections import Segmenter
-from iqaflow.workspace import Workspace
 
 
 def masks(image: np.ndarray, boxes: Sequence[tuple[int, int, int, int]], config: Segmenter,

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from iqaflow.config import ConfigError
-from iqaflow.workspace import Workspace
+from iqaflow.core.config import ConfigError
+from iqaflow.core.workspace import Workspace
 
 ENDS = 1 << 20  # bytes read at both ends of a large file
 

@@ -28,7 +28,7 @@ def available() -> tuple[str, ...]:
 
 def find(name: str) -> tuple[ModuleType, dict[str, Any]]:
     """The module of `name` or `name:model`, and the options that `model` sets. ConfigError if there is none."""
-    from iqaflow.config import ConfigError
+    from iqaflow.core.config import ConfigError
 
     kind, _, model = name.partition(":")
     if kind not in available():

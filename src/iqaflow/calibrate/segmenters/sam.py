@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from iqaflow.calibrate.masks import above, iou, keep, resize
-from iqaflow.ops.errors import StageError
+from iqaflow.core.errors import StageError
 
 WEIGHTS = True
 SLOW = True
@@ -25,7 +25,7 @@ OPTIONS = [
 def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
     """One of SAM's three masks: the one that agrees best with the map cut at `threshold`, or (`choose: score`) the one
     SAM trusts most. Without any point the map's peak is the point."""
-    from iqaflow.config import ConfigError
+    from iqaflow.core.config import ConfigError
     from iqaflow.data.regions import promptable
 
     place, _, revision = options["model"].partition("@")

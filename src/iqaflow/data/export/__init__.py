@@ -10,10 +10,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from iqaflow.ops.errors import InputError
-from iqaflow.ops.files import explain_full_disk
-from iqaflow.ops.manifest import commit_directory, read_manifest
-from iqaflow.workspace import Workspace
+from iqaflow.core.errors import InputError
+from iqaflow.core.files import explain_full_disk
+from iqaflow.core.manifest import commit_directory, read_manifest
+from iqaflow.core.workspace import Workspace
 
 FORMATS = ("datasets", "chat", "both")
 

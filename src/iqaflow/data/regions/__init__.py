@@ -16,12 +16,12 @@ from types import ModuleType
 
 import numpy as np
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.config.schema import Annotate
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.regions.phrase import colour
 from iqaflow.data.regions.shape import Region, Segments, Window, bounds
 from iqaflow.data.sources import Photograph
-from iqaflow.sections import Annotate
-from iqaflow.workspace import Workspace
 
 __all__ = ["Region", "Segments", "Window", "bounds", "colour", "inputs", "left_out", "of_photograph", "of_view"]
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.config.schema import Annotate
+from iqaflow.core.errors import StageError
+from iqaflow.core.files import write_json
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.regions import cut, layouts
 from iqaflow.data.regions.shape import Region, Segments, Window
 from iqaflow.data.sources import Photograph
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.files import write_json
-from iqaflow.sections import Annotate
-from iqaflow.workspace import Workspace
 
 
 def of_photograph(photograph: Photograph, pixels: np.ndarray, config: Config, workspace: Workspace) -> Segments | None:

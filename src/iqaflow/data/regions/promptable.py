@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.hashes import sha256
-from iqaflow.sections import Segmenter
-from iqaflow.workspace import Workspace
+from iqaflow.core.config.schema import Segmenter
+from iqaflow.core.errors import StageError
+from iqaflow.core.hashes import sha256
+from iqaflow.core.workspace import Workspace
 
 CLASSES = {"sam": "SamModel", "sam2": "Sam2Model", "sam2_video": "Sam2Model"}  # SAM 2 is published as a video model
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.config.schema import Annotate, Segmenter
+from iqaflow.core.files import write_bytes
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.regions import cut, promptable, proposals
 from iqaflow.data.regions.shape import MOST_SEGMENTS, Region, Segments, Window
 from iqaflow.data.sources import Photograph
-from iqaflow.ops.files import write_bytes
-from iqaflow.sections import Annotate, Segmenter
-from iqaflow.workspace import Workspace
 
 METHOD = 1  # of this file and proposals.py; a new number makes every photograph's segments anew
 POINTS = 64  # whose masks are held at once before the sure ones are picked

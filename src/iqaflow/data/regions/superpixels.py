@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.config.schema import Annotate
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.regions.phrase import colour
 from iqaflow.data.regions.shape import Region, Segments, Window, bounds
 from iqaflow.data.sources import Photograph
-from iqaflow.sections import Annotate
-from iqaflow.workspace import Workspace
 
 # Longer side superpixels are found at. They are a handful of large parts: more pixels cost twenty times as much at 512 and
 # move their borders by a pixel or two.

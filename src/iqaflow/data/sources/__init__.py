@@ -19,20 +19,20 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from iqaflow.core.config.schema import SCORES_TABLE
+from iqaflow.core.errors import InputError, StageError
+from iqaflow.core.files import write_json
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import SUFFIXES, decode
 from iqaflow.data.tables import SPLITS
-from iqaflow.ops.errors import InputError, StageError
-from iqaflow.ops.files import write_json
-from iqaflow.sections import SCORES_TABLE
-from iqaflow.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from iqaflow.config import Config
+    from iqaflow.core.config import Config
+    from iqaflow.core.config.schema import Labelled, Source
     from iqaflow.data.sources.cache import Cache
     from iqaflow.data.sources.holding import Holding
-    from iqaflow.sections import Labelled, Source
 
 PARTS = ("archive", "cache", "catalogue", "holding", "inputs", "licences", "split", "transfer")  # modules that are no kind
 OWN = "synthetic"

@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from iqaflow.core.errors import InputError, StageError
+from iqaflow.core.files import explain_full_disk
+from iqaflow.core.progress import progress
 from iqaflow.data.sources.catalogue import inside
 from iqaflow.data.sources.transfer import room
-from iqaflow.ops.errors import InputError, StageError
-from iqaflow.ops.files import explain_full_disk
-from iqaflow.ops.progress import progress
 
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
 Wants = Callable[[str], bool]

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow import __version__
+from iqaflow.core.config.schema import Source
+from iqaflow.core.cores import free_cores
+from iqaflow.core.files import write_json
+from iqaflow.core.hashes import sha256
+from iqaflow.core.progress import progress
 from iqaflow.data.images import SUFFIXES, ImageError, decode, perceptual_hash
 from iqaflow.data.sources.holding import shown
-from iqaflow.ops.cores import free_cores
-from iqaflow.ops.files import write_json
-from iqaflow.ops.hashes import sha256
-from iqaflow.ops.progress import progress
-from iqaflow.sections import Source
 
 MANY = 64  # from here on threads and a progress line are worth it
 SAVE_SECONDS = 60.0  # a killed run of a day does not start again from nothing

@@ -16,11 +16,11 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 
+from iqaflow.core.config import refusal
+from iqaflow.core.config.schema import Section
+from iqaflow.core.errors import InputError
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.sources.holding import located
-from iqaflow.ops import refusal
-from iqaflow.ops.errors import InputError
-from iqaflow.sections import Section
-from iqaflow.workspace import Workspace
 
 SHIPPED = Path(__file__).parents[1] / "catalogues"
 HEX = r"^[0-9a-f]*$"

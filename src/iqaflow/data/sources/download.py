@@ -17,20 +17,20 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from iqaflow.core import lease
+from iqaflow.core.config.schema import Source
+from iqaflow.core.errors import InputError, PipelineError, StageError
+from iqaflow.core.escaping import cell
+from iqaflow.core.files import DamagedError, write_json, write_text
+from iqaflow.core.hashes import sha256
+from iqaflow.core.manifest import commit_directory, read_manifest
+from iqaflow.core.progress import Bar
+from iqaflow.core.redaction import redact
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.sources import archive, transfer
 from iqaflow.data.sources.catalogue import Address, Catalogue, Part, addresses, inside, read
 from iqaflow.data.sources.holding import Holding, located
 from iqaflow.data.sources.licences import TABLE, Licences, is_licence
-from iqaflow.ops import lease
-from iqaflow.ops.errors import InputError, PipelineError, StageError
-from iqaflow.ops.escaping import cell
-from iqaflow.ops.files import DamagedError, write_json, write_text
-from iqaflow.ops.hashes import sha256
-from iqaflow.ops.manifest import commit_directory, read_manifest
-from iqaflow.ops.progress import Bar
-from iqaflow.ops.redaction import redact
-from iqaflow.sections import Source
-from iqaflow.workspace import Workspace
 
 if TYPE_CHECKING:
     import httpx

@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from iqaflow.core.config.schema import Source
+from iqaflow.core.errors import PipelineError, StageError
+from iqaflow.core.redaction import redact
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.sources import folder
 from iqaflow.data.sources.holding import Holding, located
-from iqaflow.ops.errors import PipelineError, StageError
-from iqaflow.ops.redaction import redact
-from iqaflow.sections import Source
-from iqaflow.workspace import Workspace
 
 
 def bring(source: Source, workspace: Workspace) -> Holding:

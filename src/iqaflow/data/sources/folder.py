@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from iqaflow.core.config.schema import Source
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.sources.holding import Holding, located, walk
 from iqaflow.data.sources.licences import Licences, is_licence
-from iqaflow.ops.errors import StageError
-from iqaflow.sections import Source
-from iqaflow.workspace import Workspace
 
 
 def bring(source: Source, workspace: Workspace) -> Holding:

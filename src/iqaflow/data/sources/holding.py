@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.sources.licences import Licences
-from iqaflow.workspace import Workspace
 
 
 @dataclass(frozen=True)

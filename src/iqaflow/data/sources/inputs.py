@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from iqaflow.config import Config
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.sources.cache import Cache
 from iqaflow.data.sources.holding import located, walk
-from iqaflow.ops.errors import StageError
-from iqaflow.workspace import Workspace
 
 
 def digests(config: Config, workspace: Workspace, cache: Cache) -> dict[str, str]:

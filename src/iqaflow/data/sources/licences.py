@@ -11,7 +11,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from iqaflow.ops.errors import StageError
+from iqaflow.core.errors import StageError
 
 TABLE = "licenses.csv"
 TEXTS = {f"{word}{suffix}" for word in ("license", "licence") for suffix in ("", ".txt", ".md")}

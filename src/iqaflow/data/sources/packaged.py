@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from iqaflow.core.config.schema import Source
+from iqaflow.core.workspace import Workspace
 from iqaflow.data.sources.holding import Holding
 from iqaflow.data.sources.licences import Licences
-from iqaflow.sections import Source
-from iqaflow.workspace import Workspace
 
 # The split of the packaged photographs is frozen, so that results compare across versions. The two motorcycles are a
 # stereo pair: one scene, one split.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from iqaflow.core.config.schema import Splits
 from iqaflow.data.tables import SPLITS
-from iqaflow.sections import Splits
 
 if TYPE_CHECKING:
     from iqaflow.data.sources import Photograph

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqaflow import __version__
-from iqaflow.ops.errors import InputError, PipelineError, StageError
-from iqaflow.ops.files import NoSpaceError, explain_full_disk, sync_directory, write_json
+from iqaflow.core.errors import InputError, PipelineError, StageError
+from iqaflow.core.files import NoSpaceError, explain_full_disk, sync_directory, write_json
 
 if TYPE_CHECKING:
     import httpx
 
-    from iqaflow.ops.progress import Bar
+    from iqaflow.core.progress import Bar
 
 TRIES = 6  # failures in a row without a single new byte
 WAIT_SECONDS = 1.0  # after the first; doubled each time

@@ -11,8 +11,8 @@ import pkgutil
 from functools import cache
 from typing import Any
 
+from iqaflow.core.errors import StageError
 from iqaflow.model.families.family import Family
-from iqaflow.ops.errors import StageError
 
 
 @cache

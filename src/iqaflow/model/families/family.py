@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.ops.errors import StageError
+from iqaflow.core.errors import StageError
 
 
 @dataclass(frozen=True)

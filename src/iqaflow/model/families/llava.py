@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow.core.errors import StageError
 from iqaflow.model.families.family import Family, Placed
-from iqaflow.ops.errors import StageError
 
 TOWERS = ("clip_vision_model", "siglip_vision_model")
 

@@ -17,8 +17,8 @@ from typing import Protocol, cast
 
 import numpy as np
 
+from iqaflow.core.errors import StageError
 from iqaflow.data.regions.shape import Segments
-from iqaflow.ops.errors import StageError
 
 
 class MaskError(ValueError):

@@ -18,12 +18,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from iqaflow.core.errors import StageError
+from iqaflow.core.hashes import sha256
 from iqaflow.data.regions.json_parts import parts
 from iqaflow.data.regions.layouts import MaskError, fits, picture
 from iqaflow.data.regions.phrase import crowd, plain
 from iqaflow.data.regions.shape import Segments, segments
-from iqaflow.ops.errors import StageError
-from iqaflow.ops.hashes import sha256
 
 BEYOND = 256**3  # numbers from here on cannot be spelt by a colour
 TABLES = """

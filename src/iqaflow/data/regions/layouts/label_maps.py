@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from iqaflow.core.errors import StageError
 from iqaflow.data.regions.layouts import MaskError, beside, listing, picture
 from iqaflow.data.regions.phrase import plain
 from iqaflow.data.regions.shape import Segments, segments
-from iqaflow.ops.errors import StageError
 
 SUFFIX = ".png"
 NAMES = "labels.json"

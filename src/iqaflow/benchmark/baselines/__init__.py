@@ -1,0 +1,135 @@
+"""Baselines: what a model must beat, on the same items. One file per family of baselines, found by listing.
+
+A baseline is a decorated function that gets the benchmark's questions and yields answers (`items.grade` says their
+keys). It may fit on the train split and tune on the calibration split; it never reads a test image's truth.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iqaflow.core.config import Config
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Row = dict[str, Any]
+Answers = Iterable[Row]
+_registered: dict[str, Baseline] = {}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A named predictor; `about` is for the report; one that `sees_reference` is a yardstick and not a rival."""
+
+    name: str
+    about: str
+    sees_reference: bool
+    answer: Callable[[Questions], Answers]
+
+
+@dataclass
+class Questions:
+    """What a baseline may use: the items (their truth is removed), the images they are about, and other splits."""
+
+    items: list[Row]
+    images: dict[str, Row]
+    conversations: dict[str, Row]
+    folder: Path
+    config: Config
+    _cache: dict[Any, Any] = field(default_factory=dict)
+
+    def of(self, *families: str) -> Iterator[tuple[Row, Row]]:
+        """Items of some families, each with the image it is about."""
+        for item in self.items:
+            if item["family"] in families:
+                yield item, self.images[item["image_id"]]
+
+    def partners(self, item: Row) -> dict[str, Row]:
+        """The images of an item by the role they play: `A`, `B`, `reference`."""
+        entries = self.conversations[item["item_id"]]["image_ids"]
+        return {entry["role"]: self.images[entry["image_id"]] for entry in entries}
+
+    def two(self, item: Row) -> bool:
+        """Whether an identify question says that there are two distortions."""
+        turns = self.conversations[item["item_id"]]["turns"]
+        return any(" TWO " in turn["text"] for turn in turns if turn["role"] == "user")
+
+    def split(self, name: str) -> list[Row]:
+        """Image rows of the train or calibration split, with their truth."""
+        if name not in ("train", "calibration"):
+            raise ValueError(f"a baseline may read train or calibration, not {name!r}")
+        return self.remember(("split", name), lambda: _rows(self.folder, "images", name))
+
+    def dialogues(self, name: str) -> list[Row]:
+        """Conversation rows of the train or calibration split."""
+        if name not in ("train", "calibration"):
+            raise ValueError(f"a baseline may read train or calibration, not {name!r}")
+        return self.remember(("dialogues", name), lambda: _rows(self.folder, "conversations", name))
+
+    def remember(self, key: Any, make: Callable[[], Any]) -> Any:
+        """`make()` once for each key: baselines share decoded features in memory, nothing is written."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+    def features(self, row: Row) -> np.ndarray:
+        """Scene statistics of an image row."""
+        from iqaflow.benchmark.scene_statistics import features
+        from iqaflow.data.images import decode
+
+        return self.remember(("features", row["image_id"]), lambda: features(decode(row["image"])))
+
+
+def _rows(folder: Path, table: str, split: str) -> list[Row]:
+    from iqaflow.data.tables import read_rows
+
+    return list(read_rows(folder, table, split, origin="synthetic"))
+
+
+def baseline(name: str, about: str, sees_reference: bool = False) -> Callable:
+    """Register the decorated function as a baseline."""
+
+    def register(function: Callable[[Questions], Answers]) -> Callable[[Questions], Answers]:
+        if name in _registered:
+            raise ValueError(f"baseline {name!r} is defined twice")
+        _registered[name] = Baseline(name, about, sees_reference, function)
+        return function
+
+    return register
+
+
+@functools.cache
+def known() -> dict[str, Baseline]:
+    """All baselines by name."""
+    for module in sorted(entry.name for entry in pkgutil.iter_modules(__path__)):
+        importlib.import_module(f"{__name__}.{module}")
+    return dict(sorted(_registered.items()))
+
+
+def answer_all(items: list[Row], images: list[Row], conversations: list[Row], folder: Path,
+               config: Config) -> dict[str, list[Row]]:
+    """Every baseline's answers to the items it has something to say about, by name.
+
+    One thread: the fits are small, and sums in another order would change the last bits.
+    """
+    from threadpoolctl import threadpool_limits
+
+    blind = [{**item, "target": None, "target_value": None, "level": None} for item in items]
+    questions = Questions(blind, {row["image_id"]: row for row in images},
+                          {row["conversation_id"]: row for row in conversations}, folder, config)
+    with threadpool_limits(1):
+        return {name: list(entry.answer(questions)) for name, entry in known().items()}
+
+
+def answer(item: Row, prediction: str = "", value: float | None = None, confidence: float | None = None,
+           hit: float | None = None) -> Row:
+    """One answer in the shape `items.grade` wants."""
+    return {"family": item["family"], "item_id": item["item_id"], "prediction": prediction, "value": value,
+            "confidence": confidence, "hit": hit}

@@ -1,0 +1,96 @@
+"""The model against the baselines: which rival counts for a metric, and whether the difference is more than noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from iqaflow.benchmark import metrics, stats
+from iqaflow.benchmark.items import MODEL
+from iqaflow.core.config import Config
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# what a reader looks at first, in this order; everything else is in the full table
+HEADLINE = (
+    ("identify", "accuracy_single_nr"), ("identify", "false_alarm_nr"), ("identify", "accuracy_two_nr"),
+    ("identify", "accuracy_local"), ("score", "srcc"), ("score", "plcc"), ("rate", "accuracy"), ("ground", "hit_rate"),
+    ("ground", "miou"), ("refer", "accuracy"), ("vqa", "accuracy_yesno"), ("vqa", "accuracy_what"), ("identify", "ece"),
+    ("describe", "bleu4"), ("describe", "tag_recall"),
+)
+# the metric that names the rival where lower is better: a guess of `none` raises no false alarm, and means nothing
+MAIN = {"identify": "accuracy_single_nr", "score": "srcc", "rate": "accuracy", "ground": "miou", "refer": "accuracy",
+        "vqa": "accuracy", "describe": "bleu4", "describe_local": "bleu4"}
+ABOVE, LEVEL, BELOW = "better", "no clear difference", "worse"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric: the model's entry `{value, ci95, ci95_photos, n}`, the rival's, and the verdict of the paired
+    bootstrap on the items both answered (None without a rival)."""
+
+    metric: metrics.Metric
+    model: dict[str, Any]
+    rival: str | None
+    baseline: dict[str, Any] | None
+    others: dict[str, dict[str, Any]]
+    verdict: str | None
+
+    @property
+    def key(self) -> str:
+        return f"{self.metric.family}.{self.metric.name}"
+
+
+def yardsticks() -> set[str]:
+    """Baselines that see the undistorted image: shown, but no rivals of a model that does not."""
+    from iqaflow.benchmark import baselines
+
+    return {name for name, entry in baselines.known().items() if entry.sees_reference}
+
+
+def rival(results: dict[str, Any], family: str, name: str) -> str | None:
+    """The strongest baseline in a metric that sees no more than the model does."""
+    entry = metrics.find(family, name)
+    by = MAIN[family] if entry.lower_is_better else name
+    values = {baseline: table[family][by]["value"] for baseline, table in results["baselines"].items()
+              if by in table.get(family, {}) and name in table[family] and baseline not in yardsticks()}
+    return max(sorted(values), key=lambda baseline: values[baseline]) if values else None
+
+
+def compare(results: dict[str, Any], frame: pd.DataFrame, config: Config) -> list[Comparison]:
+    """The headline metrics the model has, with their rivals."""
+    found = []
+    for family, name in HEADLINE:
+        if name not in results["model"].get(family, {}):
+            continue
+        best, verdict = rival(results, family, name), None
+        others = {baseline: table[family][name] for baseline, table in results["baselines"].items()
+                  if name in table.get(family, {})}
+        if best:
+            rows = frame[frame["family"] == family]
+            gap = stats.paired_difference(rows[rows["predictor"] == MODEL], rows[rows["predictor"] == best], name,
+                                          config.benchmark.bootstrap, config.seed)
+            low, high = gap["ci95"] or (0.0, 0.0)
+            verdict = ABOVE if low > 0 else BELOW if high < 0 else LEVEL
+        found.append(Comparison(metrics.find(family, name), results["model"][family][name], best,
+                                others.get(best) if best else None, others, verdict))
+    return found
+
+
+def shown(value: float, maximum: float) -> str:
+    """A metric as people write it: three decimals, one for values up to 100."""
+    return f"{value:.3f}" if maximum == 1 else f"{value:.1f}"
+
+
+def markdown(comparisons: list[Comparison]) -> str:
+    """The headline table for a terminal, Prefect and MLflow."""
+    lines = ["| metric | model | 95 % interval | n | best baseline | |", "|---|---|---|---|---|---|"]
+    for one in comparisons:
+        top = one.metric.maximum
+        limits = one.model["ci95"]
+        interval = f"{shown(limits[0], top)} to {shown(limits[1], top)}" if limits else ""
+        best = f"{shown(one.baseline['value'], top)} ({one.rival})" if one.baseline else ""
+        lines.append(f"| {one.key} | **{shown(one.model['value'], top)}** | {interval} | {one.model['n']} | {best} | "
+                     f"{one.verdict or ''} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,83 @@
+"""The model's answer to every benchmark item, and the argmax-word baseline that uses the same logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from iqaflow.core.config import Config
+from iqaflow.tasks import grammar
+
+Row = dict[str, Any]
+OVERLAYS = 60
+
+
+def predict(assessor: Any, images: Sequence[Row], conversations: Sequence[Row], config: Config) -> tuple[list[Row], list[Row]]:
+    """Answer rows (see `items.grade`) of the predictors `model` and `argmax_words`, and overlays for the report.
+
+    `assessor` is a loaded model with its calibration (`iqaflow.infer.load`).
+    """
+    from iqaflow.infer.reading import in_set, read
+
+    by_id = {row["image_id"]: row for row in images}
+    rows: list[Row] = []
+    extras: list[Row] = []
+    for reading in read(assessor.engine, images, conversations):
+        if reading.spatial is not None:
+            rows += _place(assessor, reading, by_id, extras)
+        elif reading.log_probs is not None:
+            probabilities = assessor.probabilities(reading.kind, reading.log_probs)
+            best = int(np.argmax(probabilities))
+            sure = float(probabilities[best])
+            if reading.kind == "identify_two":
+                sure = in_set(probabilities, reading.candidates, best)
+            row = {"family": reading.task, "item_id": reading.item_id, "prediction": reading.candidates[best], "confidence": sure}
+            if reading.task == "score":
+                row["value"] = assessor.expected_score(probabilities)
+            rows.append(row)
+        else:
+            rows.append({"family": reading.task, "item_id": reading.item_id, "prediction": reading.text,
+                         "confidence": reading.sure})
+    return rows, extras
+
+
+def _place(assessor: Any, reading: Any, by_id: dict[str, Row], extras: list[Row]) -> list[Row]:
+    from iqaflow.data.images import decode
+    from iqaflow.data.tables import decode_mask, encode_mask
+
+    targets = reading.conversation["targets"]
+    image_row = by_id[reading.conversation["image_ids"][-1]["image_id"]]
+    image = decode(image_row["image"])
+    shape = image.shape[:2]
+    regions = {region["region_id"]: region for region in image_row["regions"]}
+    whole = not len(targets["region_ids"])
+    truth = np.ones(shape, bool) if whole else decode_mask(regions[targets["region_ids"][0]]["mask_rle"])
+    found = assessor.ground(image, reading.spatial)
+    text = grammar.WHOLE if found.whole else f"{reading.label}"
+    rows = [_row(reading, truth, found.mask, found.points[0], text, found.confidence)]
+    # the words alone, no distribution: the quadrant the two most likely words name
+    vertical, horizontal = (int(np.argmax(side)) for side in (reading.spatial.vertical, reading.spatial.horizontal))
+    quadrant = np.zeros(shape, bool)
+    half = shape[0] // 2, shape[1] // 2
+    rows_of = slice(half[0], None) if vertical else slice(half[0])
+    columns_of = slice(half[1], None) if horizontal else slice(half[1])
+    quadrant[rows_of, columns_of] = True
+    centre = (0.25 + 0.5 * horizontal) * shape[1], (0.25 + 0.5 * vertical) * shape[0]
+    words = f"{grammar.VERTICAL[vertical]} {grammar.HORIZONTAL[horizontal]}"
+    rows.append({**_row(reading, truth, quadrant, centre, words, None), "predictor": "argmax_words"})
+    if len(extras) < OVERLAYS and not whole:
+        extras.append({"item_id": reading.item_id, "image": image_row["image"], "true_mask_rle": encode_mask(truth),
+                       "pred_mask_rle": encode_mask(found.mask), "point": found.points[0],
+                       "text": f"{reading.conversation['turns'][0]['text']} {words}: {text}"})
+    return rows
+
+
+def _row(reading: Any, truth: np.ndarray, mask: np.ndarray, point: tuple[float, float], text: str,
+         confidence: float | None) -> Row:
+    x = min(max(int(point[0]), 0), truth.shape[1] - 1)
+    y = min(max(int(point[1]), 0), truth.shape[0] - 1)
+    union = float((truth | mask).sum())
+    return {"family": "ground", "item_id": reading.item_id, "prediction": text, "confidence": confidence,
+            "value": float((truth & mask).sum()) / union if union else 0.0, "hit": float(truth[y, x])}

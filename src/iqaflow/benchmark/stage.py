@@ -1,0 +1,150 @@
+"""Stage benchmark: the calibrated model and the baselines on the frozen test split, item by item.
+
+    iqaflow benchmark
+
+Writes `reports/metrics.json`, `reports/items.parquet` and the manifest that binds them to the model, `reports/report.html`
+and `reports/plots/*.csv`; the same model, data and parameters give the same bytes. `publish` adds champion, verdict, commit
+and date afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iqaflow.benchmark import baselines, compare, items, measured, metrics, plots, report
+from iqaflow.benchmark.items import MODEL, Row
+from iqaflow.core.config import Config
+from iqaflow.core.errors import StageError
+from iqaflow.core.files import write_text
+from iqaflow.core.hashes import sha256
+from iqaflow.core.manifest import MANIFEST, read_manifest
+from iqaflow.core.workspace import StageResult, Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from iqaflow.infer.locate import Location
+
+
+def run(config: Config, workspace: Workspace) -> StageResult:
+    """Benchmark `models/stage1` with its calibration. Raises StageError if the test split is empty, and DamagedError
+    if the data set is incomplete."""
+    exam = Exam.load(config, workspace)
+    answers, extras = _ask(workspace.stage1, exam, config)
+    return conclude(exam, answers, extras, config, workspace)
+
+
+def conclude(exam: Exam, answers: dict[str, list[Row]], extras: list[Row], config: Config,
+             workspace: Workspace) -> StageResult:
+    """Everything after the model has answered: baselines, metrics, items, plots, report. `answers` by predictor must
+    hold the predictor `model`, complete; `extras` are grounding overlays (see `figures.overlay`)."""
+    answers = answers | baselines.answer_all(exam.items, exam.images, exam.conversations, workspace.annotated, config)
+    frame = _graded(exam, answers)
+    results = summarise(frame, exam, config, workspace)
+    measured.write(workspace, results, frame)
+    csv = plots.write(frame, workspace.reports / "plots")
+    comparisons = compare.compare(results, frame, config)
+    images = {row["image_id"]: row for row in exam.images}
+    write_text(workspace.report, report.page(report.Material(results, frame, images, comparisons, config, extras)))
+    result = StageResult(
+        "benchmark", metrics=_flat(results["model"]),
+        markdown=f"## benchmark\n\n{exam.summary()}\n\n{compare.markdown(comparisons)}",
+        artifacts=[workspace.relative(path) for path in (workspace.report, workspace.metrics, workspace.items, *csv)],
+        details={"items": results["items"], "comparisons": [
+            {"metric": one.key, "rival": one.rival, "verdict": one.verdict} for one in comparisons]},
+    )
+    result.save(workspace)
+    return result
+
+
+def evaluate(model: Path | Location, config: Config, workspace: Workspace) -> pd.DataFrame:
+    """The items frame of another model (a champion) on this workspace's test split: rows of the predictor `model`."""
+    exam = Exam.load(config, workspace)
+    answers, _ = _ask(model, exam, config)
+    return _graded(exam, {MODEL: answers[MODEL]})
+
+
+def summarise(frame: pd.DataFrame, exam: Exam, config: Config, workspace: Workspace) -> dict[str, Any]:
+    """`metrics.json`: the table of every predictor and what it was measured on."""
+    tables = {str(name): metrics.table(rows, config) for name, rows in frame.groupby("predictor", sort=False)}
+    return {
+        MODEL: tables.pop(MODEL),
+        "baselines": tables,
+        "items": {
+            "dataset_sha256": sha256(workspace.annotated / MANIFEST),
+            "test_sha256": exam.sha256(),
+            "images": len(exam.images),
+            "photographs": len({row["source_id"] for row in exam.images}),
+            "counts": {family: sum(item["family"] == family for item in exam.items) for family in items.FAMILIES},
+            "score_sources": sorted({row["score_source"] for row in exam.images if row["score_source"]}),
+            "bootstrap": config.benchmark.bootstrap,
+        },
+    }
+
+
+class Exam:
+    """The frozen test split: image rows, the items asked about them, and the conversations behind the items."""
+
+    def __init__(self, images: list[Row], asked: list[Row], conversations: list[Row]) -> None:
+        self.images, self.items, self.conversations = images, asked, conversations
+
+    @classmethod
+    def load(cls, config: Config, workspace: Workspace) -> Exam:
+        from iqaflow.data.tables import read_rows
+
+        read_manifest(workspace.annotated, verify=True)
+        # only synthetic rows have exact masks and one definition of the score
+        images, conversations = (read_rows(workspace.annotated, table, "test", origin="synthetic")
+                                 for table in ("images", "conversations"))
+        images = items.select(images, config.benchmark.max_items)
+        asked, conversations = items.truth(images, conversations, config)
+        if not asked:
+            raise StageError(f"{workspace.annotated} has no test items: raise annotate.images.test and annotate again.")
+        return cls(images, asked, conversations)
+
+    def sha256(self) -> str:
+        """Names the test set: two benchmarks compare only if it is equal."""
+        digest = hashlib.sha256()
+        for row in self.images:
+            digest.update(f"{row['image_id']} {hashlib.sha256(row['image']).hexdigest()}\n".encode())
+        for row in self.conversations:
+            digest.update(json.dumps([row["conversation_id"], row["turns"], row["targets"]], sort_keys=True).encode())
+        return digest.hexdigest()
+
+    def summary(self) -> str:
+        return (f"{len(self.items)} items on {len(self.images)} images of "
+                f"{len({row['source_id'] for row in self.images})} test photographs.")
+
+
+def _ask(model: Path | Location, exam: Exam, config: Config) -> tuple[dict[str, list[Row]], list[Row]]:
+    """The model's answers by predictor (itself, and variants that `predict` names), and overlays for the report."""
+    from iqaflow import infer
+    from iqaflow.benchmark.predict import predict
+
+    given = predict(infer.load(model), exam.images, exam.conversations, config)
+    rows, extras = given if isinstance(given, tuple) else (given, [])
+    answers: dict[str, list[Row]] = {MODEL: []}
+    for row in rows:
+        answers.setdefault(row.get("predictor", MODEL), []).append(row)
+    return answers, list(extras)
+
+
+def _graded(exam: Exam, answers: dict[str, list[Row]]) -> pd.DataFrame:
+    rows = []
+    for predictor, given in answers.items():
+        rows += items.grade(predictor, exam.items, given, complete=predictor == MODEL)
+    return items.frame(rows)
+
+
+def _flat(table: dict[str, Any]) -> dict[str, float]:
+    """`family.metric` to value, with the interval as `.low` and `.high`."""
+    flat = {}
+    for family, entries in table.items():
+        for name, entry in entries.items():
+            flat[f"{family}.{name}"] = entry["value"]
+            if entry["ci95"]:
+                flat[f"{family}.{name}.low"], flat[f"{family}.{name}.high"] = entry["ci95"]
+    return flat

@@ -1,0 +1,121 @@
+"""Where everything lies in a checkout, and what a stage hands back. One place for every path."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+STAGES = ("annotate", "validate", "train", "calibrate", "benchmark")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A checkout: `root` holds params.yaml and dvc.yaml."""
+
+    root: Path
+
+    @classmethod
+    def here(cls) -> Workspace:
+        """The checkout that holds the current directory, or `IQAFLOW_ROOT`; else the current directory."""
+        start = Path(os.environ.get("IQAFLOW_ROOT", ".")).resolve()
+        for folder in (start, *start.parents):
+            if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
+                return cls(folder)
+        return cls(start)
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def annotated(self) -> Path:
+        return self.root / "data" / "annotated"
+
+    @property
+    def validation(self) -> Path:
+        return self.root / "data" / "validation.json"
+
+    @property
+    def models(self) -> Path:
+        """The model of this checkout: `stage1/`, its calibration, and the manifest that binds them."""
+        return self.root / "models"
+
+    @property
+    def stage1(self) -> Path:
+        return self.models / "stage1"
+
+    @property
+    def calibration(self) -> Path:
+        return self.models / "calibration.json"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def metrics(self) -> Path:
+        """Benchmark values only, the same bytes for the same inputs: what DVC tracks."""
+        return self.reports / "metrics.json"
+
+    @property
+    def items(self) -> Path:
+        """Per-item benchmark results (Parquet): what the gate compares pairwise."""
+        return self.reports / "items.parquet"
+
+    @property
+    def benchmark(self) -> Path:
+        """`metrics` plus champion, commit and date: what a person or a dashboard reads."""
+        return self.reports / "benchmark.json"
+
+    @property
+    def report(self) -> Path:
+        return self.reports / "report.html"
+
+    @property
+    def mlruns(self) -> Path:
+        return self.root / "mlruns"
+
+    @property
+    def state(self) -> Path:
+        """Locks, pid files, server databases, unfinished work: never versioned."""
+        return self.root / ".iqaflow"
+
+    def scratch(self, stage: str) -> Path:
+        """Unfinished work of a stage that a killed run continues from."""
+        return self.state / "scratch" / stage
+
+    def relative(self, path: Path) -> str:
+        return os.path.relpath(path, self.root)
+
+
+@dataclass
+class StageResult:
+    """What a stage tells its caller: numbers for MLflow, a markdown report and pictures for Prefect."""
+
+    stage: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    markdown: str = ""
+    images: list[str] = field(default_factory=list)
+    """Pictures worth looking at, relative to the workspace."""
+    artifacts: list[str] = field(default_factory=list)
+    """Files worth keeping with the run, relative to the workspace."""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def path(workspace: Workspace, stage: str) -> Path:
+        return workspace.reports / "stages" / f"{stage}.json"
+
+    def save(self, workspace: Workspace) -> None:
+        from iqaflow.core.files import write_json
+        from iqaflow.core.redaction import redact_all
+
+        write_json(self.path(workspace, self.stage), redact_all(asdict(self)))
+
+    @classmethod
+    def read(cls, workspace: Workspace, stage: str) -> StageResult | None:
+        """The last result of a stage in this workspace, or None before its first run."""
+        path = cls.path(workspace, stage)
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None

@@ -1,0 +1,38 @@
+"""A stage's last words, kept by what dvc.lock says it made, so that a stage restored from the cache has its own again."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from iqaflow.core import files
+from iqaflow.core.workspace import StageResult, Workspace
+from iqaflow.orchestrate import graph
+
+LARGEST_PICTURE_BYTES = 2_000_000  # a picture travels inside Prefect's database
+
+
+def of(workspace: Workspace, stage: str, ran: bool) -> StageResult | None:
+    """The result that belongs to the stage's present outputs: just made (`ran`), or kept from when they were made."""
+    kept = workspace.state / "results" / f"{stage}-{graph.lock_key(workspace, stage)}.json"
+    if ran:
+        result = StageResult.read(workspace, stage)
+        if result is not None:
+            files.write_json(kept, asdict(result))
+        return result
+    if not kept.is_file():
+        return None
+    result = StageResult(**json.loads(kept.read_text(encoding="utf-8")))
+    if StageResult.read(workspace, stage) != result:
+        result.save(workspace)
+    return result
+
+
+def as_data_url(picture: Path) -> str | None:
+    """A picture as a `data:` URL, which needs no server to be seen; None if it is absent, large, or no picture."""
+    kind = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".svg": "svg+xml", ".webp": "webp"}.get(picture.suffix.lower())
+    if kind is None or not picture.is_file() or picture.stat().st_size > LARGEST_PICTURE_BYTES:
+        return None
+    return f"data:image/{kind};base64,{base64.b64encode(picture.read_bytes()).decode()}"

@@ -1,0 +1,63 @@
+"""What surrounds a stage function in its own process: fence, parent watch, MLflow child run, failure note.
+
+    iqaflow annotate        # or `dvc repro annotate`, or the Prefect flow: all three end here
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+
+from iqaflow.core import lease, process
+from iqaflow.core.config import Config
+from iqaflow.core.workspace import StageResult, Workspace
+from iqaflow.orchestrate import notes
+
+MODULES = {
+    "annotate": "iqaflow.annotate.stage", "validate": "iqaflow.validate.stage", "train": "iqaflow.train.stage",
+    "calibrate": "iqaflow.calibrate.stage", "benchmark": "iqaflow.benchmark.stage", "gate": "iqaflow.track.gate",
+}
+
+
+def run(stage: str, config: Config, workspace: Workspace) -> StageResult | None:
+    """Run one stage in this process, alone in this checkout. Raises what the stage raises, after noting it."""
+    process.die_with_runner()
+    _stay_offline(config, workspace)
+    started = time.monotonic()
+    with lease.hold(workspace.state / "locks" / f"{stage}.lock", f"stage {stage}", wait_seconds=5):
+        notes.clear(workspace, stage)
+        try:
+            result = _call(stage, config, workspace)
+        except BaseException as error:
+            notes.write(workspace, stage, error)
+            raise
+    print(f"{stage}: done in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
+    return result
+
+
+def _call(stage: str, config: Config, workspace: Workspace) -> StageResult | None:
+    if stage == "sources":
+        from iqaflow.data import sources
+
+        sources.index(config, workspace)
+        return None
+    module = importlib.import_module(MODULES[stage])
+    if stage == "gate":  # it writes to the parent run and the registry itself
+        return module.run(config, workspace)
+    from iqaflow import track
+
+    with track.stage_run(stage, config, workspace) as child:
+        result = module.run(config, workspace)
+        child.finish(result)
+    return result
+
+
+def _stay_offline(config: Config, workspace: Workspace) -> None:
+    """A local or fresh base needs no hub: do not let a library wait for one."""
+    base = config.train.base
+    if base == "scratch" or (workspace.root / base).is_dir():
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
