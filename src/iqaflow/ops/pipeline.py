@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from iqaflow.config import Config, load
-from iqaflow.ops import files, graph, journal, lease, services
+from iqaflow.ops import escaping, files, graph, journal, lease, services
 from iqaflow.ops.errors import StageError
 from iqaflow.workspace import StageResult, Workspace
 
@@ -26,6 +26,7 @@ LEAST_FREE_BYTES = 1 << 30
 def run(workspace: Workspace, preset: str | None = None, overrides: tuple[str, ...] = (), force: bool = False) -> int:
     """Bring the pipeline up to date; returns the exit code. Raises StageError when another run holds the checkout."""
     started = time.monotonic()
+    escaping.guard()
     with _stopped_politely(), session(workspace, preset, overrides, force) as todo:
         if not todo:
             say(f"Everything is up to date ({time.monotonic() - started:.0f} s).")

@@ -11,7 +11,7 @@ import sys
 import time
 
 from iqaflow.config import Config
-from iqaflow.ops import lease, notes, process
+from iqaflow.ops import escaping, lease, notes, process
 from iqaflow.workspace import StageResult, Workspace
 
 MODULES = {
@@ -22,6 +22,7 @@ MODULES = {
 
 def run(stage: str, config: Config, workspace: Workspace) -> StageResult | None:
     """Run one stage in this process, alone in this checkout. Raises what the stage raises, after noting it."""
+    escaping.guard()
     process.die_with_runner()
     _stay_offline(config, workspace)
     started = time.monotonic()
