@@ -41,7 +41,7 @@ def main() -> None:
     from iqaflow.core import environment, escaping
     from iqaflow.core.workspace import Workspace
 
-    escaping.guard()
+    escaping.guard(results=True)
     environment.prepare(Workspace.here().root)
     try:
         _keep_secrets()

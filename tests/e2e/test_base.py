@@ -12,7 +12,8 @@ from PIL import Image
 
 from iqaflow.core.manifest import read_manifest
 from iqaflow.core.workspace import StageResult, Workspace
-from iqaflow.model import base, release
+from iqaflow.model import base
+from iqaflow.orchestrate import base_release as release
 
 SMALL = (
     "source.weights.train=60", "source.weights.calibration=20", "source.weights.test=20", "annotate.images.train=40",

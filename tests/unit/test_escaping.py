@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iqaflow.core.escaping import COMMANDS, Terminal, cell, escape
+from iqaflow.core.escaping import COMMANDS, Terminal, cell, escape, guard
 
 HOSTILE = "a\x1b[2J\x07\r\x9b31m\u202egnp.exe\u2066\x7f\x00"
 SHOWN = r"a\x1b[2J\x07\x0d\x9b31m\u202egnp.exe\u2066\x7f\x00"
@@ -40,6 +40,20 @@ def test_tables_of_rich_keep_their_colours_and_nothing_else():
     assert print(HOSTILE, end="", file=Terminal(out).rich_proxied_file) is None
     print("\x1b[1;31mred\x1b[0m\x1b]0;title\x07", end="", file=Terminal(out).rich_proxied_file)
     assert out.getvalue() == SHOWN + "\x1b[1;31mred\x1b[0m" + r"\x1b]0;title\x07"
+
+
+def test_what_is_for_programs_is_not_redacted_until_it_is_for_people(monkeypatch):
+    outputs = {"stdout": io.StringIO(), "stderr": io.StringIO()}
+    for name, stream in outputs.items():
+        monkeypatch.setattr(sys, name, stream)
+    for results, shown in ((True, "password=hunter2\n"), (False, "password=***\n"), (True, "password=***\n")):
+        guard(results)
+        print("password=hunter2")
+        print("password=hunter2", file=sys.stderr)
+        assert outputs["stdout"].getvalue() == shown and outputs["stderr"].getvalue() == "password=***\n"
+        for stream in outputs.values():
+            stream.seek(0)
+            stream.truncate()
 
 
 def test_stderr_hides_secrets_too():

@@ -33,12 +33,10 @@ class Terminal:
     behind it, for our own cursor movements; `rich_proxied_file` is what rich writes its tables to: colours pass there."""
 
     def __init__(self, raw: TextIO, redacts: bool = False, styled: bool = False) -> None:
-        self.raw, self.styled = raw, styled
-        self.redact: Callable[[str], str] | None = None
-        if redacts:
-            from iqaflow.core.redaction import Lines
+        from iqaflow.core.redaction import Lines
 
-            self.redact = Lines()
+        self.raw, self.styled = raw, styled
+        self.redact: Callable[[str], str] | None = Lines() if redacts else None
         self.rich_proxied_file = self if styled else Terminal(raw, redacts, styled=True)
 
     def write(self, text: str) -> int:
@@ -60,12 +58,13 @@ class Terminal:
         return getattr(self.raw, name)
 
 
-def guard() -> None:
-    """Let this process print only what cannot command a terminal, and on stderr no secrets. Calling it again does nothing."""
-    for name, redacts in (("stdout", False), ("stderr", True)):
+def guard(results: bool = False) -> None:
+    """Let this process print only what cannot command a terminal, and no secrets; with `results`, its stdout is for programs
+    (JSON, CSV) and changed no further."""
+    for name, redacts in (("stdout", not results), ("stderr", True)):
         stream = getattr(sys, name)
-        if stream is not None and not isinstance(stream, Terminal):
-            setattr(sys, name, Terminal(stream, redacts))
+        if stream is not None and (not isinstance(stream, Terminal) or (redacts and not stream.redact)):
+            setattr(sys, name, Terminal(raw(stream), redacts))
 
 
 def raw(stream: Any) -> Any:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from iqaflow.core import files, lease
+from iqaflow.core import escaping, files, lease
 from iqaflow.core.config import Config, load
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import StageResult, Workspace
@@ -27,6 +27,7 @@ LEAST_FREE_BYTES = 1 << 30
 def run(workspace: Workspace, preset: str | None = None, overrides: tuple[str, ...] = (), force: bool = False) -> int:
     """Bring the pipeline up to date; returns the exit code. Raises StageError when another run holds the checkout."""
     started = time.monotonic()
+    escaping.guard()
     with _stopped_politely(), session(workspace, preset, overrides, force) as todo:
         if not todo:
             say(f"Everything is up to date ({time.monotonic() - started:.0f} s).")

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from iqaflow.core import lease, process
+from iqaflow.core import escaping, lease, process
 from iqaflow.core.config import Config
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.orchestrate import notes
@@ -23,6 +23,7 @@ MODULES = {
 
 def run(stage: str, config: Config, workspace: Workspace) -> StageResult | None:
     """Run one stage in this process, alone in this checkout. Raises what the stage raises, after noting it."""
+    escaping.guard()
     process.die_with_runner()
     _stay_offline(config, workspace)
     started = time.monotonic()
