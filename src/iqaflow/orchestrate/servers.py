@@ -168,12 +168,12 @@ class Kept:
     def _give_up(self) -> None:
         self.lost = (f"The Prefect server was lost and cannot be started again ({_tail(log(self._workspace, 'prefect'))}): run "
                      f"the same command again; it goes on where it stopped.")
-        self._say(self.lost)
         from prefect.settings import get_current_settings
 
-        get_current_settings().client.max_retries = 0  # else every report of the end tries for minutes
-        logging.raiseExceptions = False  # and writes what it could not send to the terminal, after the sentence
-        logging.disable()
+        settings = get_current_settings()
+        settings.client.max_retries = 0  # else every report of the end tries for minutes
+        settings.internal.logging_level = "CRITICAL"  # and what cannot be sent is written to the terminal, after the sentence
+        logging.raiseExceptions = False
         os.kill(os.getpid(), signal.SIGINT)
 
 
