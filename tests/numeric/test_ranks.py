@@ -52,6 +52,34 @@ def test_losses_do_not_depend_on_who_shares_the_work(annotated, tmp_path, small_
     assert losses(tmp_path / "work") == pytest.approx(alone, rel=TOLERANCE)
 
 
+def test_ranks_of_one_host_listen_to_nobody_else(annotated, tmp_path, small_config):
+    """torch's own meeting place would listen on every network of the machine, without a password."""
+    import threading
+
+    import psutil
+
+    places, done = set(), threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.1):
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    if any("iqaflow.train.worker" in word for word in process.cmdline()):
+                        places.update(each.laddr.ip for each in process.net_connections("tcp") if each.status == "LISTEN")
+                except psutil.Error:
+                    continue
+
+    shutil.copytree(annotated, tmp_path / "work")
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        stage.run(configured(small_config, {"ranks": 2}), Workspace(tmp_path / "work"))
+    finally:
+        done.set()
+        looking.join()
+    assert places == {"127.0.0.1"}  # gloo's
+
+
 def test_micro_batches_that_nodes_cannot_share_are_refused(small_config):
     with pytest.raises(StageError, match=r"cannot be shared by resources\.nodes=3"):
         launch.ranks(configured(small_config, {"nodes": 3}))

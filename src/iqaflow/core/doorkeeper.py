@@ -19,7 +19,9 @@ from typing import Any
 
 ALLOWED_HOSTS = "IQAFLOW_ALLOWED_HOSTS"
 FOREIGN = ("cross-site", "same-site")  # of Sec-Fetch-Site; another port of this machine is "same-site"
-HEADERS = [(b"content-security-policy", b"frame-ancestors 'self'"), (b"cross-origin-resource-policy", b"same-origin")]
+# nobody frames or embeds our answers, and no page of ours speaks to another host (Prefect's would, whatever its settings say)
+HEADERS = [(b"content-security-policy", b"frame-ancestors 'self'; connect-src 'self' data: blob:"),
+           (b"cross-origin-resource-policy", b"same-origin")]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

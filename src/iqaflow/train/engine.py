@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from iqaflow.core.config.schema import Train
+
+RENDEZVOUS = "IQAFLOW_RENDEZVOUS"  # the file over which the ranks of one host find each other
 
 
 def settings(train: Train, world: int) -> dict[str, Any]:
@@ -39,11 +43,23 @@ def build(objective: Any, train: Train, world: int, device: Any, rate: Callable[
     groups = [group for group in groups if group["params"]]  # adapters have no vectors, and DeepSpeed drops empty groups
     optimizer = torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, eps=1e-8)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo")
+    _meet("nccl" if device.type == "cuda" else "gloo", world)
     engine, *_ = deepspeed.initialize(
         model=objective, optimizer=optimizer, lr_scheduler=scheduler, config=settings(train, world), dist_init_required=False
     )
     return engine
+
+
+def _meet(backend: str, world: int) -> None:
+    """Join the other ranks: those of one host over a file, since torch's store would listen on every network, without a
+    password; those of several hosts as their launcher says."""
+    import deepspeed
+    import torch
+
+    if place := os.environ.get(RENDEZVOUS):
+        torch.distributed.init_process_group(backend, init_method=Path(place).as_uri(), rank=int(os.environ["RANK"]),
+                                             world_size=world)
+    deepspeed.init_distributed(dist_backend=backend)
 
 
 def gradient_norm(model: Any) -> float:

@@ -13,9 +13,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,9 +26,11 @@ from iqaflow.core.errors import PipelineError, StageError
 from iqaflow.core.files import DamagedError, NoSpaceError, write_json
 from iqaflow.core.manifest import read_manifest
 from iqaflow.core.workspace import Workspace
+from iqaflow.train.engine import RENDEZVOUS
 from iqaflow.train.heartbeat import Watch
 
 POLL_SECONDS = 0.5
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}  # where ranks of one host speak to each other
 RESTARTS = 3  # after ranks that hang, without a newer checkpoint in between
 AGAIN = 75  # exit code of a rank that wants all ranks started anew
 FULL = 28  # exit code of a rank that could not even write down why it ends
@@ -139,8 +143,11 @@ def _attempt(config: Config, work: Path, here: int) -> dict | None:
     if config.resources.launcher == "torchrun" and config.resources.nodes > 1:
         (command, _), = commands(config, job, here, port, first=False)
         print(f"train: on the other hosts run: {shlex.join(command)}", file=sys.stderr, flush=True)
+    meeting = Path(tempfile.mkdtemp(prefix="iqaflow-ranks-"))  # not in the work folder: its file system may know no locks
     try:
         for number, (command, environment) in enumerate(commands(config, job, here, port)):
+            if resources.launcher == "local":
+                environment |= {RENDEZVOUS: str(meeting / "store"), **LOOPBACK}
             with (work / f"rank-{number}.log").open("w") as log:
                 processes.append(subprocess.Popen(
                     command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
@@ -150,6 +157,7 @@ def _attempt(config: Config, work: Path, here: int) -> dict | None:
         for process in processes:
             if process.poll() is None:
                 stop(process)
+        shutil.rmtree(meeting, ignore_errors=True)
 
 
 def _follow(processes: list[subprocess.Popen], work: Path, watch: Watch, launcher: str) -> dict | None:
