@@ -164,7 +164,7 @@ def test_addresses_of_catalogues_are_refused_and_netrc_is_used_instead(tmp_path,
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with scripted(who) as server, transfer.client() as http:
         http.post(f"{server.url}/chat/completions", json={})
-        assert server.headers[0]["authorization"].startswith("Basic ")
+        assert server.headers[0]["Authorization"].startswith("Basic ")
 
 
 SCHEDULED = '''

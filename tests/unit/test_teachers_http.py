@@ -111,6 +111,14 @@ def test_what_can_never_work_is_not_tried_again(tmp_path, monkeypatch, status, s
     assert "secret-key" not in str(failure.value) and "\n" not in str(failure.value)
 
 
+def test_a_server_that_repeats_the_key_is_quoted_without_it(tmp_path, monkeypatch):
+    monkeypatch.setenv(http.KEY, "secret-key-of-mine")
+    for words in ("bad header Authorization: Bearer secret-key-of-mine", "no user secret-key-of-mine"):
+        with scripted(lambda *_: (400, words)) as server, pytest.raises(InputError, match=r"HTTP 400\): .*\*\*\*") as failure:
+            backend(server, tmp_path).write("?", [], {})
+        assert "secret-key" not in str(failure.value)
+
+
 def _drip(handler):
     handler.send_response(200)
     handler.send_header("Content-Length", "100000")
