@@ -20,8 +20,8 @@ setup: $(STAMP)   ## .venv from requirements.lock
 run: $(STAMP)     ## the pipeline, only what is out of date; ARGS="..." for options
 	@iqaflow run $(ARGS)
 
-test: $(STAMP)    ## the tests; ARGS="tests/unit -k name" for some
-	@python -m pytest $(ARGS)
+test: $(STAMP)    ## the tests, a file at a time on each of two cores; ARGS="tests/unit -k name" for some
+	@python -m pytest -n 2 --dist loadfile $(ARGS)
 
 faults: $(STAMP)  ## the fault tests in full: training killed fifty times
 	@python -m pytest tests/faults --kills 50 $(ARGS)

@@ -18,6 +18,7 @@ from flows.living import claimed
 from flows.parameters import refuse_secrets
 from flows.retrain import retrain
 from iqaflow.core.config import Config
+from iqaflow.core.redaction import failures
 from iqaflow.core.workspace import Workspace
 from iqaflow.orchestrate import pipeline, worktree
 
@@ -28,7 +29,7 @@ NAME = "iqaflow"
 def scheduled_retrain(preset: str | None = None, overrides: list[str] | None = None, force: bool = False) -> dict[str, str]:
     """Retrain at the checkout's last commit, away from people's files; the result is a branch `retrain/...`."""
     refuse_secrets(overrides)
-    with claimed(), worktree.fresh(Workspace.here(), print) as (place, moved):
+    with failures(), claimed(), worktree.fresh(Workspace.here(), print) as (place, moved):
         with pipeline.session(place, preset, (*moved, *(overrides or ())), force) as todo:
             if not todo:
                 return {"everything": "up to date"}

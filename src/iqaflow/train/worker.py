@@ -59,11 +59,14 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def _run(job_path: Path) -> int:
+    from iqaflow.core import escaping, redaction
     from iqaflow.core.environment import prepare
     from iqaflow.core.errors import exit_code, sentence
     from iqaflow.core.process import die_with_parent
 
     prepare()
+    escaping.guard()
+    redaction.guard_logging()
     die_with_parent()
     environment()
     told = job_path.parent / f"failure-{os.environ['RANK']}.json"  # a rank's reason must survive the rank
