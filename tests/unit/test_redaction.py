@@ -6,7 +6,6 @@ import base64
 import logging
 import os
 import string
-import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -178,23 +177,18 @@ def test_parameters_and_reports_come_back(lr, seed, base, words):
     assert redact(report) == report
 
 
-@pytest.mark.parametrize("piece", ["a", "a_", "://", "://a:b/", "://u:p", "@", "sk-", "sk-a-", "eyJ.", "eyJaaaaaaaaa",
-    "Bearer ", "bearer a",
-                                   "password=", "password: ", 'password="', "token: a", "-----BEGIN PRIVATE KEY-----",
-                                   "-----BEGIN A ",
-                                   "-----", '"', "\\", "\\\\\"", "=", "?sig=", "authorization:", "cookie: ", "--token ",
-                                   "--a-", "SG.a.",
-                                   "KEY=", "A_KEY", "secret_", "access", " ", "\n", "%3D"])
-def test_long_text_takes_linear_time(piece, monkeypatch):
-    monkeypatch.setenv("SOME_TOKEN", "zebra-crossing")
-    def seconds(characters: int) -> float:
-        text = piece * (characters // len(piece))
-        begun = time.process_time()
-        redact(text)
-        return time.process_time() - begun
+PIECES = ("a", "a_", "://", "://a:b/", "://u:p", "@", "sk-", "sk-a-", "eyJ.", "eyJaaaaaaaaa", "Bearer ", "bearer a",
+          "password=", "password: ", 'password="', "token: a", "-----BEGIN PRIVATE KEY-----", "-----BEGIN A ", "-----", '"', "\\",
+          "\\\\\"", "=", "?sig=", "authorization:", "cookie: ", "--token ", "--a-", "SG.a.", "KEY=", "A_KEY", "secret_", "access",
+          " ", "\n", "%3D")
 
-    small, large = min(seconds(60_000) for _ in range(2)), seconds(240_000)
-    assert large < 8 * small + 0.1, "four times the text: four-fold if linear, else sixteen-fold"
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_long_hostile_text_is_read_to_its_end(piece, monkeypatch):
+    """A pattern that goes back and forth would take hours here."""
+    monkeypatch.setenv("SOME_TOKEN", "zebra-crossing")
+    text = redact(piece * (240_000 // len(piece)) + " zebra-crossing")
+    assert "zebra-crossing" not in text
 
 
 def test_log_records_are_redacted_with_their_tracebacks(caplog):
