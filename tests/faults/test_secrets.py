@@ -201,7 +201,7 @@ def test_overrides_of_a_scheduled_run_are_taken_out_of_prefects_database(tmp_pat
     try:
         with services.prefect_server(Workspace(tmp_path), lambda text: None) as url:
             done = subprocess.run([sys.executable, "scheduled.py", value], cwd=tmp_path, capture_output=True, text=True,
-                                  timeout=200, env={**environment, "PREFECT_API_URL": url})
+                                  timeout=200, env={**os.environ, **environment, "PREFECT_API_URL": url})  # the login is in ours
     finally:
         os.environ.pop("PREFECT_HOME") if home is None else os.environ.update(PREFECT_HOME=home)
     assert "annotate.teacher.url holds a password" in done.stdout and value not in done.stdout + done.stderr, done.stderr

@@ -85,7 +85,7 @@ def test_a_link_on_another_site_may_be_followed_and_nothing_else() -> None:
 
 def test_answers_cannot_be_framed_or_embedded() -> None:
     for headers in (ask({"host": "127.0.0.1:4200"})[1], ask({"host": "evil.example"})[1]):
-        assert headers[b"content-security-policy"] == b"frame-ancestors 'self'"
+        assert headers[b"content-security-policy"] == b"frame-ancestors 'self'; connect-src 'self' data: blob:"
         assert headers[b"cross-origin-resource-policy"] == b"same-origin"
 
 
