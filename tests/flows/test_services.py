@@ -135,7 +135,7 @@ def test_down_stops_just_those(up: tuple[Workspace, dict, str]) -> None:
         (workspace.state / "services.json").write_text(json.dumps(recycled))
         done = call(workspace, "down")
         assert done.returncode == 0, done.stderr
-        assert done.stdout.split() == ["Stopped", "worker.", "Stopped", "mlflow.", "Stopped", "prefect."]
+        assert done.stdout.split() == "Stopped worker. Stopped mlflow. Stopped prefect. Stopped reaper.".split()
         assert not any(process.alive(entry["who"]) for entry in listed.values())
         assert stranger.poll() is None
         assert call(workspace, "down").stdout == "Nothing was running.\n"
