@@ -14,9 +14,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 
-from iqaflow.core import errors
 from iqaflow.core.config import load
-from iqaflow.core.errors import PipelineError, StageError
+from iqaflow.core.errors import FAILED, PipelineError, StageError
 from iqaflow.core.redaction import Lines, guard_logging, redact
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.orchestrate import graph, notes, results
@@ -53,7 +52,7 @@ def reproduce(stage: str, root: str, force: bool) -> bool:
     try:
         return graph.reproduce(workspace, ("sources", stage) if stage == "annotate" else (stage,), line, force)
     except PipelineError as error:
-        failure = notes.read(workspace, stage) or notes.Failure(redact(str(error)), errors.FAILED)
+        failure = notes.read(workspace, stage) or notes.Failure(redact(str(error)), FAILED)
         raise (StageError if failure.permanent else PipelineError)(f"{stage}: {failure.sentence}") from None
 
 
