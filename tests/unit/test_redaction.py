@@ -65,7 +65,7 @@ ORDINARY = [
     "the token: blur, 0.98", "token: 4096", "tokens=12", "max_tokens: 400", "pad_token = '<pad>'", "key: value",
     "passes=3 pass=12",
     "basic settings", "Basic usage", "bearer of news", "basic read/write", "http://127.0.0.1:5000/#/experiments/1@2",
-    "https://example.org/a@b", "http://[::1]:8000/a@b", "s3://bucket/key@1", "git@github.com:a/b.git", "PWD=/work/x",
+    "https://example.org/a@b", "http://[::1]:8000/a@b", "s3://bucket/key@1", "git@github.com:a/b.git", "PWD=/home/me/x",
     "password=$PASSWORD", "password: str", "password = os.environ['P']", "secret=None", "KEY = 'IQAFLOW_TEACHER_KEY'",
     "CACHE_KEY = 'mlflow.run'", "benchmark.primary: identify.accuracy_single_nr", "task-aaaaaaaaaaaaaaaaaaaaaaaa1", "a=1&b=2",
     "/opt/secrets/key.pem", "model.safetensors 3f2a", "author@example.org wrote: key", "monkey=banana",
