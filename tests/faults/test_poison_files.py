@@ -68,5 +68,5 @@ def test_empty_table(rows, tmp_path):
 
 
 def test_no_data_yet(tmp_path):
-    with pytest.raises(DamagedError, match="has no valid manifest"):
+    with pytest.raises(DamagedError, match="has no manifest, so it is not complete"):
         validate(Workspace(tmp_path))
