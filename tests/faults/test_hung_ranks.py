@@ -77,19 +77,14 @@ def test_a_stopped_rank_is_named_and_the_result_is_that_of_an_unbroken_run(work,
     assert (work / "reports" / "train.csv").read_bytes() == (trained / "reports" / "train.csv").read_bytes()
 
 
-def test_a_rank_that_lives_but_gets_no_further_is_named(work, trained, small_config, monkeypatch, capfd):  # noqa: F811
-    hanging(monkeypatch, "stuck")
+@pytest.mark.parametrize(("kind", "words"), [
+    ("stuck", r"made no progress for \d+ s in step 3, micro-batch 2"),
+    ("import", r"been silent for \d+ s before its first sign of life"),
+])
+def test_a_rank_that_hangs_in_another_way_is_named(work, trained, small_config, monkeypatch, capfd, kind, words):  # noqa: F811
+    hanging(monkeypatch, kind)
     stage.run(two_ranks(small_config), Workspace(work))
-    said = capfd.readouterr().err
-    assert re.search(r"training rank 1 \(process \d+ on \S+\) has made no progress for \d+ s in step 3, micro-batch 2: all", said)
-    assert digest(work) == digest(trained)
-
-
-def test_a_rank_that_hangs_before_its_first_beat_is_named(work, trained, small_config, monkeypatch, capfd):  # noqa: F811
-    hanging(monkeypatch, "import")
-    stage.run(two_ranks(small_config), Workspace(work))
-    said = capfd.readouterr().err
-    assert re.search(r"training rank 1 \(process \d+ on \S+\) has been silent for \d+ s before its first sign of life: all", said)
+    assert re.search(rf"training rank 1 \(process \d+ on \S+\) has {words}: all", capfd.readouterr().err)
     assert digest(work) == digest(trained)
 
 

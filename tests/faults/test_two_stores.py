@@ -18,9 +18,9 @@ from iqaflow.core import process
 from iqaflow.core.config import Config
 from iqaflow.core.environment import prepare
 from iqaflow.core.files import DamagedError, write_json
+from iqaflow.core.loopback import HOST, free_port
 from iqaflow.core.workspace import Workspace
 from iqaflow.model import integrity
-from iqaflow.orchestrate.services import HOST, free_port
 from iqaflow.track import parent_run, registry
 
 CONFIG = Config()

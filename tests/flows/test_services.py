@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from iqaflow.core import process, secret
+from iqaflow.core import loopback, process, secret
 from iqaflow.core.workspace import Workspace
 from iqaflow.orchestrate import servers, services
 from tests import toy
@@ -38,7 +38,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, di
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            taken.bind((services.HOST, services.PORTS["mlflow"]))
+            taken.bind((loopback.HOST, services.PORTS["mlflow"]))
             taken.listen()
         except OSError:
             taken.close()  # somebody else has it already: just as good
@@ -61,7 +61,7 @@ def test_pages_answer_on_loopback_only(up: tuple[Workspace, dict, str]) -> None:
         family += family[0].children(recursive=True)
         listening = [c.laddr for p in family for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
         assert port in {laddr.port for laddr in listening}
-        assert {laddr.ip for laddr in listening} == {services.HOST}
+        assert {laddr.ip for laddr in listening} == {loopback.HOST}
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_a_server_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
     """The last line of its log says why."""
     log = tmp_path / ".iqaflow" / "logs" / "prefect.log"
     child = process.start([sys.executable, "-c", "raise SystemExit('no such database')"], tmp_path, log=log)
-    entry = {"who": process.identity(child.pid), "address": f"http://{services.HOST}:{services.free_port(0)}"}
+    entry = {"who": process.identity(child.pid), "address": f"http://{loopback.HOST}:{loopback.free_port(0)}"}
     child.wait()
     with pytest.raises(RuntimeError, match="The prefect server did not start: no such database"):
         servers.wait("prefect", entry, Workspace(tmp_path))
@@ -156,11 +156,11 @@ def test_a_server_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_stranger_on_our_port_is_not_taken_for_our_server(tmp_path: Path) -> None:
     """Two starts may find the same port free; the loser's server dies, and must not use the winner's."""
-    with http.server.ThreadingHTTPServer((services.HOST, 0), Healthy) as stranger:
+    with http.server.ThreadingHTTPServer((loopback.HOST, 0), Healthy) as stranger:
         threading.Thread(target=stranger.serve_forever, daemon=True).start()
         child = process.start([sys.executable, "-c", "import time; time.sleep(2); raise SystemExit('address in use')"],
                               tmp_path, log=tmp_path / ".iqaflow" / "logs" / "prefect.log")
-        entry = {"who": process.identity(child.pid), "address": f"http://{services.HOST}:{stranger.server_port}"}
+        entry = {"who": process.identity(child.pid), "address": f"http://{loopback.HOST}:{stranger.server_port}"}
         threading.Thread(target=child.wait, daemon=True).start()
         with pytest.raises(RuntimeError, match="did not start: address in use"):
             servers.wait("prefect", entry, Workspace(tmp_path))
@@ -178,12 +178,12 @@ class Healthy(http.server.BaseHTTPRequestHandler):
 
 def test_free_port_says_when_the_usual_one_is_taken() -> None:
     with socket.socket() as taken:
-        taken.bind((services.HOST, 0))
+        taken.bind((loopback.HOST, 0))
         taken.listen()
         port, said = taken.getsockname()[1], []
-        assert services.free_port(port, said.append, "prefect") != port
+        assert loopback.free_port(port, said.append, "prefect") != port
         assert said and f"Port {port} is in use" in said[0]
-        assert services.free_port(services.free_port(0), said.append) and len(said) == 1
+        assert loopback.free_port(loopback.free_port(0), said.append) and len(said) == 1
 
 
 def request(workspace: Workspace, url: str, body: dict | None = None) -> urllib.request.Request:
@@ -205,7 +205,7 @@ def get(up: tuple[Workspace, dict, str], path: str) -> dict:
 
 
 def test_a_lost_server_of_the_users_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", f"http://{services.HOST}:{services.free_port(0)}/api")
+    monkeypatch.setenv("PREFECT_API_URL", f"http://{loopback.HOST}:{loopback.free_port(0)}/api")
     with pytest.raises(RuntimeError, match="No Prefect server answers at PREFECT_API_URL="), \
             services.prefect_server(Workspace(tmp_path), print):
         pass

@@ -309,6 +309,19 @@ def test_a_champion_of_before_still_counts_and_answers_anew(workspace, annotated
         registry.find(small_config, workspace, "champion")
 
 
+def test_a_version_whose_tags_were_taken_away_must_at_least_belong_together(workspace):
+    gate.run(CONFIG, workspace)
+    mlflow = store.client(store.ensure(workspace, CONFIG))
+    for tag in ("manifest.sha256", "fingerprint"):
+        mlflow.delete_model_version_tag("iqaflow", "1", tag)
+    found = registry.find(CONFIG, workspace, "champion")
+    assert found is not None and not found.sealed
+    path = found.folder / "calibration.json"
+    path.write_text(path.read_text().replace("0.0", "0.1", 1))
+    with pytest.raises(DamagedError, match=r"calibration.json is missing or does not match"):
+        registry.find(CONFIG, workspace, "champion")
+
+
 @pytest.mark.parametrize("harm", ["metrics", "items", "weights", "calibration", "manifest"])
 def test_damage_at_the_gate_is_one_sentence_and_nothing_moves(workspace, harm):
     from iqaflow.core import errors

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from iqaflow.core import environment, process
+from iqaflow.core import environment, loopback, process
 from iqaflow.core.workspace import Workspace
 from iqaflow.orchestrate import servers, services
 from iqaflow.orchestrate.doctor import Finding, version
@@ -89,8 +89,8 @@ def learning(folder: Path, root: Path) -> Iterator[Finding]:
     assert torch.isfinite(vlm(input_ids=torch.ones(1, 6, dtype=torch.long)).logits).all()
     yield Finding("transformers", "forward pass of a tiny Qwen3-VL", version=version("transformers"))
 
-    os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": services.HOST,
-                   "MASTER_PORT": str(services.free_port(0))}
+    os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": loopback.HOST,
+                   "MASTER_PORT": str(loopback.free_port(0))}
     import deepspeed
     import deepspeed.ops
 
@@ -145,7 +145,7 @@ def machine(folder: Path, root: Path) -> Iterator[Finding]:
     yield Finding("disk", f"{free:.1f} GB free at {root}", ok=free > 1)
     running = services.addresses(Workspace(root))
     busy = [f"{port} ({name})" for name, port in services.PORTS.items()
-            if name not in running and services.free_port(port) != port]
+            if name not in running and loopback.free_port(port) != port]
     yield Finding("ports", f"in use: {', '.join(busy)}; `iqaflow up` takes others" if busy else
                   f"{', '.join(str(port) for port in services.PORTS.values())} free"
                   + (f" or ours ({', '.join(running)})" if running else ""), ok=not busy, needed=False)
@@ -161,7 +161,7 @@ def _compiler() -> str:
 @contextmanager
 def _running(name: str, folder: Path) -> Iterator[servers.Entry]:
     """A server as `iqaflow up` starts it, scheduler included, with its state in `folder`."""
-    with servers.listen(0) as listening:
+    with loopback.listen(0) as listening:
         entry = servers.start(name, Workspace(folder), listening, tied=True)
     try:
         yield entry

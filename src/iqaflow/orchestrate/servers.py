@@ -20,33 +20,15 @@ from pathlib import Path
 
 from iqaflow.core import doorkeeper, process, secret
 from iqaflow.core.errors import PipelineError
+from iqaflow.core.loopback import HOST, listen
 from iqaflow.core.workspace import Workspace
 from iqaflow.orchestrate import webserver
 
-HOST = "127.0.0.1"
 HEALTH = {"prefect": "/api/health", "mlflow": "/health"}
 START_SECONDS = 120
 RESTARTS = 5  # of one server in one run
 
 Entry = dict[str, str]  # `who`: its process, `address`: http://127.0.0.1:port (not of the worker)
-
-
-def listen(preferred: int, say: Callable[[str], None] | None = None, what: str = "") -> socket.socket:
-    """A socket that listens on the loopback at `preferred`, or, if that is in use, at any free port, with a sentence."""
-    for port in (preferred, 0):
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((HOST, port))
-            listening.listen(2048)
-        except OSError:
-            listening.close()
-            continue
-        chosen = listening.getsockname()[1]
-        if chosen != preferred and say:
-            say(f"Port {preferred} is in use, so {what} takes {chosen}.")
-        return listening
-    raise PipelineError(f"No free port on {HOST}.")
 
 
 def start(name: str, workspace: Workspace, listening: socket.socket, tied: bool = False, schedules: bool = True) -> Entry:

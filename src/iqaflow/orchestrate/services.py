@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from iqaflow.core import files, lease, process, secret
+from iqaflow.core import files, lease, loopback, process, secret
 from iqaflow.core.config import Config
 from iqaflow.core.errors import PipelineError
+from iqaflow.core.loopback import HOST
 from iqaflow.core.workspace import Workspace
 from iqaflow.orchestrate import reaper, servers
-from iqaflow.orchestrate.servers import HOST, START_SECONDS, Entry
+from iqaflow.orchestrate.servers import START_SECONDS, Entry
 
 PORTS = {"prefect": 4200, "mlflow": 5000}
 
@@ -32,7 +33,7 @@ def up(config: Config, workspace: Workspace) -> None:
         running = _running(workspace)
         for name, port in PORTS.items():
             if name not in running:
-                with servers.listen(port, print, name) as listening:
+                with loopback.listen(port, print, name) as listening:
                     running[name] = servers.start(name, workspace, listening)
                 _save(workspace, running)
         servers.wait("prefect", running["prefect"], workspace)
@@ -93,7 +94,7 @@ def prefect_server(workspace: Workspace, say: Callable[[str], None]) -> Iterator
         return
     listening = None
     if not ours:
-        listening = servers.listen(0)  # any port: two checkouts that start at once would both want the usual one
+        listening = loopback.listen(0)  # any port: two checkouts that start at once would both want the usual one
         entry = servers.start("prefect", workspace, listening, tied=True, schedules=False)
         say(f"Prefect: {entry['address']} for the time of this run; {secret.path(workspace)} opens it")
     assert entry is not None
@@ -114,12 +115,6 @@ def prefect_server(workspace: Workspace, say: Callable[[str], None]) -> Iterator
         raise
     finally:
         kept.close()
-
-
-def free_port(preferred: int, say: Callable[[str], None] | None = None, what: str = "") -> int:
-    """`preferred` if nothing listens there, else any free port of the loopback, with a sentence."""
-    with servers.listen(preferred, say, what) as probe:
-        return probe.getsockname()[1]
 
 
 def _start_worker(config: Config, workspace: Workspace, access: dict[str, str]) -> Entry:

@@ -11,11 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iqaflow.core import doorkeeper
+from iqaflow.core import doorkeeper, loopback
 from iqaflow.core.errors import InputError, StageError
 from iqaflow.core.workspace import Workspace
 from iqaflow.infer import load
-from iqaflow.orchestrate import services
 
 if TYPE_CHECKING:
     import gradio
@@ -33,7 +32,7 @@ def run(workspace: Workspace, model: str | None, port: int | None) -> None:
     assessor, name, note = chosen(workspace, model)
     with tempfile.TemporaryDirectory(prefix="iqaflow-page-") as folder:
         page = start(assessor, name, note, port, Path(folder))
-        print(f"The page is at http://{services.HOST}:{port} (Ctrl-C ends it).", flush=True)
+        print(f"The page is at http://{loopback.HOST}:{port} (Ctrl-C ends it).", flush=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that uploads are removed then, too
         try:
             threading.Event().wait()
@@ -62,7 +61,7 @@ def start(assessor: Assessor, name: str, note: str, port: int, folder: Path) -> 
     """The page, listening; uploads and downloads live in `folder`."""
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
     for variable in ("NO_PROXY", "no_proxy"):  # gradio asks its own address whether it answers
-        os.environ[variable] = ",".join(filter(None, (os.environ.get(variable), services.HOST)))
+        os.environ[variable] = ",".join(filter(None, (os.environ.get(variable), loopback.HOST)))
     import gradio as gr
     from starlette.middleware import Middleware
 
@@ -73,7 +72,7 @@ def start(assessor: Assessor, name: str, note: str, port: int, folder: Path) -> 
     system = gr.themes.Font("sans-serif"), gr.themes.Font("monospace")  # other fonts would come from another host
     theme = gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=system[0], font_mono=system[1])
     css = files("iqaflow.page").joinpath("page.css").read_text("utf-8")
-    page.launch(server_name=services.HOST, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False,
+    page.launch(server_name=loopback.HOST, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False,
                 ssr_mode=False, pwa=False, mcp_server=False, run_history=False, enable_monitoring=False, show_error=True,
                 footer_links=[], max_file_size=MAX_FILE, css=css, theme=theme,
                 app_kwargs={"middleware": [Middleware(doorkeeper.Doorkeeper)]})  # no password: the page reads, it changes nothing
@@ -83,11 +82,11 @@ def start(assessor: Assessor, name: str, note: str, port: int, folder: Path) -> 
 def _port(wanted: int | None) -> int:
     """The port asked for, or any free one. Raises InputError if another program listens there."""
     if wanted is None:
-        return services.free_port(PORT, print, "the page")
+        return loopback.free_port(PORT, print, "the page")
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((services.HOST, wanted))
+            probe.bind((loopback.HOST, wanted))
         except (OSError, OverflowError) as error:
             raise InputError(f"Port {wanted} cannot be used ({getattr(error, 'strerror', None) or error}): "
                              f"give another with --port, or none for any free one.") from None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TEXTS = {".lock", ".yaml", ".yml", ".json", ".jsonl", ".md", ".csv", ".txt", ".log", ".diff", ".html", ".svg"}
 LARGEST_TEXT = 8_000_000  # bytes; a larger file is a table or holds pictures, and is kept as it is
 
+
 def png(image: Path | str | np.ndarray) -> bytes:
     """PNG bytes of an image file, or of an array: uint8, or floats in 0..1, (H, W) or (H, W, 3) RGB."""
     import numpy as np

@@ -188,7 +188,8 @@ def _local(mlflow: MlflowClient, tracking_uri: str, workspace: Workspace, versio
 
 def verify(model: Path, version: Any) -> None:
     """Raises DamagedError unless the files are those that were registered as this version. Its tags hold the hash of the manifest
-    of all files, or, in versions of before, the fingerprint of weights and calibration."""
+    of all files, or, in versions of before, the fingerprint of weights and calibration; where both were taken away, the files
+    must at least belong together."""
     artifacts, name = model / "artifacts", f"{version.name} version {version.version}"
     remedy = f"restore the files of {name} from a backup, or go back to the champion before with `iqaflow rollback`"
     seal, identity = version.tags.get(package.SEAL), version.tags.get(package.FINGERPRINT)
@@ -196,8 +197,11 @@ def verify(model: Path, version: Any) -> None:
         if seal:
             right = sha256(model / MANIFEST) == seal
             read_manifest(model, verify=True, remedy=remedy)
+        elif identity:
+            right = integrity.identity(artifacts) == identity
         else:
-            right = not identity or integrity.identity(artifacts) == identity
+            right = True
+            integrity.verify_calibration(artifacts)
     except OSError:
         right = False
     if not right:

@@ -133,8 +133,8 @@ def _newest_step(work: Path) -> int:
 
 def _attempt(config: Config, work: Path, here: int) -> dict | None:
     """Start everything once and wait. None when the model is there, else why to try again."""
+    from iqaflow.core.loopback import free_port
     from iqaflow.core.process import stop
-    from iqaflow.orchestrate.services import free_port
 
     job, port, resources = work / "job.json", free_port(0), config.resources
     together = resources.nodes == 1 and not resources.hostfile

@@ -43,7 +43,7 @@ def main(job_path: Path) -> None:
 def environment() -> None:
     """Who this rank is, as torch's launchers say it: from SLURM where srun started it, else rank 0 of 1 (without a launcher
     DeepSpeed would look for MPI)."""
-    from iqaflow.orchestrate.services import free_port
+    from iqaflow.core.loopback import free_port
 
     srun = "SLURM_PROCID" in os.environ and "RANK" not in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1
     for key, alone in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1")):
