@@ -56,4 +56,4 @@ def _bound(stage1: Path, name: str) -> Path | None:
 
 
 def _base(stage1: Path) -> str | None:
-    return read_manifest(stage1).get("base") if (stage1 / MANIFEST).is_file() else None
+    return read_manifest(stage1, remedy=integrity.RETRAIN).get("base") if (stage1 / MANIFEST).is_file() else None
