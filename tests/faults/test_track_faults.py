@@ -15,7 +15,9 @@ import pytest
 
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
+from iqaflow.core.manifest import write_manifest
 from iqaflow.core.workspace import Workspace
+from iqaflow.model import integrity
 from iqaflow.track import parent_run, registry, spool, stage_run, store
 from iqaflow.track.run import PARENT, reconcile
 
@@ -266,7 +268,11 @@ def test_a_kill_between_alias_moves_leaves_a_champion(workspace, mlflow, start, 
     """The process dies right after its first or second alias move of a promotion; a new try ends as if it had not."""
     mlflow.create_registered_model("iqaflow")
     source = workspace.mlruns / "artifacts" / "x" / "artifacts"
-    (source / "artifacts" / "stage1").mkdir(parents=True)
+    models = source / "artifacts"
+    (models / integrity.STAGE1).mkdir(parents=True)
+    (models / integrity.CALIBRATION).write_text("{}")
+    write_manifest(models / integrity.STAGE1, [])
+    integrity.bind(models)
     for _ in range(3):
         mlflow.create_model_version("iqaflow", source.as_uri())
     registry.promote(CONFIG, workspace, 1, None)
