@@ -14,13 +14,14 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.schedules import Cron
 
-from flows.living import claimed
 from flows.parameters import refuse_secrets
 from flows.retrain import retrain
 from iqaflow.core.config import Config
-from iqaflow.core.redaction import failures
+from iqaflow.core.errors import redacted
 from iqaflow.core.workspace import Workspace
-from iqaflow.orchestrate import pipeline, worktree
+from iqaflow.orchestrate import run as pipeline
+from iqaflow.orchestrate import worktree
+from iqaflow.orchestrate.zombies import claimed
 
 NAME = "iqaflow"
 
@@ -29,7 +30,7 @@ NAME = "iqaflow"
 def scheduled_retrain(preset: str | None = None, overrides: list[str] | None = None, force: bool = False) -> dict[str, str]:
     """Retrain at the checkout's last commit, away from people's files; the result is a branch `retrain/...`."""
     refuse_secrets(overrides)
-    with failures(), claimed(), worktree.fresh(Workspace.here(), print) as (place, moved):
+    with redacted(), claimed(), worktree.fresh(Workspace.here(), print) as (place, moved):
         with pipeline.session(place, preset, (*moved, *(overrides or ())), force) as todo:
             if not todo:
                 return {"everything": "up to date"}

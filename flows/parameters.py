@@ -5,8 +5,9 @@ from __future__ import annotations
 from prefect.client.orchestration import get_client
 from prefect.context import get_run_context
 
-from iqaflow.core.config import ConfigError, refusal
-from iqaflow.core.redaction import redact_all
+from iqaflow.core.config import refusal
+from iqaflow.core.errors import ConfigError
+from iqaflow.core.security.redaction import redact_all
 
 
 def refuse_secrets(overrides: list[str] | None) -> None:

@@ -12,14 +12,16 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from iqaflow.annotate import quality, shards, stage, synthetic, views
+from iqaflow import regions, sources
+from iqaflow.annotate import shards, stage, synthetic, views
 from iqaflow.core import config as settings
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import regions, sources, tables
+from iqaflow.data import tables
+from iqaflow.iqa import mdsi
 
 STEPS = (  # where the time of a shard goes: the function's module, its name, and what to call it
     (sources, "load", "decode photographs"), (views, "cut", "cut views"), (regions, "of_view", "find regions"),
-    (views.distortions, "apply", "distort"), (views.distortions, "apply_in_mask", "distort"), (quality, "similarity", "score"),
+    (views.distortions, "apply", "distort"), (views.distortions, "apply_in_mask", "distort"), (mdsi, "similarity", "score"),
     (synthetic, "_asked_alone", "questions and answers"), (synthetic, "_compared", "questions and answers"),
     (views, "encode_lossless", "encode pictures"), (synthetic, "encode_mask", "encode masks"),
     (tables, "write_table", "write Parquet"),

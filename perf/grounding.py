@@ -17,23 +17,23 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow import sources
 from iqaflow.annotate import stage as annotate
 from iqaflow.benchmark import items as bench_items
-from iqaflow.benchmark.answers import set_credit
 from iqaflow.calibrate import confidence, fit, methods
 from iqaflow.calibrate import stage as calibrate
-from iqaflow.calibrate.text_to_point import READ_OUTS, Settings, is_whole, read_out
 from iqaflow.core import config
 from iqaflow.core.environment import prepare
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import sources
 from iqaflow.data.images import decode
 from iqaflow.data.tables import decode_mask, read_rows
+from iqaflow.engine.answers import read, read_calibration
+from iqaflow.grounding.text_to_point import READ_OUTS, Settings, is_whole, read_out
 from iqaflow.infer import findings, load
-from iqaflow.infer.reading import read, read_calibration
+from iqaflow.infer.picture import opened
 from iqaflow.infer.regions import asked_region
-from iqaflow.infer.subject import opened
 from iqaflow.tasks import grammar
+from iqaflow.tasks.answers import set_credit
 from iqaflow.tasks.refer import faults
 
 SIZES = "[[96, 96], [96, 128], [128, 96], [128, 128], [160, 160], [192, 144], [256, 192]]"

@@ -23,18 +23,19 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from iqaflow.annotate import imports  # noqa: E402
-from iqaflow.benchmark import naturalness, scene_statistics, stats  # noqa: E402
+from iqaflow.benchmark import stats  # noqa: E402
 from iqaflow.benchmark.metrics.correlation import pearson, spearman  # noqa: E402
 from iqaflow.core.config.schema import Labelled  # noqa: E402
 from iqaflow.core.workspace import Workspace  # noqa: E402
 from iqaflow.data.images import SUFFIXES, decode, perceptual_hash  # noqa: E402
-from iqaflow.data.sources.split import groups  # noqa: E402
-from iqaflow.infer.engine import Engine, Prompt  # noqa: E402
+from iqaflow.engine.session import Engine, Prompt  # noqa: E402
+from iqaflow.iqa import naturalness, scene_statistics  # noqa: E402
 from iqaflow.model import base  # noqa: E402
+from iqaflow.model.packing import Pack, packer_for  # noqa: E402
+from iqaflow.sources.split import groups  # noqa: E402
 from iqaflow.tasks import score as rating  # noqa: E402
 from iqaflow.tasks.grammar import RATINGS  # noqa: E402
 from iqaflow.train.objective import Objective  # noqa: E402
-from iqaflow.train.packing import Pack, packer_for  # noqa: E402
 
 BATCH, WARMUP, DECAY, CLIP, WEIGHT_DECAY, BETAS = 8, 20, 0.5, 1.0, 0.05, (0.9, 0.98)
 RESAMPLES = 2000

@@ -16,7 +16,7 @@ import skimage
 import torch
 
 from iqaflow import distortions
-from iqaflow.infer.engine import Engine, Prompt
+from iqaflow.engine.session import Engine, Prompt
 from iqaflow.tasks import describe, ground, identify, refer, score
 
 REGIONS = ("[gray region](<0, 189>) at the top left", "[brown region](<10, 199>) at the top right",

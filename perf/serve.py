@@ -31,13 +31,14 @@ import psutil
 import skimage
 from PIL import Image
 
-from iqaflow.calibrate import record
 from iqaflow.core.config import Config
 from iqaflow.core.files import write_json
 from iqaflow.core.workspace import Workspace
-from iqaflow.infer.locate import locate
+from iqaflow.engine import calibration
 from iqaflow.model import integrity
-from iqaflow.track import parent_run, registry
+from iqaflow.registry import versions
+from iqaflow.registry.locate import locate
+from iqaflow.track import parent_run
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 SIDE = 512
@@ -70,12 +71,12 @@ def registered(model: Path, workspace: Workspace) -> Path:
     if place.calibration:
         shutil.copy(place.calibration, workspace.calibration)
     else:
-        write_json(workspace.calibration, record.defaults())
+        write_json(workspace.calibration, calibration.defaults())
     integrity.bind(workspace.models)
     os.environ.pop("IQAFLOW_TRACKING_URI", None)  # its own store
     with parent_run(Config(), workspace) as run:
-        registry.register(Config(), workspace, run)
-    return registry.resolve("challenger", workspace).parent
+        versions.register(Config(), workspace, run)
+    return versions.resolve("challenger", workspace).parent
 
 
 @contextmanager

@@ -21,11 +21,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from iqaflow.data import tables
+from iqaflow.data.image_store import Pictures
 from iqaflow.data.images import decode
-from iqaflow.data.pictures import Pictures
-from iqaflow.infer.letters import typeface, wrap
-from iqaflow.infer.overlay import enlargement
-from iqaflow.infer.strokes import marker, outline, rectangle
+from iqaflow.draw.marks import marker, outline, rectangle
+from iqaflow.draw.overlay import enlargement
+from iqaflow.draw.text import typeface, wrap
 from iqaflow.tasks import grammar
 
 WHITE, BLUE, ORANGE = (255, 255, 255), (40, 120, 255), (230, 140, 0)

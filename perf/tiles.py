@@ -16,13 +16,13 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from iqaflow import distortions, load
-from iqaflow.annotate import quality
 from iqaflow.calibrate.methods import interval
 from iqaflow.core.environment import prepare
 from iqaflow.data.images import SUFFIXES, decode
 from iqaflow.infer import findings
-from iqaflow.infer.subject import opened
+from iqaflow.infer.picture import opened
 from iqaflow.infer.tiles import is_large
+from iqaflow.iqa import mdsi
 
 MODES = ("clean", "global", "local")
 
@@ -72,7 +72,7 @@ def spoilt(photograph: np.ndarray, mode: str, rng: np.random.Generator) -> tuple
         mask = np.zeros((height, width), np.uint8)
         cv2.ellipse(mask, centre, (int(radius * 1.2), int(radius / 1.2)), float(rng.uniform(0, 180)), 0, 360, 1, -1)
         image = distortions.apply_in_mask(photograph, mask.astype(bool), name, level, rng)
-    return image, distortions.category_of(name), quality.score(quality.similarity(photograph, image))
+    return image, distortions.category_of(name), mdsi.score(mdsi.similarity(photograph, image))
 
 
 def reduced(image: np.ndarray, budget: int) -> np.ndarray:

@@ -24,9 +24,9 @@ from iqaflow.annotate import stage as annotate  # noqa: E402
 from iqaflow.core import config as settings  # noqa: E402
 from iqaflow.core.workspace import Workspace  # noqa: E402
 from iqaflow.model import base  # noqa: E402
+from iqaflow.model.packing import Pack, packer_for  # noqa: E402
 from iqaflow.train.dataset import Packs  # noqa: E402
 from iqaflow.train.objective import Objective  # noqa: E402
-from iqaflow.train.packing import Pack, packer_for  # noqa: E402
 
 WARM = 2
 
@@ -64,7 +64,8 @@ def main() -> None:
 def staged(chosen: argparse.Namespace, config: settings.Config, workspace: Workspace) -> tuple[float, float]:
     """`iqaflow train` itself on the same questions, one rank: questions a second and the share of time spent waiting for data,
     medians over its steps."""
-    from iqaflow.train import launch, steps
+    from iqaflow.train import step_log as steps
+    from iqaflow.train.ranks import launch
 
     train = config.train.model_copy(update={"base": str(chosen.model.resolve()), "micro_batch": chosen.packs, "micro_batches": 1,
                                             "epochs": 2.0, "checkpoint_steps": 1000})

@@ -66,7 +66,7 @@ def copy(origin: Workspace, target: Workspace, conversations: int) -> dict[str, 
     import pyarrow as pa
 
     from iqaflow.core.manifest import commit_directory
-    from iqaflow.validate.frames import read
+    from iqaflow.validate.checks.frames import read
 
     images, asked = (read(origin.annotated, name, schema.names) for name, schema in
                      (("images", tables.images_schema()), ("conversations", tables.conversations_schema())))
@@ -141,7 +141,8 @@ def pixels(workspace: Workspace) -> None:
     """The pixel pass over pictures of 512 px, median of three."""
     import pyarrow.parquet as pq
 
-    from iqaflow.validate import pixels, stage
+    from iqaflow.validate import stage
+    from iqaflow.validate.checks import pixels
 
     files = tables.parts(workspace.annotated, "images")
     found = []

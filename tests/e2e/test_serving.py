@@ -27,7 +27,10 @@ import iqaflow
 from iqaflow.core.config import Config
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import encode_png
-from iqaflow.track import guard, parent_run, registry
+from iqaflow.registry import versions
+from iqaflow.serve import limits
+from iqaflow.serve.signature import served
+from iqaflow.track import parent_run
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (72, 96, 3), np.uint8)
 JSON = {"Content-Type": "application/json"}
@@ -64,8 +67,8 @@ def model(calibrated, tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # a store of its own
         with parent_run(Config(), workspace) as run:
-            registry.register(Config(), workspace, run)
-        return registry.resolve("challenger", workspace).parent
+            versions.register(Config(), workspace, run, served())
+        return versions.resolve("challenger", workspace).parent
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +273,7 @@ def test_a_fault_of_the_model_is_the_servers(monkeypatch):
             raise MemoryError("a secret of the machine")
 
     monkeypatch.setattr(scoring_server, "invocations", scoring_server.invocations)
-    guard.install()
+    limits.install()
     found = scoring_server.invocations(json.dumps(frame(GOOD)).encode(), "application/json", Broken(), None)
     assert found.status == 500 and "server's log" in found.response and "secret" not in found.response
 

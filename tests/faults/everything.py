@@ -20,11 +20,13 @@ from typing import Any
 import httpx
 import mlflow
 
-from iqaflow.core import secret
 from iqaflow.core.config import Config
+from iqaflow.core.security import secret
 from iqaflow.core.workspace import Workspace
-from iqaflow.orchestrate import services
-from iqaflow.track import parent_run, registry
+from iqaflow.orchestrate.services import lifecycle
+from iqaflow.registry import versions
+from iqaflow.serve.signature import served
+from iqaflow.track import parent_run
 from tests import toy
 from tests.flows.test_retrain import clean_environment
 
@@ -101,7 +103,7 @@ def running(folder: Path, calibrated: Path) -> Iterator[Everything]:
         served = start("served.log", "mlflow", "models", "serve", "-m", _registered(folder / "registered", calibrated),
                        "--env-manager", "local", "--host", "127.0.0.1", "--port", port)
         _precious(workspace)
-        ports = {name: int(address.rpartition(":")[2]) for name, address in services.addresses(workspace).items()}
+        ports = {name: int(address.rpartition(":")[2]) for name, address in lifecycle.addresses(workspace).items()}
         ports |= {"page": int(_until(page, r"The page is at http://127\.0\.0\.1:(\d+)")), "model": port}
         _until(served, r"Uvicorn running on (.*)")
         yield Everything(workspace, ports, folder / "tmp", served)
@@ -121,8 +123,8 @@ def _registered(root: Path, calibrated: Path) -> Path:
     former = os.environ.pop("MLFLOW_TRACKING_URI", None)
     try:
         with parent_run(Config(), workspace) as run:
-            registry.register(Config(), workspace, run)
-        return registry.resolve("challenger", workspace).parent
+            versions.register(Config(), workspace, run, served())
+        return versions.resolve("challenger", workspace).parent
     finally:
         if former is not None:
             os.environ["MLFLOW_TRACKING_URI"] = former

@@ -30,8 +30,8 @@ def first() -> bool:
 if KIND == "import" and MINE and first():
     time.sleep(600)
 
-from iqaflow.train import worker  # noqa: E402
 from iqaflow.train.batches import Batches  # noqa: E402
+from iqaflow.train.ranks import worker  # noqa: E402
 
 make = Batches.make
 

@@ -27,7 +27,7 @@ def rank(job: Path) -> int:
     log = os.open(job.parent / "rank-0.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    from iqaflow.train import worker
+    from iqaflow.train.ranks import worker
 
     code = 1
     try:
@@ -50,7 +50,7 @@ def waited(pid: int, seconds: float) -> int | None:
 def result(work: Path) -> dict:
     """What a finished run left: hashes of its files and the loss of every step."""
     from iqaflow.core.manifest import read_manifest
-    from iqaflow.train.steps import rows
+    from iqaflow.train.step_log import rows
 
     files = read_manifest(work / "finished", verify=True)["files"]
     return {"files": {name: entry["sha256"] for name, entry in files.items()},

@@ -7,8 +7,8 @@ allocator for more memory than any machine has.
 import sys
 from pathlib import Path
 
-from iqaflow.train import worker
 from iqaflow.train.batches import Batches
+from iqaflow.train.ranks import worker
 
 KIND, make = sys.argv[1], Batches.make
 

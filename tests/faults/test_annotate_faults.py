@@ -17,8 +17,7 @@ import pytest
 
 from iqaflow.annotate import shards, stage
 from iqaflow.core.config.schema import Splits
-from iqaflow.core.errors import InputError, StageError
-from iqaflow.core.files import NoSpaceError
+from iqaflow.core.errors import InputError, NoSpaceError, StageError
 from iqaflow.core.manifest import read_manifest
 from iqaflow.core.workspace import Workspace
 

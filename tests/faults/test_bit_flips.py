@@ -13,13 +13,15 @@ import pytest
 
 from iqaflow import infer
 from iqaflow.annotate import shards
-from iqaflow.benchmark import items, measured, metrics
+from iqaflow.benchmark import items, metrics, results
 from iqaflow.benchmark.stage import Exam
-from iqaflow.core.files import DamagedError
+from iqaflow.core.errors import DamagedError
 from iqaflow.core.manifest import commit_directory, read_manifest
 from iqaflow.core.workspace import Workspace
 from iqaflow.model import integrity
-from iqaflow.track import parent_run, registry
+from iqaflow.registry import versions
+from iqaflow.serve.signature import served
+from iqaflow.track import parent_run
 from iqaflow.train import checkpoint
 
 FLIPS = 500
@@ -34,12 +36,12 @@ def workspace(calibrated, small_config, tmp_path_factory) -> Iterator[Workspace]
     row = dict.fromkeys(items.schema().names) | {
         "predictor": "model", "family": "identify", "cell": "single_nr", "target": "blur", "prediction": "blur", "value": 1.0}
     frame = items.frame([{**row, "item_id": str(number), "source_id": "a", "image_id": str(number)} for number in range(300)])
-    measured.write(made, {"model": metrics.table(frame, small_config), "items": {"test_sha256": "x"}}, frame)
+    results.write(made, {"model": metrics.table(frame, small_config), "items": {"test_sha256": "x"}}, frame)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("IQAFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)
         with parent_run(small_config, made) as run:
-            registry.promote(small_config, made, registry.register(small_config, made, run, check=False), None)
+            versions.promote(small_config, made, versions.register(small_config, made, run, served(), check=False), None)
         yield made
 
 
@@ -52,7 +54,7 @@ def places(workspace, small_config, tmp_path_factory) -> dict[str, tuple[Path, D
         shards.make(scratch / "shards", shard, small_config, workspace)
     shutil.copytree(workspace.stage1, scratch / "state")
     commit_directory(scratch / "state", scratch / "checkpoints" / "step-0000004", {"step": 4, "world": 1, "zero_stage": 0})
-    champion = registry.find(small_config, workspace, registry.CHAMPION)
+    champion = versions.find(small_config, workspace, versions.CHAMPION)
     assert champion is not None and champion.sealed
 
     def unfinished_shards() -> None:
@@ -67,12 +69,12 @@ def places(workspace, small_config, tmp_path_factory) -> dict[str, tuple[Path, D
         "model": (workspace.stage1, lambda: infer.load(workspace.models)),
         "calibration": (workspace.calibration, lambda: infer.load(workspace.models)),
         "manifest of the model": (workspace.models / "manifest.json", lambda: infer.load(workspace.models)),
-        "items": (workspace.items, lambda: measured.read(workspace, integrity.fingerprint(workspace.models))),
-        "metrics": (workspace.metrics, lambda: measured.read(workspace, integrity.fingerprint(workspace.models))),
+        "items": (workspace.items, lambda: results.read(workspace, integrity.fingerprint(workspace.models))),
+        "metrics": (workspace.metrics, lambda: results.read(workspace, integrity.fingerprint(workspace.models))),
         "data": (workspace.annotated, lambda: Exam.load(small_config, workspace)),
         "unfinished shards": (scratch / "shards", unfinished_shards),
         "checkpoint": (scratch / "checkpoints", checkpoints),
-        "champion": (champion.folder.parent, lambda: registry.find(small_config, workspace, registry.CHAMPION)),
+        "champion": (champion.folder.parent, lambda: versions.find(small_config, workspace, versions.CHAMPION)),
     }
 
 

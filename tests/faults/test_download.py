@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iqaflow.core import config, lease
-from iqaflow.core.errors import InputError, PipelineError, StageError
-from iqaflow.core.files import NoSpaceError
+from iqaflow import sources
+from iqaflow.core import config
+from iqaflow.core import lock as lease
+from iqaflow.core.errors import InputError, NoSpaceError, PipelineError, StageError
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import sources
-from iqaflow.data.sources import archive, catalogue, download, transfer
+from iqaflow.data.photographs import Index
+from iqaflow.sources import archive, catalogue, download, transfer
 
 
 class Server(ThreadingHTTPServer):
@@ -149,7 +150,7 @@ class Checkout:
     def home(self) -> Path:
         return self.workspace.root / "data" / "downloads" / "ours"
 
-    def index(self) -> sources.Index:
+    def index(self) -> Index:
         return sources.index(self.config, self.workspace)
 
 
@@ -270,7 +271,7 @@ PROGRAM = """
 import sys, resource
 from pathlib import Path
 from iqaflow.core import config
-from iqaflow.data.sources import download
+from iqaflow.sources import download
 from iqaflow.core.errors import exit_code, sentence
 from iqaflow.core.workspace import Workspace
 if len(sys.argv) > 2:

@@ -17,8 +17,9 @@ import pytest
 
 from iqaflow.core.errors import PipelineError
 from iqaflow.core.workspace import Workspace
-from iqaflow.train import heartbeat, launch, stage
-from iqaflow.train.heartbeat import Watch
+from iqaflow.train import stage
+from iqaflow.train.ranks import heartbeat, launch
+from iqaflow.train.ranks.heartbeat import Watch
 from tests.faults.test_train_faults import altered, digest, work  # noqa: F401 (a fixture)
 
 LIMIT_SECONDS = 8

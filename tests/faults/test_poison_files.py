@@ -6,8 +6,7 @@ import shutil
 
 import pytest
 
-from iqaflow.core.errors import StageError
-from iqaflow.core.files import DamagedError
+from iqaflow.core.errors import DamagedError, StageError
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import Workspace
 from tests.faults import poison_rows

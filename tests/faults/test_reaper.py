@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from iqaflow.core import lease, open_runs, process
+from iqaflow.core import lock, open_runs, process
 from iqaflow.core.config import Config
 from iqaflow.core.workspace import Workspace
-from iqaflow.orchestrate import reaper
+from iqaflow.orchestrate.services import reaper
 from iqaflow.track import spool, stage_run, store
 from tests import toy
 from tests.flows.test_retrain import clean_environment
@@ -54,7 +54,8 @@ def until(happened: Callable[[], object], seconds: float = LIMIT_SECONDS) -> flo
 
 def reapers(workspace: Workspace) -> list[psutil.Process]:
     return [each for each in psutil.process_iter(["cmdline"])
-            if "iqaflow.orchestrate.reaper" in (each.info["cmdline"] or []) and str(workspace.root) in each.info["cmdline"]]
+            if "iqaflow.orchestrate.services.reaper" in (each.info["cmdline"] or [])
+            and str(workspace.root) in each.info["cmdline"]]
 
 
 def statuses(workspace: Workspace) -> list[str]:
@@ -157,7 +158,7 @@ def killed(workspace: Workspace) -> None:
 
 
 def start(workspace: Workspace, *mode: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "iqaflow.orchestrate.reaper", str(workspace.root), *mode],
+    return subprocess.Popen([sys.executable, "-m", "iqaflow.orchestrate.services.reaper", str(workspace.root), *mode],
                             env={**os.environ, "IQAFLOW_REAPER_SECONDS": "2"})
 
 
@@ -200,14 +201,14 @@ def test_a_store_that_was_moved_away_is_not_made_anew(workspace: Workspace) -> N
 
 def test_the_service_stays_and_ends_when_asked_or_when_the_checkout_goes(workspace: Workspace) -> None:
     service = start(workspace, "--stay")
-    until(lambda: lease.held(workspace.state / "locks" / "reaper.lock"), 30)
+    until(lambda: lock.held(workspace.state / "locks" / "reaper.lock"), 30)
     killed(workspace)
     until(lambda: statuses(workspace) == ["KILLED"])
     assert service.poll() is None
     service.terminate()
     assert service.wait(20) == 0 and not reapers(workspace)
     service = start(workspace, "--stay")
-    until(lambda: lease.held(workspace.state / "locks" / "reaper.lock"), 30)
+    until(lambda: lock.held(workspace.state / "locks" / "reaper.lock"), 30)
     workspace.state.rename(workspace.root / "gone")
     assert service.wait(20) == 0
     assert not workspace.state.exists()

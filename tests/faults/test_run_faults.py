@@ -15,12 +15,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from iqaflow.core import lease, process, secret
+from iqaflow.core import lock as lease
+from iqaflow.core import process
 from iqaflow.core.config import Config, load
 from iqaflow.core.config import params_file as params
 from iqaflow.core.errors import InputError, StageError
+from iqaflow.core.security import secret
 from iqaflow.core.workspace import Workspace
-from iqaflow.orchestrate import graph, journal, pipeline
+from iqaflow.orchestrate import dvc as graph
+from iqaflow.orchestrate import overrides
+from iqaflow.orchestrate import run as pipeline
 from tests import toy
 from tests.flows.test_retrain import clean_environment
 
@@ -73,7 +77,7 @@ def test_kill_the_runner(checkout: Workspace, started: subprocess.Popen[bytes]) 
                             capture_output=True, text=True)
     assert second.returncode == 3
     assert f"process {started.pid} on " in second.stderr and second.stderr.count("\n") == 1
-    assert load(checkout.params).seed != original or journal.pending(checkout)
+    assert load(checkout.params).seed != original or overrides.pending(checkout)
 
     members = family(started)
     assert any("dvc" in text and "repro" in text for text in members.values())
@@ -110,7 +114,7 @@ def test_kill_dvc_alone(checkout: Workspace, started: subprocess.Popen[bytes]) -
 
 def server_of(runner: subprocess.Popen[bytes]) -> int:
     """The Prefect server that the run started for itself."""
-    [pid] = [pid for pid, text in family(runner).items() if "iqaflow.orchestrate.webserver prefect" in text]
+    [pid] = [pid for pid, text in family(runner).items() if "iqaflow.orchestrate.services.webserver prefect" in text]
     return pid
 
 
@@ -120,7 +124,7 @@ def test_the_run_goes_on_when_its_prefect_server_is_killed(checkout: Workspace, 
     os.kill(server_of(started), signal.SIGKILL)
     (checkout.root / "toy.sleep").write_text("0")
     deadline = time.monotonic() + 30
-    while not any("iqaflow.orchestrate.webserver prefect" in text for text in family(started).values()):
+    while not any("iqaflow.orchestrate.services.webserver prefect" in text for text in family(started).values()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.kill_tree(next(pid for pid, text in family(started).items() if "toy.py annotate" in text))  # it is tried again
@@ -153,7 +157,7 @@ def test_a_prefect_server_that_cannot_come_back_ends_the_run_in_a_sentence(
     assert "The Prefect server was lost and cannot be started again" in lines[-1], lines
     assert all(line.startswith("iqaflow: ") for line in lines) and seconds < 30, (seconds, lines)
     assert left(members) == []
-    assert load(checkout.params).seed == 0 and not journal.pending(checkout)
+    assert load(checkout.params).seed == 0 and not overrides.pending(checkout)
 
 
 @pytest.mark.slow
@@ -163,7 +167,7 @@ def test_ctrl_c_ends_politely(checkout: Workspace, started: subprocess.Popen[byt
     assert started.wait(120) == 130
     assert left(members) == []
     assert load(checkout.params).seed == 0
-    assert not journal.pending(checkout)
+    assert not overrides.pending(checkout)
 
 
 def test_a_stage_is_fenced(checkout: Workspace) -> None:
@@ -225,16 +229,16 @@ def test_an_edit_after_a_killed_run_is_kept(tmp_path: Path) -> None:
     params.write(tmp_path / "params.yaml", Config())
     workspace = Workspace(tmp_path)
     original = workspace.params.read_bytes()
-    killed = journal.overridden(workspace, load(workspace.params, None, ("seed=5",)))
+    killed = overrides.overridden(workspace, load(workspace.params, None, ("seed=5",)))
     killed.__enter__()
     assert load(workspace.params).seed == 5
     edited = workspace.params.read_bytes() + b"# mine\n"
     workspace.params.write_bytes(edited)
     said: list[str] = []
-    journal.restore(workspace, said.append)
+    overrides.restore(workspace, said.append)
     assert workspace.params.read_bytes() == edited
-    assert (workspace.state / journal.ORIGINAL).read_bytes() == original
-    assert str(workspace.state / journal.ORIGINAL) in said[0]
+    assert (workspace.state / overrides.ORIGINAL).read_bytes() == original
+    assert str(workspace.state / overrides.ORIGINAL) in said[0]
 
 
 def test_comments_survive_a_run_with_overrides(tmp_path: Path) -> None:
@@ -243,11 +247,11 @@ def test_comments_survive_a_run_with_overrides(tmp_path: Path) -> None:
     workspace.params.write_bytes(b"# my own words\n" + workspace.params.read_bytes())
     before = workspace.params.read_bytes()
     quick = load(workspace.params, "quick")
-    with pytest.raises(RuntimeError), journal.overridden(workspace, quick):
+    with pytest.raises(RuntimeError), overrides.overridden(workspace, quick):
         assert load(workspace.params) == quick
         raise RuntimeError
     assert workspace.params.read_bytes() == before
-    assert not journal.pending(workspace)
+    assert not overrides.pending(workspace)
 
 
 def test_little_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

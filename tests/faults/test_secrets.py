@@ -145,7 +145,7 @@ def test_addresses_of_databases_are_allowed(monkeypatch):
 
 
 def test_addresses_of_catalogues_are_refused_and_netrc_is_used_instead(tmp_path, monkeypatch):
-    from iqaflow.data.sources import catalogue, transfer
+    from iqaflow.sources import catalogue, transfer
 
     own = tmp_path / "mine.yaml"
     for url in ("https://u:hunter2@h.example/a.zip", "https://h.example/a.zip?X-Amz-Signature=hunter2"):
@@ -189,7 +189,7 @@ except ValueError as error:
 
 @pytest.mark.slow
 def test_overrides_of_a_scheduled_run_are_taken_out_of_prefects_database(tmp_path):
-    from iqaflow.orchestrate import services
+    from iqaflow.orchestrate.services import lifecycle
 
     shutil.copytree(ROOT / "flows", tmp_path / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "scheduled.py").write_text(SCHEDULED)
@@ -199,7 +199,7 @@ def test_overrides_of_a_scheduled_run_are_taken_out_of_prefects_database(tmp_pat
     home = os.environ.get("PREFECT_HOME")
     os.environ["PREFECT_HOME"] = environment["PREFECT_HOME"]
     try:
-        with services.prefect_server(Workspace(tmp_path), lambda text: None) as url:
+        with lifecycle.prefect_server(Workspace(tmp_path), lambda text: None) as url:
             done = subprocess.run([sys.executable, "scheduled.py", value], cwd=tmp_path, capture_output=True, text=True,
                                   timeout=200, env={**os.environ, **environment, "PREFECT_API_URL": url})  # the login is in ours
     finally:

@@ -18,7 +18,8 @@ from iqaflow.core.errors import StageError
 from iqaflow.core.manifest import write_manifest
 from iqaflow.core.workspace import Workspace
 from iqaflow.model import integrity
-from iqaflow.track import parent_run, registry, spool, stage_run, store
+from iqaflow.registry import versions
+from iqaflow.track import parent_run, spool, stage_run, store
 from iqaflow.track.run import PARENT, reconcile
 
 CONFIG = Config()
@@ -186,7 +187,7 @@ def test_a_server_that_is_down_costs_seconds(workspace, monkeypatch):
     assert time.monotonic() - started < 15
     assert spool.path(workspace, child.run_id).exists()
     with pytest.raises(StageError, match="cannot be used"):
-        registry.find(CONFIG, workspace, "champion")
+        versions.find(CONFIG, workspace, "champion")
 
 
 def test_a_full_or_unwritable_spool_stops_nothing(workspace, mlflow, monkeypatch, capsys):
@@ -275,8 +276,8 @@ def test_a_kill_between_alias_moves_leaves_a_champion(workspace, mlflow, start, 
     integrity.bind(models)
     for _ in range(3):
         mlflow.create_model_version("iqaflow", source.as_uri())
-    registry.promote(CONFIG, workspace, 1, None)
-    registry.promote(CONFIG, workspace, 2, 1)
+    versions.promote(CONFIG, workspace, 1, None)
+    versions.promote(CONFIG, workspace, 2, 1)
     process = start(f"""
 from mlflow import MlflowClient
 move, moved = MlflowClient.set_registered_model_alias, []
@@ -289,12 +290,12 @@ MlflowClient.set_registered_model_alias = and_die
 registry.promote(config, workspace, 3, 2)
 """)
     assert process.wait(120) == 9
-    champion = registry.champion_number(mlflow, "iqaflow")
+    champion = versions.champion_number(mlflow, "iqaflow")
     assert champion == (2 if moves == 1 else 3)
-    registry.promote(CONFIG, workspace, 3, 2)
-    assert registry.champion_number(mlflow, "iqaflow") == 3
+    versions.promote(CONFIG, workspace, 3, 2)
+    assert versions.champion_number(mlflow, "iqaflow") == 3
     assert mlflow.get_model_version_by_alias("iqaflow", "rollback").version in (2, "2")
     with pytest.raises(StageError, match="changed from version 2 to 3"):
-        registry.promote(CONFIG, workspace, 1, 2)  # compared with a champion that is none any more
-    assert registry.rollback(CONFIG, workspace) == 2
+        versions.promote(CONFIG, workspace, 1, 2)  # compared with a champion that is none any more
+    assert versions.rollback(CONFIG, workspace) == 2
     assert mlflow.get_model_version_by_alias("iqaflow", "rollback").version in (3, "3")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.core.errors import StageError
-from iqaflow.core.files import DamagedError, NoSpaceError
+from iqaflow.core.errors import DamagedError, NoSpaceError, StageError
 from iqaflow.core.manifest import read_manifest
 from iqaflow.core.workspace import Workspace
-from iqaflow.train import checkpoint, launch, stage
+from iqaflow.train import checkpoint, stage
+from iqaflow.train.ranks import launch
 
 
 def digest(root: Path) -> dict[str, str]:

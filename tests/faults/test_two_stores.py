@@ -17,11 +17,14 @@ import pytest
 from iqaflow.core import process
 from iqaflow.core.config import Config
 from iqaflow.core.environment import prepare
-from iqaflow.core.files import DamagedError, write_json
-from iqaflow.core.loopback import HOST, free_port
+from iqaflow.core.errors import DamagedError
+from iqaflow.core.files import write_json
+from iqaflow.core.security.loopback import HOST, free_port
 from iqaflow.core.workspace import Workspace
 from iqaflow.model import integrity
-from iqaflow.track import parent_run, registry
+from iqaflow.registry import versions
+from iqaflow.serve.signature import served
+from iqaflow.track import parent_run
 
 CONFIG = Config()
 NAMES = ("IQAFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI")
@@ -69,8 +72,8 @@ def workspace(servers, calibrated, tmp_path_factory) -> Iterator[tuple[Workspace
             integrity.bind(made.models)
             patch.setenv("IQAFLOW_TRACKING_URI", uri)
             with parent_run(CONFIG, made) as run:
-                version = registry.register(CONFIG, made, run, check=False)
-            registry.promote(CONFIG, made, version, None)
+                version = versions.register(CONFIG, made, run, served(), check=False)
+            versions.promote(CONFIG, made, version, None)
             assert version == 1
         patch.delenv("IQAFLOW_TRACKING_URI")
         yield made, stores
@@ -88,13 +91,13 @@ def test_the_store_asked_is_the_store_used(workspace, monkeypatch, number: int, 
     if variable == "IQAFLOW_TRACKING_URI":  # as the command line leaves it: the other variable names the local store
         monkeypatch.setenv("MLFLOW_TRACKING_URI", stores[2])
     monkeypatch.setenv(variable, stores[number])
-    found = registry.look_up("champion", made)
+    found = versions.look_up("champion", made)
     assert mark(found.folder) == number and found.sealed
     if number == 1:  # a copy of its own, so that nobody fetches again because another asked in between
         monkeypatch.setenv(variable, stores[0])
-        assert registry.look_up("champion", made).folder != found.folder and mark(found.folder) == 1
+        assert versions.look_up("champion", made).folder != found.folder and mark(found.folder) == 1
         monkeypatch.setenv(variable, stores[number])
-    assert mark(registry.look_up("models:/iqaflow@champion", made).folder) == number
+    assert mark(versions.look_up("models:/iqaflow@champion", made).folder) == number
 
 
 @pytest.mark.slow
@@ -108,7 +111,7 @@ def test_the_command_line_answers_with_that_model(workspace, tmp_path) -> None:
     image.write_bytes(encode_png(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)))
     runs = []
     for uri in stores[:2]:
-        source = str(Path(registry.__file__).parents[2])
+        source = str(Path(versions.__file__).parents[2])
         environment = {name: value for name, value in os.environ.items() if name not in NAMES}
         environment |= {"IQAFLOW_TRACKING_URI": uri, "IQAFLOW_ROOT": str(made.root), "PYTHONPATH": source}
         done = subprocess.run([sys.executable, "-m", "iqaflow.cli", "assess", str(image), "--json"], cwd=tmp_path, text=True,
@@ -122,17 +125,17 @@ def test_the_command_line_answers_with_that_model(workspace, tmp_path) -> None:
 def test_a_damaged_copy_is_fetched_anew_and_a_damaged_original_refused(workspace, servers, monkeypatch) -> None:
     made, stores = workspace
     monkeypatch.setenv("IQAFLOW_TRACKING_URI", stores[0])
-    found = registry.look_up("champion", made)
+    found = versions.look_up("champion", made)
     weights = found.folder / "stage1" / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert registry.look_up("champion", made).folder == found.folder and weights.read_bytes() == whole
+    assert versions.look_up("champion", made).folder == found.folder and weights.read_bytes() == whole
 
     [original] = list(_artifacts(servers[0]).rglob("stage1/model.safetensors"))
     original.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     shutil.rmtree(found.folder.parent)
     with pytest.raises(DamagedError, match=r"model.safetensors is missing or does not match"):
-        registry.look_up("champion", made)
+        versions.look_up("champion", made)
     assert not list((made.state / "models").glob("*-0*/*")) and not list((made.state / "models").glob(".*.part"))
     original.write_bytes(whole)
 

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from iqaflow.core import secret
+from iqaflow.core.security import secret
 from tests.faults.everything import ALIAS, NAME, Everything, running
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from iqaflow.core.workspace import Workspace
-from iqaflow.orchestrate import doctor
+from iqaflow.orchestrate.doctor import report as doctor
 from tests import toy
 from tests.flows.test_retrain import clean_environment
 

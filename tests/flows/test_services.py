@@ -19,9 +19,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from iqaflow.core import loopback, process, secret
+from iqaflow.core import process
+from iqaflow.core.security import loopback, secret
 from iqaflow.core.workspace import Workspace
-from iqaflow.orchestrate import servers, services
+from iqaflow.orchestrate.services import lifecycle, servers
 from tests import toy
 from tests.flows.test_retrain import clean_environment
 
@@ -38,7 +39,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, di
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            taken.bind((loopback.HOST, services.PORTS["mlflow"]))
+            taken.bind((loopback.HOST, lifecycle.PORTS["mlflow"]))
             taken.listen()
         except OSError:
             taken.close()  # somebody else has it already: just as good
@@ -207,5 +208,5 @@ def get(up: tuple[Workspace, dict, str], path: str) -> dict:
 def test_a_lost_server_of_the_users_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", f"http://{loopback.HOST}:{loopback.free_port(0)}/api")
     with pytest.raises(RuntimeError, match="No Prefect server answers at PREFECT_API_URL="), \
-            services.prefect_server(Workspace(tmp_path), print):
+            lifecycle.prefect_server(Workspace(tmp_path), print):
         pass

@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from iqaflow.benchmark import metrics, scene_statistics, stats
+from iqaflow.benchmark import compare, metrics, stats
 from iqaflow.benchmark.baselines.full_reference import CAP_DB, fit_logistic, psnr_db, ssim_index
 from iqaflow.benchmark.baselines.position import centre_box, iou
 from iqaflow.benchmark.items import schema
 from iqaflow.benchmark.metrics.confidence import bin_of
 from iqaflow.benchmark.metrics.correlation import pearson, spearman
-from iqaflow.benchmark.plots import mean_interval, wilson
 from iqaflow.core.config import load
+from iqaflow.iqa import scene_statistics
+from iqaflow.report.plots import mean_interval, wilson
 
 
 def rows(family: str, **columns) -> pd.DataFrame:
@@ -120,11 +121,11 @@ def test_photographs_that_differ_widen_the_interval():
 def test_paired_difference_is_positive_where_the_new_model_is_better():
     old = rows("identify", cell=["clean_nr"] * 40, target=["none"] * 40, prediction=["blur"] * 30 + ["none"] * 10)
     new = old.assign(prediction=["none"] * 40)
-    found = stats.paired_difference(new, old, "false_alarm_nr", 200, 0)  # lower is better
+    found = compare.paired_difference(new, old, "false_alarm_nr", 200, 0)  # lower is better
     assert found["difference"] == 0.75
     assert found["ci95"][0] > 0
     assert found["n"] == 40
-    assert stats.paired_difference(new, old.assign(item_id="other"), "false_alarm_nr", 200, 0)["n"] == 0
+    assert compare.paired_difference(new, old.assign(item_id="other"), "false_alarm_nr", 200, 0)["n"] == 0
 
 
 def test_table_is_seeded_fast_and_bounded():

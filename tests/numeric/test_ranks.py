@@ -15,7 +15,8 @@ import pytest
 
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import Workspace
-from iqaflow.train import launch, stage
+from iqaflow.train import stage
+from iqaflow.train.ranks import launch
 
 BASE = Path(__file__).parents[2] / "models" / "base-tiny"
 TOLERANCE = 2e-6  # relative; a sum in another order costs the last bit or two of a loss
@@ -64,7 +65,7 @@ def test_ranks_of_one_host_listen_to_nobody_else(annotated, tmp_path, small_conf
         while not done.wait(0.1):
             for process in psutil.Process().children(recursive=True):
                 try:
-                    if any("iqaflow.train.worker" in word for word in process.cmdline()):
+                    if any("iqaflow.train.ranks.worker" in word for word in process.cmdline()):
                         places.update(each.laddr.ip for each in process.net_connections("tcp") if each.status == "LISTEN")
                 except psutil.Error:
                     continue

@@ -8,9 +8,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from iqaflow.model import tiny
-from iqaflow.train import student, utilisation
+from iqaflow.model.packing import Pack, packer_for
+from iqaflow.train import student
 from iqaflow.train.objective import Objective
-from iqaflow.train.packing import Pack, packer_for
+from iqaflow.train.sizing import utilisation
 
 QUESTIONS = [("What distortion does the image show?", "noise"), ("Rate the quality of the image.", "poor")]
 

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iqaflow import tasks
+from iqaflow import regions, sources, tasks
 from iqaflow.annotate import stage, views
 from iqaflow.core import config
 from iqaflow.core.errors import StageError
 from iqaflow.core.manifest import read_manifest
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import regions, sources, tables
+from iqaflow.data import tables
 from iqaflow.data.images import ImageError, decode
 from iqaflow.tasks.scene import Flaw, Scene
 
@@ -222,14 +222,14 @@ def test_share_of_clean_images_is_the_knob():
 
 
 def test_region_scores_do_not_need_the_rest_of_the_view():
-    from iqaflow.annotate import quality
+    from iqaflow.iqa import mdsi
 
     for one in views_of(12, "annotate.local=1", "annotate.clean=0"):
         for area in one.scene.faulty_areas:
             region = regions.Region(area.mask, area.box, area.label)
             assert views._score(one.view.pixels, one.image, region) == pytest.approx(area.score, abs=1e-6)
     for one in views_of(12):
-        whole = quality.score(quality.similarity(one.view.pixels, one.image))
+        whole = mdsi.score(mdsi.similarity(one.view.pixels, one.image))
         assert one.scene.score == pytest.approx(whole, abs=1e-6)
 
 
@@ -250,7 +250,7 @@ def test_units_use_the_segments_of_their_photograph():
     import skimage
 
     from iqaflow.annotate.synthetic import make_unit
-    from iqaflow.data.sources import Photograph
+    from iqaflow.data.photographs import Photograph
 
     picture = skimage.data.coffee()
     labels = np.ones(picture.shape[:2], np.uint8)

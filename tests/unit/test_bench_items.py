@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from iqaflow.benchmark import answers, items
+from iqaflow.benchmark import items
 from iqaflow.core.config import load
 from iqaflow.core.errors import StageError
+from iqaflow.tasks import answers
 
 
 def image(name: str, *flaws: tuple[str, float, int | None], score: float | None = 0.5, source: str = "photo") -> dict:

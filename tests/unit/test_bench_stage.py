@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iqaflow.benchmark import baselines, items, metrics, report, stage
+from iqaflow.benchmark import baselines, items, metrics, stage
 from iqaflow.benchmark.baselines.position import iou, true_mask
-from iqaflow.benchmark.publish import publish
 from iqaflow.core.errors import StageError
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.data.tables import encode_mask
+from iqaflow.gate.publish import publish
+from iqaflow.report import page as report
 
 
 @pytest.fixture(scope="module")

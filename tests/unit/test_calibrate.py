@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iqaflow.calibrate import confidence, gate, record, stage
+from iqaflow.calibrate import confidence, stage, thresholds
 from iqaflow.calibrate.fit import cut_curve, fit, fit_read_out
-from iqaflow.calibrate.masks import iou
 from iqaflow.calibrate.methods import Item, argmax_box, argmax_words, centre, interval, whole
-from iqaflow.calibrate.text_to_point import Settings, Spatial, map_cells, upsample
-from iqaflow.core.config import Config, ConfigError
-from iqaflow.core.errors import StageError
-from iqaflow.core.files import DamagedError
+from iqaflow.core.config import Config
+from iqaflow.core.errors import ConfigError, DamagedError, StageError
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import encode_png
+from iqaflow.data.masks import iou
 from iqaflow.data.tables import conversations_schema, encode_mask, images_schema, write_table
+from iqaflow.engine import calibration
+from iqaflow.grounding.text_to_point import Settings, Spatial, map_cells, upsample
 
 CONFIG = Config.model_validate({"calibrate": {"segmenters": ["map", "superpixels"], "points": [1, 3]}})
 
@@ -71,7 +71,7 @@ def answers(count: int, tau: float, seed: int = 0, candidates: int = 5) -> list[
 
 def test_whole_gate_finds_the_planted_threshold():
     values = np.concatenate([np.linspace(-3, 0.9, 40), np.linspace(1.1, 4, 20)])
-    found = gate.fit_whole(values, np.arange(60) >= 40)
+    found = thresholds.fit_whole(values, np.arange(60) >= 40)
     assert found["threshold"] == pytest.approx(1.0)
     assert found["missed_global"] == found["local_called_whole"] == 0.0
 
@@ -80,23 +80,23 @@ def test_whole_gate_balances_its_errors():
     rng = np.random.default_rng(0)
     truth = np.arange(4000) % 4 == 0  # few global ones: plain accuracy would sacrifice them
     values = rng.normal(np.where(truth, 1.0, -1.0) + 3.0, 1.0)
-    found = gate.fit_whole(values, truth)
+    found = thresholds.fit_whole(values, truth)
     assert found["threshold"] == pytest.approx(3.0, abs=0.15)
     assert abs(found["missed_global"] - found["local_called_whole"]) < 0.01
 
 
 def test_gates_without_both_kinds_change_nothing():
-    assert gate.fit_whole(np.array([1.0, 2.0]), np.array([False, False]))["threshold"] == 0.0
-    assert gate.fit_whole(np.array([]), np.array([]))["threshold"] == 0.0
-    assert gate.fit_clean(np.zeros((0, 0)), np.array([]))["offset"] == 0.0
-    assert gate.fit_clean(np.zeros((2, 3)), np.array([0, 1]))["offset"] == 0.0
+    assert thresholds.fit_whole(np.array([1.0, 2.0]), np.array([False, False]))["threshold"] == 0.0
+    assert thresholds.fit_whole(np.array([]), np.array([]))["threshold"] == 0.0
+    assert thresholds.fit_clean(np.zeros((0, 0)), np.array([]))["offset"] == 0.0
+    assert thresholds.fit_clean(np.zeros((2, 3)), np.array([0, 1]))["offset"] == 0.0
 
 
 def test_clean_offset_stops_false_alarms():
     # clean images: `none` is 0.5 behind; distorted ones: 3 behind. Any offset between stops all alarms at no cost.
     logs = np.array([[0.5, -9, 0.0]] * 10 + [[3.0, -9, 0.0]] * 20)
     truth = np.array([2] * 10 + [0] * 20)
-    found = gate.fit_clean(logs, truth)
+    found = thresholds.fit_clean(logs, truth)
     assert 0.5 < found["offset"] < 3.0
     assert found["accuracy"] == 1.0 and found["false_alarm"] == 0.0 and found["called_clean"] == 0.0
 
@@ -106,7 +106,7 @@ def test_clean_offset_does_not_ruin_accuracy():
     rng = np.random.default_rng(0)
     logs = np.stack([np.full(200, 3.0), np.zeros(200), rng.normal(0, 0.1, 200)], 1)
     truth = np.where(np.arange(200) % 10 == 0, 2, 0)
-    found = gate.fit_clean(logs, truth)
+    found = thresholds.fit_clean(logs, truth)
     assert found["accuracy"] >= 0.85 and found["false_alarm"] > 0.25
 
 
@@ -146,7 +146,7 @@ def test_region_confidence_recovers_a_planted_line():
 
 
 def test_probabilities_use_the_record():
-    made = record.defaults() | {"clean": {"offset": 2.0}, "confidence": {"identify": {"temperature": 2.0}}}
+    made = calibration.defaults() | {"clean": {"offset": 2.0}, "confidence": {"identify": {"temperature": 2.0}}}
     logs = np.log(np.array([0.5, 0.25, 0.25]))
     assert confidence.probabilities(logs, "rate", made) == pytest.approx([0.5, 0.25, 0.25])
     expected = confidence.softmax(np.array([logs[0], logs[1], logs[2] + 2.0]) / 2)
@@ -281,7 +281,7 @@ def test_stage_reads_calibration_only_and_writes_the_record(workspace):
     seen: list[str] = []
     result = stage.run(CONFIG, workspace, reader(seen))
     assert seen == ["calibration"] * 32  # never a test row, though all splits share their files
-    made = record.read(workspace.calibration)
+    made = calibration.read(workspace.calibration)
     assert made["provenance"]["items"] == {"ground": 16, "local": 12, "global": 4, "fitted": 12, "identify": 30, "rate": 40}
     assert made["provenance"]["images"] == 16 and len(made["provenance"]["stage1_manifest_sha256"]) == 64
     assert made["confidence"]["rate"]["temperature"] > 1
@@ -307,7 +307,7 @@ def test_stage_gives_the_same_bytes(workspace):
 
 def test_stage_without_answers_changes_nothing(workspace):
     result = stage.run(CONFIG, workspace, lambda *_: ([], {}))
-    made = record.read(workspace.calibration)
+    made = calibration.read(workspace.calibration)
     assert made["clean"]["offset"] == 0.0 and made["confidence"] == {} and made["ablation"] == []
     assert result.metrics.get("miou") is None and (workspace.reports / "calibrate" / "overlays.png").is_file()
 
@@ -337,15 +337,15 @@ def test_stage_names_an_unknown_segmenter(workspace):
 
 def test_record_refuses_what_it_does_not_know(tmp_path):
     path = tmp_path / "calibration.json"
-    for text in ("", "[]", "{}", json.dumps(record.defaults() | {"schema": "other/9"}),
-                 json.dumps({key: value for key, value in record.defaults().items() if key != "gate"}),
-                 json.dumps(record.defaults() | {"text_to_point": {"read_out": "oracle"}})):
+    for text in ("", "[]", "{}", json.dumps(calibration.defaults() | {"schema": "other/9"}),
+                 json.dumps({key: value for key, value in calibration.defaults().items() if key != "gate"}),
+                 json.dumps(calibration.defaults() | {"text_to_point": {"read_out": "oracle"}})):
         path.write_text(text)
         with pytest.raises(DamagedError, match="run `iqaflow calibrate`"):
-            record.read(path)
-    path.write_text(json.dumps(record.defaults()))
-    assert record.read(path) == record.defaults()
-    assert record.rounded({"a": [1.23456789, 2], "b": None}) == {"a": [1.234568, 2], "b": None}
+            calibration.read(path)
+    path.write_text(json.dumps(calibration.defaults()))
+    assert calibration.read(path) == calibration.defaults()
+    assert calibration.rounded({"a": [1.23456789, 2], "b": None}) == {"a": [1.234568, 2], "b": None}
 
 
 def test_a_map_makes_a_model_honest_that_a_temperature_cannot():

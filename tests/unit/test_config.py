@@ -8,8 +8,9 @@ import pytest
 from pydantic import BaseModel
 
 from iqaflow.core import config as module
-from iqaflow.core.config import Config, ConfigError, diff, flatten, load, presets
+from iqaflow.core.config import Config, diff, flatten, load, presets
 from iqaflow.core.config import params_file as params
+from iqaflow.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 

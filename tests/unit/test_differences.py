@@ -8,10 +8,10 @@ import pytest
 import skimage
 
 from iqaflow import distortions
-from iqaflow.annotate import quality
-from iqaflow.data.regions import bounds
 from iqaflow.infer.differences import _asked, _detail, _higher, changed
 from iqaflow.infer.findings import shrunk
+from iqaflow.iqa import mdsi
+from iqaflow.regions import bounds
 from iqaflow.tasks import grammar
 
 SHARES = (0.3, 0.25, 0.7, 0.65)  # of the distorted rectangle: left, top, right, bottom
@@ -103,7 +103,7 @@ def test_the_strips_of_a_large_image_meet_without_a_seam():
     shape = shrunk(a).shape[:2]
     alike = _detail(a, b, shape)
     assert alike.shape == shape and _detail(a, a, shape) == pytest.approx(np.ones(shape))
-    expected = cv2.resize(quality.similarity(a, b), shape[::-1], interpolation=cv2.INTER_AREA)
+    expected = cv2.resize(mdsi.similarity(a, b), shape[::-1], interpolation=cv2.INTER_AREA)
     assert np.abs(alike - expected).mean() < 0.01
     assert len(changed(a, b)) == 1
 

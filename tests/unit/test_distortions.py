@@ -14,7 +14,8 @@ from PIL import Image
 from skimage import data, filters
 
 import iqaflow.distortions as distortions
-from iqaflow.distortions import blur, quantization, registry
+from iqaflow.distortions import registry
+from iqaflow.distortions.synthetic import blur, quantization
 
 NAMES = distortions.names()
 SHIFTED = {"compression_jpeg", "compression_jpeg_2000", "pixelate"}

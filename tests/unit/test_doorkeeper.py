@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.core import secret
-from iqaflow.core.doorkeeper import ALLOWED_HOSTS, Doorkeeper
 from iqaflow.core.errors import StageError
+from iqaflow.core.security import secret
+from iqaflow.core.security.doorkeeper import ALLOWED_HOSTS, Doorkeeper
 from iqaflow.core.workspace import Workspace
 
 OWN = ("127.0.0.1", 4200)

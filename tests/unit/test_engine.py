@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from iqaflow.infer.engine import Engine, Prompt
+from iqaflow.engine.session import Engine, Prompt
 from iqaflow.tasks import grammar
 
 QUESTIONS = ("Name the ONE distortion of the image.", "Where is the quality worst?", "Rate the quality of the image.")
@@ -82,7 +82,7 @@ def test_spatial_reads_every_step(engine, images):
 
 def test_two_distortions_are_a_set_whatever_their_order():
     from iqaflow import distortions
-    from iqaflow.infer.reading import as_sets, identify_candidates, in_set
+    from iqaflow.engine.answers import as_sets, identify_candidates, in_set
 
     ordered, logs = identify_candidates(2), np.full(132, -50.0)
     for text, chance in (("blur and noise", 0.5), ("noise and blur", 0.2), ("blur and pixelation", 0.3)):

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iqaflow.core.escaping import COMMANDS, Terminal, cell, escape, guard
+from iqaflow.core.security.escaping import COMMANDS, Terminal, cell, escape, guard
 
 HOSTILE = "a\x1b[2J\x07\r\x9b31m\u202egnp.exe\u2066\x7f\x00"
 SHOWN = r"a\x1b[2J\x07\x0d\x9b31m\u202egnp.exe\u2066\x7f\x00"

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iqaflow.core.errors import InputError
-from iqaflow.core.files import DamagedError
+from iqaflow.core.errors import DamagedError, InputError
 from iqaflow.core.manifest import read_manifest
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import export, tables
+from iqaflow.data import tables
 from iqaflow.data.images import decode
+from iqaflow.orchestrate import export
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_chat_files_hold_every_question_with_its_pictures(annotated, exported) -
 
 
 def test_the_card_counts_and_escapes(exported) -> None:
-    from iqaflow.data.export import datasets
+    from iqaflow.orchestrate.export import datasets
 
     card = (exported / "README.md").read_text()
     assert card.startswith("---\nlicense: other") and "split: calibration" in card and "| ground |" in card
@@ -111,7 +111,7 @@ def test_a_full_disk_leaves_nothing(annotated, tmp_path) -> None:
     code = (
         "import resource, signal, sys\nfrom pathlib import Path\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from iqaflow.data import export\nfrom iqaflow.data.export import chat, datasets\n"
+        "from iqaflow.data import export\nfrom iqaflow.orchestrate.export import chat, datasets\n"
         "from iqaflow.core.workspace import Workspace\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "export.run(Workspace(Path(sys.argv[1])), Path(sys.argv[2]))\n"

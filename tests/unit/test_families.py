@@ -12,15 +12,14 @@ import torch
 
 from iqaflow.core.config import Config, load, presets
 from iqaflow.core.errors import StageError
-from iqaflow.infer.engine import Engine, Prompt
-from iqaflow.infer.rows import Rows
-from iqaflow.infer.tree import Tree
-from iqaflow.model import base, families
-from iqaflow.model.tokens import SPECIAL, TEMPLATE
+from iqaflow.engine.row_cache import Rows
+from iqaflow.engine.session import Engine, Prompt
+from iqaflow.engine.tree_cache import Tree
+from iqaflow.model import base, dense_head, families
+from iqaflow.model.packing import LEAK, Pack, Packer, packer_for, probe
+from iqaflow.model.tokenizer import SPECIAL, TEMPLATE
 from iqaflow.tasks import grammar
-from iqaflow.train import dense
 from iqaflow.train.objective import Objective
-from iqaflow.train.packing import LEAK, Pack, Packer, packer_for, probe
 
 QUESTIONS = [("What distortion does the image show?", "noise"), ("Where is the quality worst?", "top left: [gray region](<21>)"),
              ("Rate the quality of the image.", "poor")]
@@ -56,7 +55,7 @@ def spelled(*special: str, space: bool = False, template: str = CHAT, **named: s
 
 
 def qwen_words():
-    from iqaflow.model.tokens import tokenizer, vocabulary
+    from iqaflow.model.tokenizer import tokenizer, vocabulary
 
     words = tokenizer(vocabulary([text for pair in QUESTIONS for text in pair]))
     return words, token_ids(words)
@@ -314,10 +313,10 @@ def test_the_whole_picture_is_shown(loaded) -> None:
 def test_split_answer_words_are_refused_in_a_sentence(loaded) -> None:
     make, _, processor = loaded
     if make in (qwen2_5_vl, qwen3_vl):  # these test checkpoints have the tiny base's words
-        assert len(dense.DenseHead(processor.tokenizer).ids["place"]) == grammar.CELLS
+        assert len(dense_head.DenseHead(processor.tokenizer).ids["place"]) == grammar.CELLS
     else:
         with pytest.raises(StageError, match=r"train.dense needs single-token answer words, but the base splits .* set it to 0"):
-            dense.DenseHead(processor.tokenizer)
+            dense_head.DenseHead(processor.tokenizer)
 
 
 def test_a_language_model_that_refuses_a_tree_mask_gets_one_question_per_row(tmp_path, capsys) -> None:

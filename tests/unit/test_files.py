@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from iqaflow.core import files, manifest
-from iqaflow.core.files import DamagedError, NoSpaceError
+from iqaflow.core.errors import DamagedError, NoSpaceError
 
 
 def folder(place: Path, **contents: bytes) -> Path:
@@ -91,11 +91,12 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 from iqaflow.core import files
+from iqaflow.core.errors import NoSpaceError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
     files.write_bytes(Path(sys.argv[1]), b"x" * 100_000)
-except files.NoSpaceError as error:
+except NoSpaceError as error:
     print(error.strerror)
 """
 

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from iqaflow.calibrate import record
-from iqaflow.calibrate.ground import Grounding
+from iqaflow.engine import calibration
+from iqaflow.engine.answers import identify_candidates, region_candidates
+from iqaflow.grounding.ground import Grounding
 from iqaflow.infer import findings
 from iqaflow.infer.assessor import Assessor
-from iqaflow.infer.reading import identify_candidates, region_candidates
+from iqaflow.infer.picture import Subject
 from iqaflow.infer.regions import Asked, asked_region
-from iqaflow.infer.subject import Subject
 from iqaflow.tasks import grammar, ground
 
 Box = tuple[int, int, int, int]
@@ -26,7 +26,7 @@ class Judge(Assessor):
     """Uncalibrated, with a model that sees everything pixel by pixel; an answer is the place itself."""
 
     def __init__(self) -> None:
-        super().__init__(SimpleNamespace(budget=10**9, ids=list), record.defaults(), {})
+        super().__init__(SimpleNamespace(budget=10**9, ids=list), calibration.defaults(), {})
 
     def ground(self, image: np.ndarray, spatial: list[Box] | str) -> Grounding:
         """Boxes in shares of a hundred, or the whole image."""

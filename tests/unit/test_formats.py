@@ -11,9 +11,8 @@ import pytest
 
 from iqaflow.annotate import imports
 from iqaflow.annotate.imports import label_studio, vocabulary
-from iqaflow.core.config import ConfigError
 from iqaflow.core.config.schema import Labelled
-from iqaflow.core.errors import InputError
+from iqaflow.core.errors import ConfigError, InputError
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.tables import decode_mask
 

@@ -11,13 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iqaflow.core.config import Config, ConfigError
-from iqaflow.core.errors import StageError
-from iqaflow.core.files import DamagedError, write_json
+from iqaflow.core.config import Config
+from iqaflow.core.errors import ConfigError, DamagedError, StageError
+from iqaflow.core.files import write_json
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import StageResult, Workspace
+from iqaflow.gate import compare, verdict
+from iqaflow.gate import stage as gate
 from iqaflow.model import integrity
-from iqaflow.track import compare, gate, parent_run, registry, store, verdict
+from iqaflow.registry import versions
+from iqaflow.registry.locate import locate
+from iqaflow.serve.signature import served
+from iqaflow.track import parent_run, store
 from iqaflow.track.run import PARENT
 
 CONFIG = Config()
@@ -134,7 +139,7 @@ def template(tmp_path_factory):
 @pytest.fixture
 def workspace(tmp_path, monkeypatch, trained, template):
     """A real tiny model with an uncalibrated record, and an empty store."""
-    from iqaflow.calibrate import record
+    from iqaflow.engine import calibration as record
 
     for name in ("IQAFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI", PARENT):
         monkeypatch.delenv(name, raising=False)
@@ -150,7 +155,8 @@ def workspace(tmp_path, monkeypatch, trained, template):
 def measured(workspace, model, test):
     """What the benchmark stage would have left: the model's items beside the baselines', and their tables."""
     from iqaflow.benchmark import items as bench
-    from iqaflow.benchmark import measured, metrics
+    from iqaflow.benchmark import metrics
+    from iqaflow.benchmark import results as measured
 
     frame = bench.frame(with_baselines(model).to_dict("records"))
     tables = {name: metrics.table(rows, CONFIG) for name, rows in frame.groupby("predictor")}
@@ -198,13 +204,13 @@ def test_models_are_registered_compared_promoted_and_served(workspace, tmp_path)
     published = json.loads(workspace.benchmark.read_text())
     assert published["champion"]["identify"]["accuracy_single_nr"]["value"] > 0.9
     assert gate.run(CONFIG, workspace).details["version"] == 3  # a second look registers nothing new
-    assert registry.rollback(CONFIG, workspace) == 1
+    assert versions.rollback(CONFIG, workspace) == 1
     assert aliases(workspace) == {"challenger": 3, "champion": 1, "rollback": 2}
 
-    served(workspace, tmp_path)
+    predictions(workspace, tmp_path)
 
 
-def served(workspace, tmp_path):
+def predictions(workspace, tmp_path):
     """What `mlflow models predict` answers, in a process that knows neither the checkout nor the package."""
     from iqaflow.data.images import encode_png
 
@@ -230,8 +236,8 @@ def test_a_model_that_cannot_answer_is_not_registered(workspace):
     commit_directory(workspace.root / "broken", workspace.stage1)
     integrity.bind(workspace.models)
     with pytest.raises(StageError, match="cannot answer its own example"), parent_run(CONFIG, workspace) as parent:
-        registry.register(CONFIG, workspace, parent)
-    assert registry.find(CONFIG, workspace, "challenger") is None
+        versions.register(CONFIG, workspace, parent, served())
+    assert versions.find(CONFIG, workspace, "challenger") is None
 
 
 def test_damaged_weights_are_refused_before_anything_is_stored(workspace):
@@ -248,7 +254,7 @@ def test_a_champion_is_believed_no_altered_item(workspace):
     from iqaflow.benchmark import items as bench
 
     gate.run(CONFIG, workspace)
-    kept = registry.resolve("champion", workspace) / "items.parquet"
+    kept = versions.resolve("champion", workspace) / "items.parquet"
     frame = bench.read(kept)
     frame["value"] *= 0.2
     kept.write_bytes(bench.file_bytes(frame))
@@ -263,12 +269,12 @@ def test_a_manifest_made_to_fit_is_found_by_the_tags(workspace):
     from iqaflow.core.manifest import read_manifest, write_manifest
 
     gate.run(CONFIG, workspace)
-    folder = registry.resolve("champion", workspace).parent
+    folder = versions.resolve("champion", workspace).parent
     files = [folder / name for name in read_manifest(folder)["files"]]
     (folder / "artifacts" / "metrics.json").write_text("{}")
     write_manifest(folder, files, {"schema": "iqaflow.package/1"})
     with pytest.raises(DamagedError, match="is not what was registered as iqaflow version 1"):
-        registry.find(CONFIG, workspace, "champion")
+        versions.find(CONFIG, workspace, "champion")
 
 
 def test_going_back_works_when_the_champions_files_are_gone(workspace):
@@ -277,13 +283,13 @@ def test_going_back_works_when_the_champions_files_are_gone(workspace):
     measured(workspace, items(identify=0.97, seed=3), "test-1")
     gate.run(CONFIG, workspace)
     assert aliases(workspace)["champion"] == 2
-    shutil.rmtree(registry.resolve("champion", workspace).parent)
+    shutil.rmtree(versions.resolve("champion", workspace).parent)
     with pytest.raises(StageError, match=r"version 2 are gone from .*iqaflow rollback"):
-        registry.find(CONFIG, workspace, "champion")
-    assert registry.rollback(CONFIG, workspace) == 1
+        versions.find(CONFIG, workspace, "champion")
+    assert versions.rollback(CONFIG, workspace) == 1
     assert aliases(workspace) == {"challenger": 2, "champion": 1, "rollback": 2}
     with pytest.raises(StageError, match="are gone"):  # but not to files that are not there
-        registry.rollback(CONFIG, workspace)
+        versions.rollback(CONFIG, workspace)
     assert aliases(workspace)["champion"] == 1
 
 
@@ -295,7 +301,7 @@ def test_a_champion_of_before_still_counts_and_answers_anew(workspace, annotated
     gate.run(small_config, workspace)
     mlflow = store.client(store.ensure(workspace, small_config))
     mlflow.delete_model_version_tag("iqaflow", "1", "manifest.sha256")
-    folder = registry.resolve("champion", workspace)
+    folder = versions.resolve("champion", workspace)
     (folder / "manifest.json").unlink()
     asked = []
     evaluate = stage.evaluate
@@ -306,7 +312,7 @@ def test_a_champion_of_before_still_counts_and_answers_anew(workspace, annotated
     assert len(asked) == 1
     (folder / "calibration.json").write_text((folder / "calibration.json").read_text().replace("0.0", "0.1", 1))
     with pytest.raises(DamagedError, match="is not what was registered"):
-        registry.find(small_config, workspace, "champion")
+        versions.find(small_config, workspace, "champion")
 
 
 def test_a_version_whose_tags_were_taken_away_must_at_least_belong_together(workspace):
@@ -314,12 +320,12 @@ def test_a_version_whose_tags_were_taken_away_must_at_least_belong_together(work
     mlflow = store.client(store.ensure(workspace, CONFIG))
     for tag in ("manifest.sha256", "fingerprint"):
         mlflow.delete_model_version_tag("iqaflow", "1", tag)
-    found = registry.find(CONFIG, workspace, "champion")
+    found = versions.find(CONFIG, workspace, "champion")
     assert found is not None and not found.sealed
     path = found.folder / "calibration.json"
     path.write_text(path.read_text().replace("0.0", "0.1", 1))
     with pytest.raises(DamagedError, match=r"calibration.json is missing or does not match"):
-        registry.find(CONFIG, workspace, "champion")
+        versions.find(CONFIG, workspace, "champion")
 
 
 @pytest.mark.parametrize("harm", ["metrics", "items", "weights", "calibration", "manifest"])
@@ -332,7 +338,7 @@ def test_damage_at_the_gate_is_one_sentence_and_nothing_moves(workspace, harm):
     with pytest.raises(DamagedError) as caught:
         gate.run(CONFIG, workspace)
     assert errors.exit_code(caught.value) == errors.STOPPED and "run `iqaflow" in errors.sentence(caught.value)
-    assert registry.find(CONFIG, workspace, "challenger") is None
+    assert versions.find(CONFIG, workspace, "challenger") is None
 
 
 def test_items_of_another_model_are_not_this_ones(workspace):
@@ -347,7 +353,7 @@ def test_on_another_test_set_the_champion_is_measured_again(workspace, annotated
     shutil.copytree(annotated / "data", workspace.root / "data")
     gate.run(small_config, workspace)
     change_model(workspace, "second")
-    theirs = stage.evaluate(registry.resolve("champion", workspace), small_config, workspace)
+    theirs = stage.evaluate(locate(versions.resolve("champion", workspace)), small_config, workspace)
     measured(workspace, theirs, "test-2")  # what the new model is said to answer: just the same
     result = gate.run(small_config, workspace)
     assert result.metrics["promoted"] == 0.0

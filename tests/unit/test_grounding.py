@@ -21,8 +21,8 @@ from iqaflow.annotate.teachers.detector import Found
 from iqaflow.annotate.teachers.http import Backend
 from iqaflow.annotate.teachers.replies import Cache
 from iqaflow.core import config
-from iqaflow.core.config import ConfigError
 from iqaflow.core.config.schema import Teacher as Section
+from iqaflow.core.errors import ConfigError
 from iqaflow.core.workspace import Workspace
 from iqaflow.tasks import grammar
 from tests.chat_server import scripted

@@ -13,11 +13,10 @@ import pytest
 
 from iqaflow.core import hashes, manifest
 from iqaflow.core.config import Config
-from iqaflow.core.errors import STOPPED
-from iqaflow.core.files import DamagedError
+from iqaflow.core.errors import STOPPED, DamagedError
 from iqaflow.core.workspace import Workspace
-from iqaflow.infer.locate import locate
 from iqaflow.model import base, integrity
+from iqaflow.registry.locate import locate
 from iqaflow.train import student
 
 

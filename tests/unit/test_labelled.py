@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iqaflow import distortions
+from iqaflow import distortions, sources
 from iqaflow.annotate import imports, labelled
 from iqaflow.core import config
 from iqaflow.core.config.schema import Labelled
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import sources, tables
+from iqaflow.data import tables
 from iqaflow.data.images import decode
 from iqaflow.tasks import grammar
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from iqaflow import distortions
-from iqaflow.infer.lens import Lens
+from iqaflow.engine.logit_lens import Lens
 from iqaflow.tasks import ground
 from iqaflow.tasks.grammar import GRID
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from iqaflow.core.errors import InputError
-from iqaflow.infer.lines import writing
+from iqaflow.infer.json_lines import writing
 
 MODEL = {"name": "small", "version": 1}
 
@@ -140,7 +140,7 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path, images):
 FULL = """
 import sys
 from pathlib import Path
-from iqaflow.infer.lines import writing
+from iqaflow.infer.json_lines import writing
 with writing(Path(sys.argv[1]), {}, ()) as lines:
     for number in range(100):
         lines.add({"number": number, "filling": "x" * 100})

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from iqaflow.data.tables import encode_mask
-from iqaflow.infer import tags
-from iqaflow.infer.letters import faults, typeface, wrap
-from iqaflow.infer.overlay import draw, enlargement, mark
-from iqaflow.infer.strokes import PALETTE
+from iqaflow.draw import labels as tags
+from iqaflow.draw.marks import PALETTE
+from iqaflow.draw.overlay import draw, enlargement, mark
+from iqaflow.draw.text import faults, typeface, wrap
 
 
 def assessment(size: tuple[int, int], regions: int = 2) -> dict:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from iqaflow.model import base, tiny
-from iqaflow.train.packing import Pack, packer_for
+from iqaflow.model.packing import Pack, packer_for
 
 QUESTIONS = [("What distortion does the image show?", "noise"), ("Where is the quality worst?", "top left: [gray region](<21>)"),
              ("Rate the quality of the image.", "poor")]

@@ -8,8 +8,8 @@ import pytest
 from iqaflow.core.errors import InputError, StageError
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.tables import encode_mask
-from iqaflow.infer.strokes import PALETTE
-from iqaflow.page import desk, examples, pictures, serve, views
+from iqaflow.draw.marks import PALETTE
+from iqaflow.serve.page import desk, examples, pictures, serve, views
 from iqaflow.tasks import grammar
 
 HOSTILE = '<img src=x onerror="alert(1)"> & co'

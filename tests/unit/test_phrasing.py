@@ -7,7 +7,7 @@ import string
 import pytest
 
 from iqaflow import distortions
-from iqaflow.infer.lens import LEAST
+from iqaflow.engine.logit_lens import LEAST
 from iqaflow.tasks import describe, describe_local, grammar, ground, identify, rate, refer, score, vqa
 from iqaflow.tasks.phrasing import LEADS, agreeing, draw, filled, led, listed
 from iqaflow.tasks.phrasing import describe as d

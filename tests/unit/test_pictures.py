@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from iqaflow.core.files import DamagedError
+from iqaflow.core.errors import DamagedError
 from iqaflow.data import tables
-from iqaflow.data.pictures import OPEN_FILES, Pictures
+from iqaflow.data.image_store import OPEN_FILES, Pictures
 
 
 def test_every_picture_is_its_own(annotated) -> None:
@@ -38,7 +38,7 @@ def test_many_parts_and_row_groups(tmp_path) -> None:
 
 
 def test_rows_held_as_arrow_are_the_rows(annotated) -> None:
-    from iqaflow.data.held import Held
+    from iqaflow.data.arrow_rows import Held
 
     folder = annotated / "data" / "annotated"
     rows = list(tables.read_rows(folder, "conversations", "train", ["task", "turns", "targets"]))

@@ -11,7 +11,7 @@ import pytest
 
 from iqaflow.data import decoding, tables
 from iqaflow.data.images import encode_png
-from iqaflow.validate import pixels
+from iqaflow.validate.checks import pixels
 
 LIMIT = 1_000_000
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)

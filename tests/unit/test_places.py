@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from iqaflow.calibrate.ground import Grounding, mask_box, parts
+from iqaflow.grounding.ground import Grounding, mask_box, parts
 from iqaflow.tasks.grammar import GRID
 
 SIZE = (100, 200)  # pixels; a cell of the map is 5x10 of them

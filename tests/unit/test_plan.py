@@ -15,11 +15,11 @@ from iqaflow.core import config as settings
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import Workspace
 from iqaflow.model import base
-from iqaflow.train import plan as module
+from iqaflow.model.packing import packer_for
 from iqaflow.train import student
-from iqaflow.train.footprint import activations, memory, parameters, skeleton
 from iqaflow.train.objective import Objective
-from iqaflow.train.packing import packer_for
+from iqaflow.train.sizing import plan as module
+from iqaflow.train.sizing.footprint import activations, memory, parameters, skeleton
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "models" / "base-tiny"

@@ -14,7 +14,7 @@ from iqaflow.calibrate import stage
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.tables import conversations_schema, images_schema, read_rows, write_table
-from iqaflow.infer.reading import by_category, calibrated_set, closed_set, region_candidates
+from iqaflow.engine.answers import by_category, calibrated_set, closed_set, region_candidates
 from iqaflow.tasks import grammar
 
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from iqaflow.core import redaction
 from iqaflow.core.config import Config
 from iqaflow.core.config import params_file as params
 from iqaflow.core.errors import StageError
-from iqaflow.core.redaction import redact, redact_all
+from iqaflow.core.security import redaction
+from iqaflow.core.security.redaction import redact, redact_all
 
 ROOT = Path(__file__).parents[2]
 PEM = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEow+/IBAAKCAQEA\n" * 20 + "-----END RSA PRIVATE KEY-----"
@@ -208,8 +208,8 @@ def test_log_records_are_redacted_with_their_tracebacks(caplog):
 
 
 def test_failures_keep_their_kind():
-    with pytest.raises(StageError, match=r"^at http://\*\*\*@h$"), redaction.failures():
+    with pytest.raises(StageError, match=r"^at http://\*\*\*@h$"), redaction.redacted():
         raise StageError("at http://u:hunter2@h")
-    with pytest.raises(Exception, match=r"^KeyError: .*\*\*\*") as caught, redaction.failures():
+    with pytest.raises(Exception, match=r"^KeyError: .*\*\*\*") as caught, redaction.redacted():
         raise KeyError("token=hunter2")
     assert caught.value.__suppress_context__

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from iqaflow import regions
 from iqaflow.core import config
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import regions
-from iqaflow.data.regions import Segments, Window, json_parts, phrase
-from iqaflow.data.regions.shape import segments
-from iqaflow.data.regions.superpixels import superpixels
-from iqaflow.data.sources import Photograph
+from iqaflow.data.photographs import Photograph
+from iqaflow.regions import Segments, Window, json_parts, phrase
+from iqaflow.regions.shape import segments
+from iqaflow.regions.superpixels import superpixels
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 RNG = np.random.default_rng(0)

@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from iqaflow import regions
 from iqaflow.core import config
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import regions
-from iqaflow.data.regions import Window, promptable, proposals, sam
-from iqaflow.data.sources import Photograph
+from iqaflow.data.photographs import Photograph
+from iqaflow.model import promptable
+from iqaflow.regions import Window, proposals, sam
 from tests.toy_sam import SIDE, sam2_model, sam2_video_model, sam_model
 
 

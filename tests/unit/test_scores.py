@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from iqaflow import sources
 from iqaflow.annotate import imports
 from iqaflow.annotate.imports import Item
 from iqaflow.core import config
-from iqaflow.core.config import ConfigError
 from iqaflow.core.config.schema import Labelled
-from iqaflow.core.errors import InputError
+from iqaflow.core.errors import ConfigError, InputError
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import sources
 from iqaflow.tasks import grammar
 from iqaflow.tasks import score as rating
 
@@ -228,8 +227,8 @@ def test_the_gate_lets_scores_through(scored) -> None:
 @pytest.mark.parametrize("ratings", ["word", "linear", "distribution"])
 def test_scores_are_learnt_as_the_parameter_says(scored, ratings: str) -> None:
     from iqaflow.model import tiny
+    from iqaflow.model.packing import packer_for
     from iqaflow.train.dataset import Packs
-    from iqaflow.train.packing import packer_for
 
     chosen, workspace, _ = scored
     model, processor = tiny.build(["Rate the quality of the image."], 0, 1024, 4096)
@@ -253,7 +252,7 @@ def test_scores_are_learnt_as_the_parameter_says(scored, ratings: str) -> None:
 
 
 def test_training_on_scores_end_to_end(scored) -> None:
-    from iqaflow.infer.engine import Engine, Prompt
+    from iqaflow.engine.session import Engine, Prompt
     from iqaflow.train import stage
 
     chosen, workspace, _ = scored
@@ -268,7 +267,7 @@ def test_good_photographs_lie_nearer_than_spoilt_ones() -> None:
     from skimage import data
     from skimage.filters import gaussian
 
-    from iqaflow.benchmark import naturalness
+    from iqaflow.iqa import naturalness
 
     good = naturalness.fit([data.astronaut(), data.chelsea(), data.rocket()])
     photograph = data.coffee()

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from iqaflow.calibrate import segmenters
-from iqaflow.calibrate.channels import features, quality_channels
-from iqaflow.calibrate.masks import above, contains, iou, keep, rectangle, resize
-from iqaflow.core.config import ConfigError
+from iqaflow.core.errors import ConfigError
+from iqaflow.data.masks import above, contains, iou, keep, rectangle, resize
+from iqaflow.grounding import segmenters
+from iqaflow.grounding.channels import features, quality_channels
 from tests.toy_sam import sam2_model, sam2_video_model, sam_model
 
 CLASSICAL = tuple(name for name in segmenters.available()
-                  if not importlib.import_module(f"iqaflow.calibrate.segmenters.{name}").WEIGHTS)
+                  if not importlib.import_module(f"iqaflow.grounding.segmenters.{name}").WEIGHTS)
 
 
 @pytest.fixture(scope="module")

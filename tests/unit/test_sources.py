@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from iqaflow import sources
 from iqaflow.core import config
 from iqaflow.core.config.schema import Labelled
 from iqaflow.core.errors import PipelineError, StageError
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import sources
 from iqaflow.data.images import perceptual_hash
-from iqaflow.data.sources import split
-from iqaflow.data.sources.packaged import PACKAGED
+from iqaflow.data.photographs import Index, Photograph
+from iqaflow.sources import split
+from iqaflow.sources.packaged import PACKAGED
 
 SPLITS = ("train", "calibration", "test")
 
@@ -40,20 +41,20 @@ def folder(tmp_path) -> Path:
     return root
 
 
-def indexed(folder: Path, work: Path, *overrides: str, labelled: tuple[Labelled, ...] = ()) -> sources.Index:
+def indexed(folder: Path, work: Path, *overrides: str, labelled: tuple[Labelled, ...] = ()) -> Index:
     chosen = config.load(overrides=("source.kind=folder", f"source.path={folder}", *overrides))
     chosen = chosen.model_copy(update={"source": chosen.source.model_copy(update={"labelled": labelled})})
     return sources.index(chosen, Workspace(work))
 
 
-def splits(found: sources.Index) -> dict[str, str]:
+def splits(found: Index) -> dict[str, str]:
     return {photo.origin: photo.split for photo in found.photographs}
 
 
 def test_kinds_are_found_by_listing():
     assert sources.kinds() == ["download", "dvc", "folder", "packaged"]
     for kind in sources.kinds():
-        module = __import__(f"iqaflow.data.sources.{kind}", fromlist=["bring"])
+        module = __import__(f"iqaflow.sources.{kind}", fromlist=["bring"])
         assert callable(module.bring) and callable(module.path)
 
 
@@ -158,7 +159,7 @@ def test_packaged_photographs_keep_their_splits_beside_labelled_copies(tmp_path)
 
 def test_a_copy_between_two_frozen_splits_is_left_out():
     def photo(name, bits, dataset="synthetic"):
-        return sources.Photograph(source_id=name, sha256=name, origin=name, license="", width=1, height=1,
+        return Photograph(source_id=name, sha256=name, origin=name, license="", width=1, height=1,
                                   phash=f"{bits:016x}", dataset=dataset)
 
     three = [photo("a", 0), photo("b", 0b11111111), photo("between", 0b1111, "people"), photo("free", 2**60 - 1, "people")]
@@ -319,7 +320,7 @@ from pathlib import Path
 from PIL import Image
 from iqaflow.core import config
 from iqaflow.data import regions, sources
-from iqaflow.data.sources import cache, folder, inputs, split
+from iqaflow.sources import cache, folder, inputs, split
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import Workspace
 Image.init()
@@ -365,7 +366,7 @@ def test_unreadable_things_are_named(folder, tmp_path):
 
 
 def test_only_changed_files_are_examined_again(folder, tmp_path, monkeypatch):
-    from iqaflow.data.sources import cache
+    from iqaflow.sources import cache
 
     looked: list[str] = []
     real = cache.look
@@ -436,7 +437,7 @@ def test_dvc_folder_is_pulled_checked_and_its_origin_kept(imported, tmp_path):
 
 
 def test_dvc_faults_are_sentences(imported, tmp_path):
-    def index(path: Path) -> sources.Index:
+    def index(path: Path) -> Index:
         return sources.index(config.load(overrides=("source.kind=dvc", f"source.path={path}")), Workspace(tmp_path))
 
     with pytest.raises(StageError, match=r"nothing.dvc is missing; bring the folder by `dvc import`"):

@@ -17,9 +17,9 @@ from iqaflow.annotate.grounding.objects import YesNo
 from iqaflow.annotate.teachers import Question, Said, Teacher, detector, local, quoted, segmenter
 from iqaflow.annotate.teachers.replies import Cache, ReplyError, read
 from iqaflow.annotate.teachers.weights import located
-from iqaflow.core.config import ConfigError
 from iqaflow.core.config.schema import Detector, Segmenter
 from iqaflow.core.config.schema import Teacher as Section
+from iqaflow.core.errors import ConfigError
 from iqaflow.core.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -179,7 +179,7 @@ def test_a_killed_writer_loses_nothing_it_reported(tmp_path):
 def test_a_full_disk_is_one_sentence(tmp_path):
     import resource
 
-    from iqaflow.core.files import NoSpaceError
+    from iqaflow.core.errors import NoSpaceError
 
     cache = Cache(tmp_path)
     cache.put("a", "t/1", "reply", None)

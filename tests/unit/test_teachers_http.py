@@ -19,9 +19,8 @@ from PIL import Image
 from iqaflow.annotate import teachers
 from iqaflow.annotate.grounding.objects import YesNo
 from iqaflow.annotate.teachers import Question, http
-from iqaflow.core.config import ConfigError
 from iqaflow.core.config.schema import Teacher
-from iqaflow.core.errors import InputError, PipelineError
+from iqaflow.core.errors import ConfigError, InputError, PipelineError
 from iqaflow.core.workspace import Workspace
 from tests.chat_server import completion, scripted
 

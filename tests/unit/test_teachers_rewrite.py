@@ -14,7 +14,7 @@ from iqaflow.annotate import synthetic
 from iqaflow.annotate.teachers import rewrite
 from iqaflow.core import config
 from iqaflow.core.workspace import Workspace
-from iqaflow.data.sources import Photograph
+from iqaflow.data.photographs import Photograph
 from iqaflow.tasks import grammar
 from tests.chat_server import scripted
 

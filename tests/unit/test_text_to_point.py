@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from iqaflow.calibrate.ground import concentration, ground, mask_box
-from iqaflow.calibrate.record import defaults
-from iqaflow.calibrate.text_to_point import (
+from iqaflow.engine.calibration import defaults
+from iqaflow.grounding.ground import concentration, ground, mask_box
+from iqaflow.grounding.text_to_point import (
     Settings,
     Spatial,
     box_cells,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iqaflow.data.regions import bounds
-from iqaflow.infer.engine import Engine
+from iqaflow.engine.session import Engine
 from iqaflow.infer.tiles import FROM, Mosaic, Part, _stitched, crops, is_large, parts
+from iqaflow.regions import bounds
 
 BUDGET = 256 * 256
 

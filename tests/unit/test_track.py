@@ -22,7 +22,10 @@ from iqaflow.core.files import write_json
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.model import integrity
-from iqaflow.track import cached_stage, cells, current, guard, parent_run, provenance, registry, stage_run, store
+from iqaflow.registry import versions
+from iqaflow.serve import limits, request
+from iqaflow.serve.signature import served
+from iqaflow.track import cached_stage, current, parent_run, provenance, stage_run, store
 from iqaflow.track.run import PARENT
 
 CONFIG = Config()
@@ -200,13 +203,13 @@ def test_an_exported_parent_is_continued(workspace, mlflow, monkeypatch):
 def test_a_moved_checkout_keeps_its_artifacts_and_models(workspace, mlflow, tmp_path):
     make_model(workspace, "1")
     with parent_run(CONFIG, workspace) as parent:
-        registry.register(CONFIG, workspace, parent, check=False)
+        versions.register(CONFIG, workspace, parent, served(), check=False)
     moved = Workspace(tmp_path / "moved")
     workspace.root.rename(moved.root)
     again = store.client(store.ensure(moved, CONFIG))
     assert yaml.safe_load(open(again.download_artifacts(parent, "params.yaml")).read()) == CONFIG.tree()
     assert again.get_experiment("0").artifact_location == (moved.mlruns / "artifacts").as_uri() + "/0"
-    folder = registry.resolve("challenger", moved)
+    folder = versions.resolve("challenger", moved)
     assert moved.root in folder.parents and (folder / "stage1" / "config.json").is_file()
     with stage_run("train", CONFIG, moved) as child:
         child.text("x", "new.txt")
@@ -234,12 +237,12 @@ def test_the_digest_of_the_data_is_dvcs_only_while_dvc_speaks_of_these_bytes(wor
 
 def test_a_model_without_files_or_name_gets_one_sentence(workspace, mlflow):
     with pytest.raises(StageError, match="no model iqaflow@champion in the registry: run `make run`"):
-        registry.resolve("champion", workspace)
+        versions.resolve("champion", workspace)
     with pytest.raises(StageError, match="no model folder some/where"):
-        registry.resolve("some/where", workspace)
+        versions.resolve("some/where", workspace)
     with pytest.raises(StageError, match=r"config.json is missing"):
-        registry.register(CONFIG, workspace, "none")
-    assert registry.resolve(str(workspace.root), workspace) == workspace.root
+        versions.register(CONFIG, workspace, "none", served())
+    assert versions.resolve(str(workspace.root), workspace) == workspace.root
 
 
 def test_a_cell_is_base64_or_a_path_unless_served(tmp_path, monkeypatch):
@@ -247,23 +250,23 @@ def test_a_cell_is_base64_or_a_path_unless_served(tmp_path, monkeypatch):
     path.write_bytes(data)
     text = base64.b64encode(data).decode()
     for packed in (text, f"data:image/png;base64,{text}", f"{text[:9]}\n{text[9:]}\n"):
-        assert cells.picture("image", packed, paths=True) == data
-    assert cells.picture("image", str(path), paths=True) == str(path)
+        assert request.picture("image", packed, paths=True) == data
+    assert request.picture("image", str(path), paths=True) == str(path)
     for wrong in ("no/such/file.png", "\0", "x" * 10_001):
         with pytest.raises(InputError, match="neither the path"):
-            cells.picture("image", wrong, paths=True)
+            request.picture("image", wrong, paths=True)
     with pytest.raises(InputError, match="paths are not read here"):
-        cells.picture("image", str(path), paths=False)
+        request.picture("image", str(path), paths=False)
     with pytest.raises(InputError, match="must hold Unicode"):
-        cells.text("question", "half a character: \ud800")
+        request.text("question", "half a character: \ud800")
     for value, allowed in ((None, True), ("0", False), ("1", True)):
         monkeypatch.delenv("IQAFLOW_IMAGE_PATHS", raising=False)
         if value:
             monkeypatch.setenv("IQAFLOW_IMAGE_PATHS", value)
-        assert guard.paths() is allowed
+        assert limits.paths() is allowed
     monkeypatch.delenv("IQAFLOW_IMAGE_PATHS")
-    monkeypatch.setitem(sys.modules, guard.SERVER, guard)
-    assert guard.paths() is False
+    monkeypatch.setitem(sys.modules, limits.SERVER, limits)
+    assert limits.paths() is False
 
 
 def picture():

@@ -11,24 +11,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from iqaflow.data import decoding, hygiene
+from iqaflow.data import decoding, text_hygiene
 from iqaflow.data.tables import encode_mask
-from iqaflow.validate import (
-    answers,
-    balance,
-    chance,
-    charts,
-    examples,
-    flatten,
-    leakage,
-    pictures,
-    presence,
-    remedies,
-    suites,
-    truth,
-)
-from iqaflow.validate.gate import plain
-from iqaflow.validate.text import escape
+from iqaflow.validate import remedies, suites
+from iqaflow.validate.checks import answers, balance, chance, flatten, leakage, presence, truth
+from iqaflow.validate.expectations import plain
+from iqaflow.validate.report import charts, examples, thumbnails
+from iqaflow.validate.report.text import escape
 
 LIMIT = 1_000_000
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -228,7 +217,7 @@ def test_a_region_must_be_of_the_kind_asked_for(kind, regions, said):
 def test_unclean_texts_are_told(text, said):
     import pyarrow as pa
 
-    assert hygiene.faults(pa.array([text, "good", text], pa.string())).tolist() == [said, None, said]
+    assert text_hygiene.faults(pa.array([text, "good", text], pa.string())).tolist() == [said, None, said]
 
 
 def test_the_pipelines_own_words_are_clean():
@@ -252,7 +241,7 @@ def test_the_pipelines_own_words_are_clean():
              for name, value in vars(importlib.import_module(f"{phrasing.__name__}.{module.name}")).items() if name.isupper()
              for text in texts(value)]
     assert len(found) > 300
-    faults = hygiene.faults(pa.array(found))
+    faults = text_hygiene.faults(pa.array(found))
     assert [text for text, fault in zip(found, faults, strict=True) if fault] == []
 
 
@@ -323,10 +312,11 @@ def test_nested_columns_become_flat_ones():
 
 
 def test_every_check_has_a_remedy_and_a_place_in_the_report():
-    from iqaflow.validate import frames, report
+    from iqaflow.validate.checks import frames
+    from iqaflow.validate.report import page
 
     rules = suites.layout() | suites.content(2)
-    assert set(rules) == set(report.TABLES) == set(frames.IDS)
+    assert set(rules) == set(page.TABLES) == set(frames.IDS)
     assert all("`iqaflow annotate`" in remedies.remedy(table, "anything") for table in rules)
     assert {name.partition(".")[0] for name in remedies.REMEDIES} <= set(rules)
 
@@ -362,14 +352,14 @@ def test_examples_take_the_tasks_in_turn_and_no_image_twice():
 def test_outline_follows_the_mask():
     mask = np.zeros((20, 20), bool)
     mask[5:15, 4:12] = True
-    path = pictures.outline(mask)
+    path = thumbnails.outline(mask)
     assert path.startswith("M") and path.endswith("Z") and path.count("M") == 1
     corners = {tuple(map(float, point.split())) for point in path[1:-1].split("L")}
     assert {(4.5, 5.5), (11.5, 5.5), (11.5, 14.5), (4.5, 14.5)} <= corners
 
 
 def test_importing_is_light():
-    code = ("import sys, iqaflow.validate.stage, iqaflow.validate.report, iqaflow.validate.suites; "
+    code = ("import sys, iqaflow.validate.stage, iqaflow.validate.report.page, iqaflow.validate.suites; "
             "print([name for name in ('great_expectations', 'pandas', 'torch', 'cv2') if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

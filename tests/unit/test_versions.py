@@ -9,11 +9,11 @@ import pytest
 import skimage
 
 from iqaflow import distortions
-from iqaflow.calibrate.ground import Grounding, parts
+from iqaflow.grounding.ground import Grounding, parts
 from iqaflow.infer.assessor import Assessor
+from iqaflow.infer.descriptions import descriptions
 from iqaflow.infer.differences import changed
-from iqaflow.infer.wording import descriptions
-from iqaflow.page import pictures, views
+from iqaflow.serve.page import pictures, views
 
 COFFEE = skimage.data.coffee()
 

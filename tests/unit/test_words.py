@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from iqaflow.calibrate.text_to_point import Settings, read_out
-from iqaflow.infer.engine import Engine, Prompt
+from iqaflow.engine.session import Engine, Prompt
+from iqaflow.grounding.text_to_point import Settings, read_out
 from iqaflow.model import tiny
 from iqaflow.tasks import grammar
 

@@ -14,7 +14,7 @@ from iqaflow.annotate import imports, people
 from iqaflow.annotate.imports import Item
 from iqaflow.core.config.schema import Labelled
 from iqaflow.core.workspace import Workspace
-from iqaflow.data.sources import Index
+from iqaflow.data.photographs import Index
 from iqaflow.data.tables import SPLITS
 
 LONGEST = 2000  # words of a text: more does not fit beside an image
@@ -130,11 +130,11 @@ def _unclean(read: list[Item]) -> dict[str, str]:
     """The texts that must not be learnt from, with the reason: the gate would stop the whole data set for one of them."""
     import pyarrow as pa
 
-    from iqaflow.data import hygiene
+    from iqaflow.data import text_hygiene
 
     said = ((item.description, *(text for pair in item.dialogue for text in pair)) for item in read)
     texts = list(dict.fromkeys(text for one in said for text in one if text is not None))
-    faults = hygiene.faults(pa.array(texts, pa.string()))
+    faults = text_hygiene.faults(pa.array(texts, pa.string()))
     found = {text: f"it has {fault}" for text, fault in zip(texts, faults, strict=True) if fault}
     return {text: f"it has more than {LONGEST} words" for text in texts if len(text.split()) > LONGEST} | found
 

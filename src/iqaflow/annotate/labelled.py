@@ -20,17 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow import __version__
+from iqaflow import sources
 from iqaflow.annotate import dialogues, people
 from iqaflow.annotate.entries import items
 from iqaflow.annotate.imports import Item
 from iqaflow.core.config import Config
 from iqaflow.core.config.schema import Labelled
 from iqaflow.core.errors import StageError
+from iqaflow.core.version import VERSION
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import sources
 from iqaflow.data.images import encode_lossless
-from iqaflow.data.sources import Index, Photograph
+from iqaflow.data.photographs import Index, Photograph
 from iqaflow.data.tables import encode_mask
 from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene
 
@@ -162,7 +162,7 @@ def _image_row(scene: Scene | None, item: Item, image_id: str, picture: _Picture
         ],
         "score": score, "score_std": None if score is None else item.spread,
         "score_source": None if score is None else item.score_source, "phash": photograph.phash,
-        "pipeline_version": __version__, "seed": config.seed,
+        "pipeline_version": VERSION, "seed": config.seed,
     }
 
 

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from iqaflow import regions, sources
 from iqaflow.core import process
 from iqaflow.core.config import Config
-from iqaflow.core.errors import InputError
-from iqaflow.core.files import DamagedError, write_json
+from iqaflow.core.errors import DamagedError, InputError
+from iqaflow.core.files import write_json
 from iqaflow.core.hashes import sha256
 from iqaflow.core.manifest import read_sealed, seal
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import regions, sources, tables
-from iqaflow.data.sources import Index
+from iqaflow.data import tables
+from iqaflow.data.photographs import OWN, Index
 from iqaflow.data.tables import SPLITS
 
 DASK_ADDRESS = "IQAFLOW_DASK_SCHEDULER"  # a running cluster; without it one is started on this machine
@@ -47,7 +48,7 @@ def plan(config: Config, labelled: dict[str, dict[str, int]]) -> list[Shard]:
     """All shards of a data set. `labelled` is the number of items of each labelled data set by split."""
     from iqaflow.annotate.synthetic import units
 
-    totals = [(sources.OWN, split, units(getattr(config.annotate.images, split)), max(config.annotate.shard_images // 2, 1))
+    totals = [(OWN, split, units(getattr(config.annotate.images, split)), max(config.annotate.shard_images // 2, 1))
               for split in SPLITS]
     totals += [(name, split, counts[split], config.annotate.shard_images)
                for name, counts in labelled.items() for split in SPLITS]
@@ -64,7 +65,7 @@ def make(work: Path, shard: Shard, config: Config, workspace: Workspace) -> str:
 
     cv2.setNumThreads(1)  # workers share the cores
     found = _index(sources.index_path(workspace))
-    images, conversations = (_synthetic if shard.dataset == sources.OWN else _labelled)(shard, config, found, workspace)
+    images, conversations = (_synthetic if shard.dataset == OWN else _labelled)(shard, config, found, workspace)
     files = {}
     for table, rows, schema in (("images", images, tables.images_schema()),
                                 ("conversations", conversations, tables.conversations_schema())):

@@ -14,13 +14,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from iqaflow import __version__
+from iqaflow import regions, sources
 from iqaflow.annotate import shards
-from iqaflow.core import lease
+from iqaflow.core import lock
 from iqaflow.core.config import Config
 from iqaflow.core.manifest import commit_directory
+from iqaflow.core.version import VERSION
 from iqaflow.core.workspace import StageResult, Workspace
-from iqaflow.data import regions, sources
+from iqaflow.data.photographs import OWN, Index
 from iqaflow.data.tables import SPLITS
 
 CODE = ("distortions", "data", "tasks", "annotate")
@@ -29,7 +30,7 @@ CODE = ("distortions", "data", "tasks", "annotate")
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Write `data/annotated`. Raises StageError if the source has no usable photographs, or if another annotation is at work
     in this workspace."""
-    with lease.hold(workspace.state / "locks" / "annotated.lock", "annotation"):
+    with lock.hold(workspace.state / "locks" / "annotated.lock", "annotation"):
         return _run(config, workspace)
 
 
@@ -51,7 +52,7 @@ def _run(config: Config, workspace: Workspace) -> StageResult:
     bare = regions.left_out([photograph for split in SPLITS for photograph in found.of(split)], config, workspace)
     left_out = [*found.quarantine, *left_out, *bare]
     commit_directory(work, workspace.annotated, {
-        "schema": "iqaflow.annotated/1", "pipeline_version": __version__, "seed": config.seed,
+        "schema": "iqaflow.annotated/1", "pipeline_version": VERSION, "seed": config.seed,
         "source": found.kind, "photographs": {split: len(found.of(split)) for split in SPLITS}, "counts": counts,
     })
     result = StageResult(
@@ -65,7 +66,7 @@ def _run(config: Config, workspace: Workspace) -> StageResult:
     return result
 
 
-def _labelled(config: Config, found: sources.Index,
+def _labelled(config: Config, found: Index,
               workspace: Workspace) -> tuple[dict[str, dict[str, int]], list[dict[str, str]], dict[str, str]]:
     """How many items each labelled data set has in each split, what is left out of them, and where their scores come from."""
     counts: dict[str, dict[str, int]] = {}
@@ -106,7 +107,7 @@ def _counts(work: Path) -> dict[str, Any]:
             "datasets": dict(sorted(datasets.items()))}
 
 
-def _key(config: Config, found: sources.Index) -> str:
+def _key(config: Config, found: Index) -> str:
     """What the shards depend on: parameters, photographs and the code that makes them."""
     digest = hashlib.sha256()
     tree = config.tree()
@@ -121,17 +122,17 @@ def _key(config: Config, found: sources.Index) -> str:
 
 
 def _workers(config: Config) -> int:
-    from iqaflow.core.cores import free_cores
+    from iqaflow.core.process import free_cores
 
     if config.resources.engine == "sequential":
         return 1
     return free_cores() if config.resources.workers == "auto" else int(config.resources.workers)
 
 
-def _markdown(found: sources.Index, counts: dict[str, Any], left_out: list[dict[str, str]], scores: dict[str, str]) -> str:
+def _markdown(found: Index, counts: dict[str, Any], left_out: list[dict[str, str]], scores: dict[str, str]) -> str:
     rows = "\n".join(f"| {split} | {len(found.of(split))} | {counts['images'][split]} |" for split in SPLITS)
     asked = ", ".join(f"{task} {number}" for task, number in counts["conversations"].items())
-    others = ", ".join(f"{name} {number}" for name, number in counts["datasets"].items() if name != sources.OWN)
+    others = ", ".join(f"{name} {number}" for name, number in counts["datasets"].items() if name != OWN)
     named = "".join(f"\n- `{entry['file']}`: {entry['reason']}" for entry in left_out[:20])
     return (
         f"## annotate\n\n| split | photographs | images |\n|---|---|---|\n{rows}\n\nQuestions: {asked}.\n"

@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow import __version__, tasks
-from iqaflow.annotate import quality, views
+from iqaflow import tasks
+from iqaflow.annotate import views
 from iqaflow.annotate.views import Annotated
 from iqaflow.core.config.schema import Annotate
-from iqaflow.data.regions import Segments
-from iqaflow.data.sources import Photograph
+from iqaflow.core.version import VERSION
+from iqaflow.data.photographs import Photograph
 from iqaflow.data.tables import SPLITS, encode_mask
+from iqaflow.iqa import mdsi
+from iqaflow.regions import Segments
 from iqaflow.tasks.scene import Exchange
 
-FULL_REFERENCE = ("identify", "score", "describe")
 TEACHER = "synthetic"
 
 
@@ -65,7 +66,7 @@ def _asked_alone(made: Annotated, split: str, config: Annotate, rng: np.random.G
     # what cannot be seen without the reference is always asked about beside it
     if rng.random() < config.reference or not scene.visible(False):
         both = [("reference", scene.image_id), *roles]
-        compared = [one for task in FULL_REFERENCE for one in tasks.module(task).questions(scene, True, rng, plain)]
+        compared = [one for task in tasks.FULL_REFERENCE for one in tasks.module(task).questions(scene, True, rng, plain)]
         rows += [_conversation_row(one, both, "fr", split, number) for number, one in enumerate(compared)]
     return rows
 
@@ -98,8 +99,8 @@ def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int, r
              "mask_rle": encode_mask(area.mask), "area": np.count_nonzero(area.mask) / area.mask.size, "score": area.score}
             for area in scene.areas
         ],
-        "score": scene.score, "score_source": quality.SOURCE, "phash": photograph.phash,
-        "pipeline_version": __version__, "seed": seed,
+        "score": scene.score, "score_source": mdsi.SOURCE, "phash": photograph.phash,
+        "pipeline_version": VERSION, "seed": seed,
     }
 
 

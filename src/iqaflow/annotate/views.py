@@ -9,13 +9,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from iqaflow import distortions
-from iqaflow.annotate import quality
+from iqaflow import distortions, regions
 from iqaflow.core.config.schema import Annotate
-from iqaflow.data import regions
 from iqaflow.data.images import encode_lossless
-from iqaflow.data.regions import Region, Segments, Window
 from iqaflow.distortions import SEVERITIES, SEVERITIES_PAIR
+from iqaflow.iqa import mdsi
+from iqaflow.regions import Region, Segments, Window
 from iqaflow.tasks.ground import ORDERS
 from iqaflow.tasks.scene import Area, Flaw, Scene, pick
 
@@ -93,11 +92,11 @@ def distort(view: View, segments: Segments | None, image_id: str, config: Annota
             image, flaws = _everywhere(image, config, rng)
     similarity = _similarity(view.pixels, image)
     areas = tuple(
-        Area(number, region.label, region.mask, region.box, quality.score(similarity[region.mask]))
+        Area(number, region.label, region.mask, region.box, mdsi.score(similarity[region.mask]))
         for number, region in enumerate(found)
     )
     height, width = image.shape[:2]
-    return Annotated(image, view, Scene(image_id, width, height, quality.score(similarity), tuple(flaws), areas))
+    return Annotated(image, view, Scene(image_id, width, height, mdsi.score(similarity), tuple(flaws), areas))
 
 
 def alike(a: Scene, b: Scene) -> bool:
@@ -203,7 +202,7 @@ def _applied(image: np.ndarray, mask: np.ndarray, step: _Step, config: Annotate,
 def _score(view: np.ndarray, image: np.ndarray, region: Region) -> float:
     """The full-reference score of one region, from its surroundings alone."""
     part = _around(region.box)
-    return quality.score(quality.similarity(view[part], image[part])[region.mask[part]])
+    return mdsi.score(mdsi.similarity(view[part], image[part])[region.mask[part]])
 
 
 def _similarity(view: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -215,7 +214,7 @@ def _similarity(view: np.ndarray, image: np.ndarray) -> np.ndarray:
     similarity = np.ones(changed.shape, np.float32)
     if changed.any():
         part = _around(regions.bounds(changed))
-        similarity[part] = quality.similarity(view[part], image[part])
+        similarity[part] = mdsi.similarity(view[part], image[part])
     return similarity
 
 

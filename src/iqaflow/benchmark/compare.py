@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from iqaflow.benchmark import metrics, stats
 from iqaflow.benchmark.items import MODEL
 from iqaflow.core.config import Config
@@ -69,7 +71,7 @@ def compare(results: dict[str, Any], frame: pd.DataFrame, config: Config) -> lis
                   if name in table.get(family, {})}
         if best:
             rows = frame[frame["family"] == family]
-            gap = stats.paired_difference(rows[rows["predictor"] == MODEL], rows[rows["predictor"] == best], name,
+            gap = paired_difference(rows[rows["predictor"] == MODEL], rows[rows["predictor"] == best], name,
                                           config.benchmark.bootstrap, config.seed)
             low, high = gap["ci95"] or (0.0, 0.0)
             verdict = ABOVE if low > 0 else BELOW if high < 0 else LEVEL
@@ -94,3 +96,23 @@ def markdown(comparisons: list[Comparison]) -> str:
         lines.append(f"| {one.key} | **{shown(one.model['value'], top)}** | {interval} | {one.model['n']} | {best} | "
                      f"{one.verdict or ''} |")
     return "\n".join(lines) + "\n"
+
+
+def paired_difference(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, seed: int) -> dict:
+    """How much better `new` is than `old` (item rows of one predictor and one family each) on the items both
+    answered, both resampled together: `{difference, ci95, n}`. Positive is better, also where a lower value is."""
+    shared = sorted(set(new["item_id"]) & set(old["item_id"]))
+    if not shared:
+        return {"difference": None, "ci95": None, "n": 0}
+    known = metrics.find(new["family"].iloc[0], metric)
+    both = [known.columns(table.set_index("item_id").loc[shared].reset_index()) for table in (new, old)]
+    usable = np.isfinite(both[0]).all(1) & np.isfinite(both[1]).all(1)
+    if not usable.any():
+        return {"difference": None, "ci95": None, "n": 0}
+    sign = -1.0 if known.lower_is_better else 1.0
+    point = [known.reduce(columns[usable], np.ones((1, int(usable.sum()))))[0] for columns in both]
+    samples = [stats.values(known.reduce, columns[usable], resamples, seed) for columns in both]  # same seed: same draws
+    limits = stats.interval(sign * (samples[0] - samples[1]))
+    difference = sign * (point[0] - point[1])
+    return {"difference": round(float(difference), 6) if np.isfinite(difference) else None,
+            "ci95": [round(limit, 6) for limit in limits] if limits else None, "n": int(usable.sum())}

@@ -8,25 +8,27 @@ from typing import Any
 import numpy as np
 
 from iqaflow.core.config import Config
+from iqaflow.grounding import examples
 from iqaflow.tasks import grammar
 
 Row = dict[str, Any]
-OVERLAYS = 60
+EXAMPLES = 60  # kept for the report
 
 
 def predict(assessor: Any, images: Sequence[Row], conversations: Sequence[Row], config: Config) -> tuple[list[Row], list[Row]]:
-    """Answer rows (see `items.grade`) of the predictors `model` and `argmax_words`, and overlays for the report.
+    """Answer rows (see `items.grade`) of the predictors `model` and `argmax_words`, and grounded examples for the
+    report.
 
-    `assessor` is a loaded model with its calibration (`iqaflow.infer.load`).
+    `assessor` is a loaded model with its calibration (`infer.assessor`).
     """
-    from iqaflow.infer.reading import in_set, read
+    from iqaflow.engine.answers import in_set, read
 
     by_id = {row["image_id"]: row for row in images}
     rows: list[Row] = []
-    extras: list[Row] = []
+    grounded: list[Row] = []
     for reading in read(assessor.engine, images, conversations):
         if reading.spatial is not None:
-            rows += _place(assessor, reading, by_id, extras)
+            rows += _place(assessor, reading, by_id, grounded)
         elif reading.log_probs is not None:
             probabilities = assessor.probabilities(reading.kind, reading.log_probs)
             best = int(np.argmax(probabilities))
@@ -40,12 +42,12 @@ def predict(assessor: Any, images: Sequence[Row], conversations: Sequence[Row], 
         else:
             rows.append({"family": reading.task, "item_id": reading.item_id, "prediction": reading.text,
                          "confidence": reading.sure})
-    return rows, extras
+    return rows, grounded
 
 
-def _place(assessor: Any, reading: Any, by_id: dict[str, Row], extras: list[Row]) -> list[Row]:
+def _place(assessor: Any, reading: Any, by_id: dict[str, Row], grounded: list[Row]) -> list[Row]:
     from iqaflow.data.images import decode
-    from iqaflow.data.tables import decode_mask, encode_mask
+    from iqaflow.data.tables import decode_mask
 
     targets = reading.conversation["targets"]
     image_row = by_id[reading.conversation["image_ids"][-1]["image_id"]]
@@ -67,10 +69,9 @@ def _place(assessor: Any, reading: Any, by_id: dict[str, Row], extras: list[Row]
     centre = (0.25 + 0.5 * horizontal) * shape[1], (0.25 + 0.5 * vertical) * shape[0]
     words = f"{grammar.VERTICAL[vertical]} {grammar.HORIZONTAL[horizontal]}"
     rows.append({**_row(reading, truth, quadrant, centre, words, None), "predictor": "argmax_words"})
-    if len(extras) < OVERLAYS and not whole:
-        extras.append({"item_id": reading.item_id, "image": image_row["image"], "true_mask_rle": encode_mask(truth),
-                       "pred_mask_rle": encode_mask(found.mask), "point": found.points[0],
-                       "text": f"{reading.conversation['turns'][0]['text']} {words}: {text}"})
+    if len(grounded) < EXAMPLES and not whole:
+        grounded.append(examples.example(image_row["image"], truth, found,
+                                         f"{reading.conversation['turns'][0]['text']} {words}: {text}", reading.item_id))
     return rows
 
 

@@ -2,42 +2,44 @@
 
     iqaflow benchmark
 
-Writes `reports/metrics.json`, `reports/items.parquet` and the manifest that binds them to the model, `reports/report.html`
-and `reports/plots/*.csv`; the same model, data and parameters give the same bytes. `publish` adds champion, verdict, commit
-and date afterwards.
+Writes `reports/metrics.json`, `reports/items.parquet` and the manifest that binds them to the model, and
+`reports/groundings.parquet` for the report; the same model, data and parameters give the same bytes. The gate publishes them
+with champion, verdict, commit and date afterwards.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.benchmark import baselines, compare, items, measured, metrics, plots, report
+from iqaflow.benchmark import baselines, compare, items, metrics
+from iqaflow.benchmark import results as measured
 from iqaflow.benchmark.items import MODEL, Row
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
-from iqaflow.core.files import write_text
 from iqaflow.core.hashes import sha256
 from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.core.workspace import StageResult, Workspace
+from iqaflow.grounding import examples
+from iqaflow.model.location import in_folder
+from iqaflow.tasks import questions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from iqaflow.infer.locate import Location
+    from iqaflow.model.location import Location
 
 
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Benchmark `models/stage1` with its calibration. Raises StageError if the test split is empty, and DamagedError
     if the data set is incomplete."""
     exam = Exam.load(config, workspace)
-    answers, extras = _ask(workspace.stage1, exam, config)
-    return conclude(exam, answers, extras, config, workspace)
+    answers, grounded = _ask(in_folder(workspace.stage1, workspace.relative(workspace.stage1)), exam, config)
+    return conclude(exam, answers, grounded, config, workspace)
 
 
-def conclude(exam: Exam, answers: dict[str, list[Row]], extras: list[Row], config: Config,
+def conclude(exam: Exam, answers: dict[str, list[Row]], grounded: list[Row], config: Config,
              workspace: Workspace) -> StageResult:
     """Everything after the model has answered: baselines, metrics, items, plots, report. `answers` by predictor must
     hold the predictor `model`, complete; `extras` are grounding overlays (see `figures.overlay`)."""
@@ -45,14 +47,12 @@ def conclude(exam: Exam, answers: dict[str, list[Row]], extras: list[Row], confi
     frame = _graded(exam, answers)
     results = summarise(frame, exam, config, workspace)
     measured.write(workspace, results, frame)
-    csv = plots.write(frame, workspace.reports / "plots")
+    examples.write(workspace.groundings, grounded)
     comparisons = compare.compare(results, frame, config)
-    images = {row["image_id"]: row for row in exam.images}
-    write_text(workspace.report, report.page(report.Material(results, frame, images, comparisons, config, extras)))
     result = StageResult(
         "benchmark", metrics=_flat(results["model"]),
         markdown=f"## benchmark\n\n{exam.summary()}\n\n{compare.markdown(comparisons)}",
-        artifacts=[workspace.relative(path) for path in (workspace.report, workspace.metrics, workspace.items, *csv)],
+        artifacts=[workspace.relative(path) for path in (workspace.metrics, workspace.items)],
         details={"items": results["items"], "comparisons": [
             {"metric": one.key, "rival": one.rival, "verdict": one.verdict} for one in comparisons]},
     )
@@ -60,7 +60,7 @@ def conclude(exam: Exam, answers: dict[str, list[Row]], extras: list[Row], confi
     return result
 
 
-def evaluate(model: Path | Location, config: Config, workspace: Workspace) -> pd.DataFrame:
+def evaluate(model: Location, config: Config, workspace: Workspace) -> pd.DataFrame:
     """The items frame of another model (a champion) on this workspace's test split: rows of the predictor `model`."""
     exam = Exam.load(config, workspace)
     answers, _ = _ask(model, exam, config)
@@ -78,7 +78,7 @@ def summarise(frame: pd.DataFrame, exam: Exam, config: Config, workspace: Worksp
             "test_sha256": exam.sha256(),
             "images": len(exam.images),
             "photographs": len({row["source_id"] for row in exam.images}),
-            "counts": {family: sum(item["family"] == family for item in exam.items) for family in items.FAMILIES},
+            "counts": {family: sum(item["family"] == family for item in exam.items) for family in questions.FAMILIES},
             "score_sources": sorted({row["score_source"] for row in exam.images if row["score_source"]}),
             "bootstrap": config.benchmark.bootstrap,
         },
@@ -99,8 +99,8 @@ class Exam:
         # only synthetic rows have exact masks and one definition of the score
         images, conversations = (read_rows(workspace.annotated, table, "test", origin="synthetic")
                                  for table in ("images", "conversations"))
-        images = items.select(images, config.benchmark.max_items)
-        asked, conversations = items.truth(images, conversations, config)
+        images = questions.select(images, config.benchmark.max_items)
+        asked, conversations = questions.truth(images, conversations, config)
         if not asked:
             raise StageError(f"{workspace.annotated} has no test items: raise annotate.images.test and annotate again.")
         return cls(images, asked, conversations)
@@ -119,17 +119,16 @@ class Exam:
                 f"{len({row['source_id'] for row in self.images})} test photographs.")
 
 
-def _ask(model: Path | Location, exam: Exam, config: Config) -> tuple[dict[str, list[Row]], list[Row]]:
-    """The model's answers by predictor (itself, and variants that `predict` names), and overlays for the report."""
-    from iqaflow import infer
+def _ask(model: Location, exam: Exam, config: Config) -> tuple[dict[str, list[Row]], list[Row]]:
+    """The model's answers by predictor (itself, and variants that `predict` names), and grounded examples for the report."""
     from iqaflow.benchmark.predict import predict
+    from iqaflow.infer.assessor import Assessor
 
-    given = predict(infer.load(model), exam.images, exam.conversations, config)
-    rows, extras = given if isinstance(given, tuple) else (given, [])
+    rows, grounded = predict(Assessor.load(model), exam.images, exam.conversations, config)
     answers: dict[str, list[Row]] = {MODEL: []}
     for row in rows:
         answers.setdefault(row.get("predictor", MODEL), []).append(row)
-    return answers, list(extras)
+    return answers, grounded
 
 
 def _graded(exam: Exam, answers: dict[str, list[Row]]) -> pd.DataFrame:

@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LEVEL = (2.5, 97.5)  # percentiles of a 95 % interval
 _MAX_CELLS = 4_000_000  # resamples x items handled at a time: 32 MB of weights
@@ -55,25 +51,3 @@ def interval(samples: np.ndarray) -> Interval | None:
         return None
     low, high = np.percentile(defined, LEVEL)
     return float(low), float(high)
-
-
-def paired_difference(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, seed: int) -> dict:
-    """How much better `new` is than `old` (item rows of one predictor and one family each) on the items both
-    answered, both resampled together: `{difference, ci95, n}`. Positive is better, also where a lower value is."""
-    from iqaflow.benchmark import metrics
-
-    shared = sorted(set(new["item_id"]) & set(old["item_id"]))
-    if not shared:
-        return {"difference": None, "ci95": None, "n": 0}
-    known = metrics.find(new["family"].iloc[0], metric)
-    both = [known.columns(table.set_index("item_id").loc[shared].reset_index()) for table in (new, old)]
-    usable = np.isfinite(both[0]).all(1) & np.isfinite(both[1]).all(1)
-    if not usable.any():
-        return {"difference": None, "ci95": None, "n": 0}
-    sign = -1.0 if known.lower_is_better else 1.0
-    point = [known.reduce(columns[usable], np.ones((1, int(usable.sum()))))[0] for columns in both]
-    samples = [values(known.reduce, columns[usable], resamples, seed) for columns in both]  # same seed: same draws
-    limits = interval(sign * (samples[0] - samples[1]))
-    difference = sign * (point[0] - point[1])
-    return {"difference": round(float(difference), 6) if np.isfinite(difference) else None,
-            "ci95": [round(limit, 6) for limit in limits] if limits else None, "n": int(usable.sum())}

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.calibrate.text_to_point import softmax
+from iqaflow.engine.calibration import log_odds, surely
+from iqaflow.grounding.text_to_point import softmax
 
 Answer = tuple[np.ndarray, int]
 RANGE = (0.05, 20.0)  # temperatures searched
@@ -104,30 +105,12 @@ def _crossed(judge: Sequence[Answer], fit: Sequence[Answer], mapped: bool) -> tu
 
 def _fit_map(answers: Sequence[Answer], temperature: float) -> tuple[float, float]:
     sure, right = judged(answers, temperature)
-    found = fit_logistic(_log_odds(sure), right)
+    found = fit_logistic(log_odds(sure), right)
     return found["slope"], found["offset"]
-
-
-def _log_odds(chance: np.ndarray) -> np.ndarray:
-    return np.log(np.clip(chance, 1e-6, 1 - 1e-6) / (1 - np.clip(chance, 1e-6, 1 - 1e-6)))
 
 
 def _log_loss(sure: np.ndarray, right: np.ndarray) -> float:
     return float(-np.mean(np.log(np.clip(np.where(right, sure, 1 - sure), 1e-6, 1))))
-
-
-def surely(chances: np.ndarray, slope: float, offset: float) -> np.ndarray:
-    """Chances (k,) with that of the likeliest answer mapped and the others scaled to what is left. It stays the likeliest."""
-    best = int(np.argmax(chances))
-    rest = 1.0 - chances[best]
-    if (slope, offset) == (1.0, 0.0) or rest <= 0:
-        return chances
-    mapped = 1 / (1 + np.exp(-(slope * float(_log_odds(chances[best : best + 1])[0]) + offset)))
-    second = np.delete(chances, best).max(initial=0.0) / rest  # its share of what is left
-    mapped = max(mapped, second / (1 + second) + 1e-9)
-    out = chances * (1 - mapped) / rest
-    out[best] = mapped
-    return out
 
 
 def shifted(answers: Sequence[Answer], offset: float, clean: int = -1) -> list[Answer]:
@@ -138,18 +121,6 @@ def shifted(answers: Sequence[Answer], offset: float, clean: int = -1) -> list[A
         logs[clean] += offset
         moved.append((logs, truth))
     return moved
-
-
-def probabilities(log_probs: np.ndarray, task: str, record: dict[str, Any], clean: int = -1) -> np.ndarray:
-    """Calibrated probabilities of the candidates of a question, from `models/calibration.json` (`record.read`).
-
-    For `identify` the candidate at `clean` must be `none`: the fitted offset is added to it first.
-    """
-    logs = np.array(log_probs, dtype=np.float64)
-    if task == "identify":
-        logs[clean] += record["clean"]["offset"]
-    fitted = record["confidence"].get(task, {})
-    return surely(softmax(logs, fitted.get("temperature", 1.0)), fitted.get("slope", 1.0), fitted.get("offset", 0.0))
 
 
 def fit_logistic(scores: Sequence[float], truths: Sequence[bool], bins: int = 10) -> dict[str, Any]:

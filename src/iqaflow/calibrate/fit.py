@@ -13,11 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.calibrate import segmenters
 from iqaflow.calibrate.confidence import fit_logistic
-from iqaflow.calibrate.gate import fit_whole
-from iqaflow.calibrate.ground import concentration
-from iqaflow.calibrate.masks import contains, iou
 from iqaflow.calibrate.methods import (
     Item,
     Method,
@@ -29,10 +25,12 @@ from iqaflow.calibrate.methods import (
     whole,
     with_segmenter,
 )
-from iqaflow.calibrate.text_to_point import READ_OUTS, Settings, is_whole, read_map, read_out, read_points, upsample
+from iqaflow.calibrate.thresholds import fit_whole
 from iqaflow.core.config import Config
-
-__all__ = ["Item", "fit"]
+from iqaflow.data.masks import contains, iou
+from iqaflow.grounding import segmenters
+from iqaflow.grounding.ground import concentration
+from iqaflow.grounding.text_to_point import READ_OUTS, Settings, is_whole, read_map, read_out, read_points, upsample
 
 STEPS = 64  # shares of the maximum at which a map is cut while read-outs are compared
 SMOOTHINGS, INSETS, WEIGHTS = (0.0, 0.8, 1.6), (0.0, 0.15, 0.25), (0.5, 0.25, 0.75)

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from iqaflow.calibrate import segmenters
-from iqaflow.calibrate.masks import contains, iou, rectangle
-from iqaflow.calibrate.text_to_point import Point, Settings, Spatial, box_cells, dense_map, read_map, read_points
+from iqaflow.data.masks import contains, iou, rectangle
+from iqaflow.grounding import segmenters
+from iqaflow.grounding.item import Item
+from iqaflow.grounding.text_to_point import Point, Settings, box_cells, dense_map, read_map, read_points
 from iqaflow.tasks.grammar import cells_box
 
 RESAMPLES = 1000  # bootstrap resamples behind an interval
-
-
-@dataclass(frozen=True)
-class Item:
-    """One grounding question: uint8 RGB image (H, W, 3), true mask (H, W) bool, the model's logits, whether the flaw
-    is global, and the sub-task (`worst`, `best`, `worst_blur`, ...)."""
-
-    image: np.ndarray
-    true_mask: np.ndarray
-    spatial: Spatial
-    whole_truth: bool
-    kind: str
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.true_mask.shape
 
 
 Prediction = tuple[np.ndarray, Point | None]  # mask (H, W) and the point, if the method has one

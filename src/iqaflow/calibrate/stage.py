@@ -3,7 +3,7 @@
     iqaflow calibrate
 
 Reads `models/stage1` and the calibration rows of `data/annotated`; writes `models/calibration.json` (what inference
-needs, with the ablation table) and `reports/calibrate/` (reliability diagram and its numbers, overlay sheet).
+needs, with the ablation table) and `reports/calibrate/` (reliability by bin, grounded examples) for the report.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.calibrate import confidence, gate, segmenters
+from iqaflow.calibrate import confidence, reliability, thresholds
 from iqaflow.calibrate.fit import Item, fit
-from iqaflow.calibrate.ground import ground
-from iqaflow.calibrate.record import SCHEMA, rounded
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
-from iqaflow.core.files import write_bytes, write_json, write_text
+from iqaflow.core.files import write_json, write_text
 from iqaflow.core.hashes import sha256
 from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.core.workspace import StageResult, Workspace
+from iqaflow.data.images import encode_lossless
 from iqaflow.data.tables import read_rows
+from iqaflow.engine.calibration import SCHEMA, rounded
+from iqaflow.grounding import examples, segmenters
+from iqaflow.grounding.ground import ground
 from iqaflow.model.integrity import bind
 
 SPLIT = "calibration"
@@ -33,7 +35,7 @@ Reader = Callable[..., tuple[list[Item], Answers]]  # (model folder, images, con
 
 
 def run(config: Config, workspace: Workspace, read: Reader | None = None) -> StageResult:
-    """Calibrate `models/stage1`. `read` asks the model; the default is `iqaflow.infer.reading.read_calibration`.
+    """Calibrate `models/stage1`. `read` asks the model; the default is `iqaflow.calibrate.ask.ask`.
 
     Raises DamagedError if the model or the data is not what its manifest says, StageError without calibration images,
     ConfigError for an unknown segmenter.
@@ -53,7 +55,7 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
     for name in config.calibrate.segmenters:
         segmenters.find(name)  # a wrong name is said before the model is asked
     if read is None:
-        from iqaflow.infer.reading import read_calibration as read
+        from iqaflow.calibrate.ask import ask as read
     items, answers = read(workspace.stage1, images, conversations, config)
     cv2.setNumThreads(1)  # images are small: threads only wait for each other
     record, curves = calibrate(items, answers, config)
@@ -66,8 +68,8 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
         "seed": config.seed,
     }
     record = {key: rounded(record[key]) for key in ("schema", "provenance", *(k for k in record if k != "provenance"))}
-    pictures = _write(workspace, record, curves, items)
-    result = StageResult("calibrate", metrics=metrics(record), markdown=markdown(record), images=pictures,
+    _write(workspace, record, curves, items)
+    result = StageResult("calibrate", metrics=metrics(record), markdown=markdown(record),
                          artifacts=[workspace.relative(workspace.calibration),
                                     workspace.relative(workspace.reports / "calibrate" / "reliability.csv")])
     result.save(workspace)
@@ -78,7 +80,7 @@ def calibrate(items: Sequence[Item], answers: Answers, config: Config) -> tuple[
     """The record (`calibration.json` without provenance) and the reliability curve of every task and of regions."""
     record = {"schema": SCHEMA, **fit(items, config, config.seed)}
     named = answers.get("identify", [])
-    record["clean"] = gate.fit_clean(np.array([logs for logs, _ in named]), np.array([truth for _, truth in named]))
+    record["clean"] = thresholds.fit_clean(np.array([logs for logs, _ in named]), np.array([truth for _, truth in named]))
     curves = {}
     for task, given in sorted(answers.items()):
         if task == "identify":
@@ -136,22 +138,19 @@ def markdown(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write(workspace: Workspace, record: dict[str, Any], curves: dict[str, Any], items: Sequence[Item]) -> list[str]:
+def _write(workspace: Workspace, record: dict[str, Any], curves: dict[str, Any], items: Sequence[Item]) -> None:
     """All files of the stage; the manifest of the calibrated model last, for it says that the others are there."""
-    from iqaflow.calibrate import plots
-
     folder = workspace.reports / "calibrate"
     shutil.rmtree(folder, ignore_errors=True)
     local = [item for item in items if not item.whole_truth and item.true_mask.any()]
     # enough to span best to worst; more would only take time
     shown = [local[at] for at in np.unique(np.linspace(0, len(local) - 1, min(len(local), 48)).round().astype(int))]
-    write_text(folder / "reliability.csv", plots.reliability_csv(curves))
-    write_bytes(folder / "reliability.png", plots.reliability_png(curves))
-    write_bytes(folder / "overlays.png",
-                plots.overlays_png([(item, ground(item.image, item.spatial, record)) for item in shown]))
+    write_text(folder / "reliability.csv", reliability.as_csv(curves))
+    examples.write(folder / "groundings.parquet",
+                   [examples.example(encode_lossless(item.image), item.true_mask, ground(item.image, item.spatial, record),
+                                     item.kind) for item in shown])
     write_json(workspace.calibration, record)
     bind(workspace.models)
-    return [workspace.relative(folder / name) for name in ("overlays.png", "reliability.png")]
 
 
 def _final(record: dict[str, Any]) -> dict[str, Any] | None:

@@ -10,6 +10,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from iqaflow.core.security.redaction import redact
+
 FAILED, BAD_INPUT, STOPPED = 1, 2, 3
 
 
@@ -25,11 +30,20 @@ class PipelineError(RuntimeError):
     """The pipeline around the stages failed; trying again may help."""
 
 
+class ConfigError(ValueError):
+    """The parameters are wrong; the message says which, where, and what was expected."""
+
+
+class DamagedError(RuntimeError):
+    """Something on disk is missing, cut short or altered; the message names it and says what to do."""
+
+
+class NoSpaceError(OSError):
+    """The disk or quota is full; the message names the place. What was there before is untouched."""
+
+
 def exit_code(error: BaseException) -> int:
     """The exit code of a failure; see the table above."""
-    from iqaflow.core.config import ConfigError
-    from iqaflow.core.files import DamagedError, NoSpaceError
-
     if isinstance(error, (ConfigError, InputError)):
         return BAD_INPUT
     if isinstance(error, (StageError, DamagedError, NoSpaceError)):
@@ -40,9 +54,6 @@ def exit_code(error: BaseException) -> int:
 def sentence(error: BaseException) -> str:
     """What to print and to store, without secrets: our own messages as they are; anything else with its type and the way to
     the traceback."""
-    from iqaflow.core.files import NoSpaceError
-    from iqaflow.core.redaction import redact
-
     if isinstance(error, NoSpaceError):
         return redact(f"{error.strerror}.")
     if isinstance(error, _ours()):
@@ -53,8 +64,6 @@ def sentence(error: BaseException) -> str:
 
 def again(error: Exception, text: str) -> Exception:
     """The same failure with another text, so that its exit code stays."""
-    from iqaflow.core.files import NoSpaceError
-
     if isinstance(error, NoSpaceError):
         return StageError(text)
     for kind in _ours():
@@ -63,9 +72,18 @@ def again(error: Exception, text: str) -> Exception:
     return PipelineError(f"{type(error).__name__}: {text}")
 
 
+@contextmanager
+def redacted() -> Iterator[None]:
+    """What fails inside the block fails with a message that may be stored (Prefect keeps it in its database)."""
+    try:
+        yield
+    except Exception as error:
+        shown = redact(str(error))
+        if shown == str(error):
+            raise
+        raise again(error, shown) from None
+
+
 def _ours() -> tuple[type[Exception], ...]:
     """The failures whose message is the whole story."""
-    from iqaflow.core.config import ConfigError
-    from iqaflow.core.files import DamagedError
-
     return ConfigError, InputError, StageError, PipelineError, DamagedError

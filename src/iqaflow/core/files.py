@@ -15,16 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from iqaflow.core.errors import NoSpaceError
+
 # writers that lose the number of the error: torch's zip files, safetensors
 FULL_WORDS = re.compile(r"inline_container\S*:\d+\].*(unexpected pos|write failed)|os error (27|28|122)\b")
-
-
-class DamagedError(RuntimeError):
-    """Something on disk is missing, cut short or altered; the message names it and says what to do."""
-
-
-class NoSpaceError(OSError):
-    """The disk or quota is full; the message names the place. What was there before is untouched."""
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from iqaflow.core.files import DamagedError, explain_full_disk, sync_directory, write_json
+from iqaflow.core.errors import DamagedError
+from iqaflow.core.files import explain_full_disk, sync_directory, write_json
 from iqaflow.core.hashes import digests
 
 MANIFEST = "manifest.json"

@@ -99,7 +99,7 @@ def prefect_due(workspace: Workspace) -> bool:
 
 
 def _is_dead(tags: list[Any]) -> bool:
-    prefix = f"process:{socket.gethostname()}:"  # as flows/living.py writes it
+    prefix = f"process:{socket.gethostname()}:"  # as orchestrate/zombies.py writes it
     owners = [tag.removeprefix(prefix) for tag in tags if str(tag).startswith(prefix)]
     return bool(owners) and not any(process.alive(who) for who in owners)
 

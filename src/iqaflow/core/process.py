@@ -143,3 +143,26 @@ if __name__ == "__main__":  # python -m iqaflow.core.process PARENT COMMAND...: 
     die_with_parent(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it, and its children would, too
     os.execvp(sys.argv[2], sys.argv[2:])
+
+
+def free_cores(sample_seconds: float = 0.25) -> int:
+    """Cores of this process's allowance that were idle over a short sample, at least 1: two busy threads on one
+    free core are ten times slower than one.
+
+    Where /proc/stat is absent all allowed cores count as free.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    before = _idle_seconds()
+    if before is None:
+        return allowed
+    time.sleep(sample_seconds)
+    idle = (_idle_seconds() or 0.0) - before
+    return max(1, min(allowed, round(idle / sample_seconds)))
+
+
+def _idle_seconds() -> float | None:
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    except OSError:
+        return None
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-from iqaflow.core.escaping import escape, raw
+from iqaflow.core.security.escaping import escape, raw
 
 Item = TypeVar("Item")
 LOG_SECONDS = 10.0

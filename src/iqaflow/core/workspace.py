@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-STAGES = ("annotate", "validate", "train", "calibrate", "benchmark")
+STAGES = ("annotate", "validate", "train", "calibrate", "benchmark", "report")
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ class Workspace:
         return self.reports / "items.parquet"
 
     @property
+    def groundings(self) -> Path:
+        """Some of the model's grounded answers with image and truth (Parquet): what the report draws."""
+        return self.reports / "groundings.parquet"
+
+    @property
     def benchmark(self) -> Path:
         """`metrics` plus champion, commit and date: what a person or a dashboard reads."""
         return self.reports / "benchmark.json"
@@ -110,7 +115,7 @@ class StageResult:
 
     def save(self, workspace: Workspace) -> None:
         from iqaflow.core.files import write_json
-        from iqaflow.core.redaction import redact_all
+        from iqaflow.core.security.redaction import redact_all
 
         write_json(self.path(workspace, self.stage), redact_all(asdict(self)))
 

@@ -77,7 +77,7 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema) -
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with explain_full_disk(path):
-        # pictures are compressed already, and short row groups let a reader take one (data/pictures.py)
+        # pictures are compressed already, and short row groups let a reader take one (data/image_store.py)
         pictures = "image" in schema.names
         packed = {leaf: "none" if leaf in ("image", "reference") else "zstd" for leaf in _leaves(schema)}
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path, compression=packed, use_dictionary=False,

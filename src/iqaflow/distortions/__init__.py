@@ -10,7 +10,7 @@ import numbers
 
 import numpy as np
 
-from .registry import Category, Distortion, load
+from iqaflow.distortions.registry import Category, Distortion, load
 
 __all__ = [
     "MIN_SIDE",

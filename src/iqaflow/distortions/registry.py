@@ -1,4 +1,4 @@
-"""The registry: every module beside this one is a category, every decorated function a distortion.
+"""The registry: every module of `synthetic/` is a category, every decorated function in it a distortion.
 
 A category module sets `PHRASE` (the words of an answer), `NR_MIN_LEVEL` (the lowest level that can be seen without
 a reference) and `FOLLOWED_BY` (category ids that may be applied after it).
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-HELPERS = ("pixels", "registry")  # modules here that are not categories
+from iqaflow.distortions import synthetic
+
 LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
 _registered: dict[str, Distortion] = {}
@@ -68,11 +69,10 @@ def distortion(levels: tuple, blocks: bool = False) -> Callable:
 @functools.cache
 def load() -> tuple[dict[str, Category], dict[str, Distortion]]:
     """Import every category module, once, and return all categories and distortions."""
-    package = importlib.import_module(__package__)
-    ids = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name not in HELPERS)
+    ids = sorted(module.name for module in pkgutil.iter_modules(synthetic.__path__))
     categories = {}
     for id in ids:
-        module = importlib.import_module(f"{__package__}.{id}")
+        module = importlib.import_module(f"{synthetic.__name__}.{id}")
         functions = tuple(d.name for d in _registered.values() if d.category == id)
         if not functions:
             raise ValueError(f"category {id!r} registers no distortion, expected at least one")

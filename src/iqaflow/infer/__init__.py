@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from iqaflow.infer.assessor import Assessor
-    from iqaflow.infer.locate import Location
+    from iqaflow.model.location import Location
 
 
 def load(uri: str | Path | Location = "champion") -> Assessor:
@@ -18,5 +18,10 @@ def load(uri: str | Path | Location = "champion") -> Assessor:
     is not the one that was made.
     """
     from iqaflow.infer.assessor import Assessor
+    from iqaflow.model.location import Location
 
+    if not isinstance(uri, Location):
+        from iqaflow.registry.locate import locate
+
+        uri = locate(uri)
     return Assessor.load(uri)

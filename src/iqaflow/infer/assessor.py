@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from iqaflow.calibrate import confidence as calibrated
-from iqaflow.calibrate import ground as grounding
-from iqaflow.calibrate import record as records
 from iqaflow.core.errors import InputError
+from iqaflow.engine import calibration as records
+from iqaflow.engine.session import Engine, Prompt
+from iqaflow.grounding import ground as grounding
 from iqaflow.infer import findings
+from iqaflow.infer.descriptions import descriptions
 from iqaflow.infer.differences import differences
-from iqaflow.infer.engine import Engine, Prompt
+from iqaflow.infer.picture import MAX_PIXELS, Source, Subject, opened
 from iqaflow.infer.regions import Asked, asked_region
 from iqaflow.infer.schema import Assessment, Comparison, Region, Score
-from iqaflow.infer.subject import MAX_PIXELS, Source, Subject, opened
 from iqaflow.infer.tiles import Mosaic, is_large, parts
-from iqaflow.infer.wording import descriptions
 from iqaflow.tasks import describe, grammar, rate
 from iqaflow.tasks import score as rating
 
 if TYPE_CHECKING:
-    from iqaflow.infer.locate import Location
+    from iqaflow.model.location import Location
 
 SCHEMA, COMPARISON = "iqaflow.assessment/1", "iqaflow.comparison/1"
 SAME = "The two images are equal, pixel by pixel."
@@ -43,16 +41,14 @@ class Assessor:
         self.max_pixels = MAX_PIXELS  # of an encoded image, checked before it is decoded
 
     @classmethod
-    def load(cls, uri: str | Path | Location) -> Assessor:
-        from iqaflow.infer.locate import Location, locate
-
-        place = uri if isinstance(uri, Location) else locate(uri)
+    def load(cls, place: Location) -> Assessor:
+        """The model at a place; `iqaflow.load` finds places."""
         record = records.read(place.calibration) if place.calibration else records.defaults()
         return cls(Engine.load(place.stage1), record, place.model)
 
     def probabilities(self, kind: str, log_probs: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of the candidates of a question of this kind (`reading.Reading.kind`)."""
-        return calibrated.probabilities(log_probs, kind, self.record)
+        return records.probabilities(log_probs, kind, self.record)
 
     def expected_score(self, probabilities: np.ndarray) -> float:
         """Score 0..1: the expectation over the five rating words (Q-Align's read-out)."""

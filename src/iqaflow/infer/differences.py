@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.data.regions import bounds, colour
 from iqaflow.infer import findings
+from iqaflow.infer.picture import Subject
 from iqaflow.infer.regions import Asked
-from iqaflow.infer.subject import Subject
+from iqaflow.regions import bounds, colour
 from iqaflow.tasks import grammar
 from iqaflow.tasks import score as rating
 
@@ -48,12 +48,12 @@ def changed(a: np.ndarray, b: np.ndarray) -> list[np.ndarray] | None:
     import cv2
     from scipy.ndimage import label
 
-    from iqaflow.annotate import quality
+    from iqaflow.iqa import mdsi
 
     if a.shape != b.shape:
         return None
     small = [findings.shrunk(image) for image in (a, b)]
-    alike = quality.similarity(*small)
+    alike = mdsi.similarity(*small)
     if alike.mean() < ALIKE and _correlation(*small) < SAME_PICTURE:
         return None
     if small[0].shape != a.shape:  # what vanishes when reduced, such as noise, shows in the detail
@@ -84,12 +84,12 @@ def _detail(a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Their similarity pixel by pixel, averaged to a smaller shape; by strips, for it takes many times the memory."""
     import cv2
 
-    from iqaflow.annotate import quality
+    from iqaflow.iqa import mdsi
 
     rows = np.append(np.arange(0, shape[0], STRIP), shape[0])
     edges = (rows * len(a) / shape[0]).round().astype(int)
     return np.concatenate([
-        cv2.resize(quality.similarity(a[top:below], b[top:below]), (shape[1], end - start), interpolation=cv2.INTER_AREA)
+        cv2.resize(mdsi.similarity(a[top:below], b[top:below]), (shape[1], end - start), interpolation=cv2.INTER_AREA)
         for (start, end), (top, below) in zip(pairwise(rows.tolist()), pairwise(edges), strict=True)])
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.calibrate.ground import Grounding, mask_box, parts
-from iqaflow.data.regions import colour
 from iqaflow.data.tables import encode_mask
 from iqaflow.distortions import SEVERITIES
+from iqaflow.engine.answers import by_category, identify_candidates, region_candidates
+from iqaflow.engine.session import Prompt
+from iqaflow.grounding.ground import Grounding, mask_box, parts
 from iqaflow.infer import tiles
-from iqaflow.infer.engine import Prompt
-from iqaflow.infer.reading import by_category, identify_candidates, region_candidates
+from iqaflow.infer.picture import Subject
 from iqaflow.infer.regions import Asked
-from iqaflow.infer.subject import Subject
+from iqaflow.regions import colour
 from iqaflow.tasks import grammar, ground, identify, refer
 from iqaflow.tasks import score as rating
 

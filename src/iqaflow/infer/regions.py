@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from iqaflow.core.errors import InputError
-from iqaflow.data.regions import Region, bounds, colour
-from iqaflow.data.regions.superpixels import superpixels
 from iqaflow.infer.tiles import Part
+from iqaflow.regions import Region, bounds, colour
+from iqaflow.regions.superpixels import superpixels
 from iqaflow.tasks import grammar
 
 POINT_SEGMENTS = 12  # a point stands for the superpixel under it

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iqaflow.infer.engine import Engine, Prompt
-from iqaflow.infer.lens import Lens
-from iqaflow.infer.reading import identify_candidates
+from iqaflow.engine.answers import identify_candidates
+from iqaflow.engine.logit_lens import Lens
+from iqaflow.engine.session import Engine, Prompt
 from iqaflow.tasks import grammar, identify
 from iqaflow.tasks import score as rating
 

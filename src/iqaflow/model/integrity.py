@@ -10,8 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from iqaflow.core.errors import StageError
-from iqaflow.core.files import DamagedError
+from iqaflow.core.errors import DamagedError, StageError
 from iqaflow.core.hashes import sha256
 from iqaflow.core.manifest import MANIFEST, read_manifest, write_manifest
 

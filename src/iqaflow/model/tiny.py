@@ -18,7 +18,7 @@ def build(texts: list[str], seed: int, min_pixels: int, max_pixels: int) -> tupl
     import torch
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-    from iqaflow.model.tokens import tokenizer, vocabulary
+    from iqaflow.model.tokenizer import tokenizer, vocabulary
 
     words = tokenizer(vocabulary(texts))
     ids = words.convert_tokens_to_ids
@@ -58,7 +58,7 @@ def grow(model: Any, processor: ImageOnlyProcessor, texts: list[str]) -> tuple[A
 
     import torch
 
-    from iqaflow.model.tokens import tokenizer, vocabulary
+    from iqaflow.model.tokenizer import tokenizer, vocabulary
 
     old, new = processor.tokenizer, tokenizer(vocabulary(texts))
     known = old.get_vocab()

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from iqaflow.core import files
 from iqaflow.core.workspace import StageResult, Workspace
-from iqaflow.orchestrate import graph
+from iqaflow.orchestrate import dvc
 
 LARGEST_PICTURE_BYTES = 2_000_000  # a picture travels inside Prefect's database
 
 
 def of(workspace: Workspace, stage: str, ran: bool) -> StageResult | None:
     """The result that belongs to the stage's present outputs: just made (`ran`), or kept from when they were made."""
-    kept = workspace.state / "results" / f"{stage}-{graph.lock_key(workspace, stage)}.json"
+    kept = workspace.state / "results" / f"{stage}-{dvc.lock_key(workspace, stage)}.json"
     if ran:
         result = StageResult.read(workspace, stage)
         if result is not None:

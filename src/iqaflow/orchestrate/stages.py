@@ -10,15 +10,13 @@ import os
 import sys
 import time
 
-from iqaflow.core import escaping, lease, process
+from iqaflow.core import lock, process
 from iqaflow.core.config import Config
-from iqaflow.core.workspace import StageResult, Workspace
-from iqaflow.orchestrate import notes
+from iqaflow.core.security import escaping
+from iqaflow.core.workspace import STAGES, StageResult, Workspace
+from iqaflow.orchestrate import failures
 
-MODULES = {
-    "annotate": "iqaflow.annotate.stage", "validate": "iqaflow.validate.stage", "train": "iqaflow.train.stage",
-    "calibrate": "iqaflow.calibrate.stage", "benchmark": "iqaflow.benchmark.stage", "gate": "iqaflow.track.gate",
-}
+MODULES = {stage: f"iqaflow.{stage}.stage" for stage in (*STAGES, "gate")}
 
 
 def run(stage: str, config: Config, workspace: Workspace) -> StageResult | None:
@@ -27,12 +25,12 @@ def run(stage: str, config: Config, workspace: Workspace) -> StageResult | None:
     process.die_with_runner()
     _stay_offline(config, workspace)
     started = time.monotonic()
-    with lease.hold(workspace.state / "locks" / f"{stage}.lock", f"stage {stage}", wait_seconds=5):
-        notes.clear(workspace, stage)
+    with lock.hold(workspace.state / "locks" / f"{stage}.lock", f"stage {stage}", wait_seconds=5):
+        failures.clear(workspace, stage)
         try:
             result = _call(stage, config, workspace)
         except BaseException as error:
-            notes.write(workspace, stage, error)
+            failures.write(workspace, stage, error)
             raise
     print(f"{stage}: done in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
     return result
@@ -40,7 +38,7 @@ def run(stage: str, config: Config, workspace: Workspace) -> StageResult | None:
 
 def _call(stage: str, config: Config, workspace: Workspace) -> StageResult | None:
     if stage == "sources":
-        from iqaflow.data import sources
+        from iqaflow import sources
 
         sources.index(config, workspace)
         return None

@@ -17,7 +17,7 @@ from pathlib import Path
 from iqaflow.core.config import load
 from iqaflow.core.errors import PipelineError
 from iqaflow.core.workspace import Workspace
-from iqaflow.orchestrate import graph
+from iqaflow.orchestrate import dvc
 
 KEEP = 2  # worktrees of failed retrainings kept for whoever wants to look
 
@@ -25,7 +25,7 @@ KEEP = 2  # worktrees of failed retrainings kept for whoever wants to look
 @contextmanager
 def fresh(home: Workspace, say: Callable[[str], None]) -> Iterator[tuple[Workspace, tuple[str, ...]]]:
     """A worktree for the block, and the overrides it needs. Committed and removed afterwards; kept after a failure."""
-    graph.check(home)
+    dvc.check(home)
     name = time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + f"-{os.getpid()}"
     folder, branch = home.state / "worktrees" / name, f"retrain/{name}"
     _forget_old(home)

@@ -12,6 +12,7 @@ from typing import Any
 
 SINGLE = ("identify", "score", "describe", "describe_local", "ground", "refer", "vqa")
 PAIR = ("rate",)
+FULL_REFERENCE = ("identify", "score", "describe")  # asked with the undistorted image beside it, too
 
 
 def module(task: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.core.redaction import redact
+from iqaflow.core.security.redaction import redact
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.track import media, provenance, records, spool
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iqaflow.core import files
-from iqaflow.core.redaction import redact
+from iqaflow.core.security.redaction import redact
 from iqaflow.data import images
 
 if TYPE_CHECKING:

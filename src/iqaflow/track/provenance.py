@@ -15,10 +15,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from iqaflow import __version__
 from iqaflow.core import hashes, manifest, process
 from iqaflow.core.config import Config
-from iqaflow.core.redaction import redact
+from iqaflow.core.security.redaction import redact
+from iqaflow.core.version import VERSION
 from iqaflow.core.workspace import Workspace
 
 HOST, PROCESS = "host", "process"
@@ -42,7 +42,7 @@ def tags(config: Config, workspace: Workspace) -> dict[str, str]:
         "requirements.lock": _hash(workspace.root / "requirements.lock"),
         "dvc.lock": _hash(workspace.root / "dvc.lock"),
         "prefect.flow_run": _flow_run(),
-        "seed": str(config.seed), "iqaflow": __version__, "python": platform.python_version(),
+        "seed": str(config.seed), "iqaflow": VERSION, "python": platform.python_version(),
         "platform": platform.platform(), **owner(),
     }
     return {name: value for name, value in known.items() if value}

@@ -20,13 +20,14 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from iqaflow.core import config as configs
-from iqaflow.core import hashes, lease, open_runs, process
+from iqaflow.core import hashes, open_runs, process
+from iqaflow.core import lock as lease
 from iqaflow.core.config import Config
 from iqaflow.core.config import params_file as params
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.track import provenance, records, spool, store
 from iqaflow.track.child import StageRun
-from iqaflow.track.ending import true_ending
+from iqaflow.track.last_status import true_ending
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

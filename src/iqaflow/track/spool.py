@@ -4,7 +4,7 @@ Telemetry never stops the work: nothing here raises because of the store, and sa
 list. Every record is safe to apply twice, so that a kill in the middle of a replay loses and doubles nothing. A run
 that starts while the store is away gets a local id; the real run carries it in the tag `iqaflow.local_id`.
 
-    replay(workspace)       # done at every start of a run, by every verb that opens the store, and by orchestrate/reaper.py
+    replay(workspace)       # done at every start of a run, by every verb that opens the store, and by the reaper
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.core import lease, open_runs
+from iqaflow.core import lock, open_runs
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
-from iqaflow.core.redaction import redact, redact_all
+from iqaflow.core.security.redaction import redact, redact_all
 from iqaflow.core.workspace import Workspace
 from iqaflow.track import records, store
 
@@ -183,7 +183,7 @@ def spool(workspace: Workspace, taken: list[Record]) -> None:
                 if _size(folder(workspace)) > LIMIT_BYTES:
                     return say(f"{folder(workspace)} is full; {len(mine)} records of run {run} are dropped.")
                 _append(path(workspace, run), mine)
-    except (OSError, lease.BusyError) as error:  # a full disk: the work itself will find out and say so
+    except (OSError, lock.BusyError) as error:  # a full disk: the work itself will find out and say so
         say(f"{len(taken)} MLflow records could not be kept ({error}).")
 
 
@@ -200,7 +200,7 @@ def say(sentence: str) -> None:
 
 
 def _alone(workspace: Workspace) -> Any:
-    return lease.hold(workspace.state / "locks" / "spool.lock", "replay of MLflow records", wait_seconds=300)
+    return lock.hold(workspace.state / "locks" / "spool.lock", "replay of MLflow records", wait_seconds=300)
 
 
 def _with_copy(workspace: Workspace, record: Record) -> Record:

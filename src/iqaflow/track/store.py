@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iqaflow.core import config as configs
-from iqaflow.core import environment, files, lease
+from iqaflow.core import environment, files, lock
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
-from iqaflow.core.redaction import redact
+from iqaflow.core.security.redaction import redact
 from iqaflow.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def ensure(workspace: Workspace, config: Config | None = None) -> str:
             return tracking_uri
         artifacts = (file.parent / "artifacts").as_uri()
         if not _is_ready(file, name, artifacts):
-            with lease.hold(file.with_name(".mlflow.lock"), "set-up of the MLflow store", wait_seconds=120):
+            with lock.hold(file.with_name(".mlflow.lock"), "set-up of the MLflow store", wait_seconds=120):
                 (file.parent / "artifacts").mkdir(exist_ok=True)
                 if not file.exists():
                     _create(file, name, artifacts)

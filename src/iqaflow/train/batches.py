@@ -4,6 +4,7 @@ in a thread while the model works on this one, so that a rank hardly ever waits 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -11,9 +12,10 @@ import numpy as np
 
 from iqaflow.core.config import Config
 from iqaflow.core.workspace import Workspace
-from iqaflow.train import budget
+from iqaflow.model.packing import packer_for
 from iqaflow.train.dataset import Packs
-from iqaflow.train.packing import packer_for
+
+WINDOW = 64  # packs among which those of like length are put together: more would make steps of one kind
 
 
 class Batches:
@@ -52,7 +54,7 @@ class Batches:
     def _by_tokens(self, epoch: int) -> list[list[int]]:
         if epoch not in self._planned:
             rng = np.random.default_rng([self.seed, 31, epoch])
-            self._planned[epoch] = budget.micro_batches(
+            self._planned[epoch] = micro_batches(
                 self.packs.order(epoch), lambda number: self.packs.shape(number, epoch), self.train.tokens, rng)
         return self._planned[epoch]
 
@@ -69,7 +71,7 @@ class Batches:
         """The tensors, on the host: `packing.Packer.collate`, and under `dense` the truth of every visual token."""
         import torch
 
-        from iqaflow.train import dense
+        from iqaflow.model import dense_head
 
         train = self.train
         made = [self.packs.pack(number, epoch) for number, epoch in self.members(step, micro)]
@@ -78,9 +80,30 @@ class Batches:
         if train.dense:
             truths = [truth for _, several in made for truth in several]
             batch["dense"] = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in
-                              dense.targets(truths, batch.get("grids")).items()}
+                              dense_head.targets(truths, batch.get("grids")).items()}
         if train.precision == "bf16":
             if batch["attention_mask"].is_floating_point():
                 batch["attention_mask"] = batch["attention_mask"].clamp(min=torch.finfo(torch.bfloat16).min).bfloat16()
             batch["pixel_values"] = batch["pixel_values"].bfloat16()
         return batch
+
+
+def micro_batches(order: Sequence[int], shape: Callable[[int], tuple[int, int]], tokens: int,
+                  rng: np.random.Generator) -> list[list[int]]:
+    """Pack numbers of an epoch by micro-batch. `shape` is (rows, tokens of the longest row) of a pack; a micro-batch is as wide
+    as its longest row, and its rows x width is at most `tokens`, unless a single pack is more. Every pack comes once."""
+    made: list[list[int]] = []
+    for start in range(0, len(order), WINDOW):
+        window = [int(number) for number in order[start : start + WINDOW]]
+        shapes = {number: shape(number) for number in window}
+        here: list[list[int]] = []
+        rows = width = 0
+        for number in sorted(window, key=lambda number: (-shapes[number][1], number)):  # the first is the widest of its batch
+            more, wide = shapes[number]
+            if not here or (rows + more) * width > tokens:
+                here.append([])
+                rows, width = 0, wide
+            here[-1].append(number)
+            rows += more
+        made += [here[place] for place in rng.permutation(len(here))]
+    return made

@@ -9,7 +9,7 @@ from iqaflow.core.config import Config
 from iqaflow.core.workspace import Workspace
 from iqaflow.train import checkpoint
 from iqaflow.train.batches import Batches
-from iqaflow.train.engine import to
+from iqaflow.train.deepspeed import to
 
 
 class Best:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from iqaflow.core.errors import StageError
-from iqaflow.core.files import DamagedError, NoSpaceError, explain_full_disk
+from iqaflow.core.errors import DamagedError, NoSpaceError, StageError
+from iqaflow.core.files import explain_full_disk
 from iqaflow.core.manifest import commit_directory, read_manifest
 
 TAG = "state"

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from iqaflow.core.config.schema import Train
-from iqaflow.data.held import Held
+from iqaflow.data.arrow_rows import Held
+from iqaflow.data.image_store import Pictures
 from iqaflow.data.images import decode
-from iqaflow.data.pictures import Pictures
 from iqaflow.data.tables import TASKS, decode_mask
+from iqaflow.model.dense_head import Truth, single_tokens
+from iqaflow.model.packing import Branch, Pack, Packer
 from iqaflow.tasks import score as rating
 from iqaflow.tasks.grammar import CELLS, GRID, RATINGS
 from iqaflow.train import mixture
-from iqaflow.train.dense import Truth, single_tokens
-from iqaflow.train.packing import Branch, Pack, Packer
 
 IMAGE_COLUMNS = ["origin", "width", "height", "distortions", "regions", "score", "score_std"]
 CONVERSATION_COLUMNS = ["task", "turns", "targets.region_ids"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from iqaflow.core.config import Config
-from iqaflow.data.images import decode
+from iqaflow.data.images import decode, encode_lossless
 from iqaflow.data.tables import decode_mask, read_rows
 
 
@@ -30,9 +30,10 @@ class Probes:
 
     def sheet(self, model: Any, processor: Any) -> bytes | None:
         """PNG of every probe with its true region and the model's answer, uncalibrated; None without probes."""
-        from iqaflow.calibrate import ground, plots, record
-        from iqaflow.calibrate.fit import Item
-        from iqaflow.infer.engine import Engine, Prompt
+        from iqaflow.draw import sheets
+        from iqaflow.engine import calibration
+        from iqaflow.engine.session import Engine, Prompt
+        from iqaflow.grounding import examples, ground
         from iqaflow.tasks.ground import asked
 
         if not self.images:
@@ -41,7 +42,7 @@ class Probes:
         session = Engine(model, processor).session([[image] for image, _ in self.images], [["image"]] * len(self.images))
         found = session.spatial([Prompt(item, asked("worst")) for item in range(len(self.images))])
         model.train(training)
-        settings = record.defaults()
-        pairs = [(Item(image, mask, spatial, False, "worst"), ground.ground(image, spatial, settings))
-                 for (image, mask), (spatial, _) in zip(self.images, found, strict=True)]
-        return plots.overlays_png(pairs)
+        settings = calibration.defaults()
+        return sheets.overlays_png([
+            examples.example(encode_lossless(image), mask, ground.ground(image, spatial, settings), "worst")
+            for (image, mask), (spatial, _) in zip(self.images, found, strict=True)])

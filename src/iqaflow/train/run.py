@@ -19,13 +19,13 @@ from iqaflow.core.files import explain_full_disk, write_bytes, write_json
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.tables import TASKS
-from iqaflow.train import checkpoint, engine, student
+from iqaflow.train import checkpoint, deepspeed, student
 from iqaflow.train.batches import Batches
 from iqaflow.train.best import Best
-from iqaflow.train.heartbeat import mark
 from iqaflow.train.probes import Probes
-from iqaflow.train.steps import StepLog, write_curve
-from iqaflow.train.utilisation import Meter
+from iqaflow.train.ranks.heartbeat import mark
+from iqaflow.train.sizing.utilisation import Meter
+from iqaflow.train.step_log import StepLog, write_curve
 
 STRIKES = 3
 SKIPPED = "skipped.json"  # steps whose batch gave a loss or gradient that is not finite, in the work folder
@@ -45,7 +45,7 @@ class Run:
     def __init__(self, config: Config, workspace: Workspace, work: Path) -> None:
         import torch
 
-        from iqaflow.train import dense
+        from iqaflow.model import dense_head
         from iqaflow.train.objective import Objective
 
         self.config, self.settings, self.workspace, self.work = config, config.train, workspace, work
@@ -56,10 +56,10 @@ class Run:
         self.batches = Batches(config, workspace, self.model, self.processor)
         self.best = Best(config, workspace, work, self.model, self.processor, self.rank, self.world
                          ) if self.settings.evaluate_steps else None
-        head = dense.DenseHead(self.processor.tokenizer) if self.settings.dense else None
+        head = dense_head.DenseHead(self.processor.tokenizer) if self.settings.dense else None
         if head:
             self.model.config.iqaflow_dense = True  # inference may then read visual tokens too
-        self.engine = engine.build(Objective(self.model, head, self.settings.dense), self.settings, self.world, self.device,
+        self.engine = deepspeed.build(Objective(self.model, head, self.settings.dense), self.settings, self.world, self.device,
                                    self.rate)
         self.skipped = set(json.loads((work / SKIPPED).read_text())) if (work / SKIPPED).is_file() else set()
         self.leave = False  # set by a signal handler
@@ -158,7 +158,7 @@ class Run:
             tokens += batch["input_ids"].numel()
             sums[5] += batch.pop("packs")
             self.meter.add(batch)
-            loss, parts = self.engine(engine.to(batch, self.device), vision_only)
+            loss, parts = self.engine(deepspeed.to(batch, self.device), vision_only)
             if torch.isfinite(loss):
                 values = [loss.detach(), parts.get("answer"), parts.get("dense")]
                 sums[:3] += torch.stack([torch.zeros(()) if v is None else v.cpu().float() for v in values]).double()
@@ -170,7 +170,7 @@ class Run:
             mark("step", step, micro, part=1)
             self.engine.backward(loss)
             if config.zero_stage == 0 and self.engine.is_gradient_accumulation_boundary():
-                norm = engine.gradient_norm(self.model)
+                norm = deepspeed.gradient_norm(self.model)
             mark("step", step, micro, part=2)
             self.engine.step()
         mark("step", step, config.micro_batches - self.world + self.rank, part=3)
@@ -203,7 +203,7 @@ class Run:
             "step": step + 1, "steps": self.steps, "loss": sums[0] / micros, "loss_answer": sums[1] / micros,
             "loss_dense": sums[2] / micros, "lr": self.settings.lr * self.rate(step), "grad_norm": norm,
             "samples_per_second": sums[5] / seconds, "tokens_per_second": tokens * self.world / seconds,
-            "step_seconds": seconds, "data_wait_share": waited / seconds, "memory_gib": engine.memory_gib(),
+            "step_seconds": seconds, "data_wait_share": waited / seconds, "memory_gib": deepspeed.memory_gib(),
         }
         weighed = zip(TASKS, sums[6::2], sums[7::2], strict=True)
         return row | self.meter.read(seconds) | {f"loss_{task}": loss / weight for task, loss, weight in weighed if weight}

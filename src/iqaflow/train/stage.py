@@ -17,7 +17,8 @@ from iqaflow.core.config import Config
 from iqaflow.core.files import write_bytes
 from iqaflow.core.manifest import commit_directory, read_manifest
 from iqaflow.core.workspace import StageResult, Workspace
-from iqaflow.train import launch, steps
+from iqaflow.train import step_log
+from iqaflow.train.ranks import launch
 
 
 def run(config: Config, workspace: Workspace) -> StageResult:
@@ -30,7 +31,7 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     work.mkdir(parents=True, exist_ok=True)
     if not launch.finished(work):
         launch.train(config, workspace, work)
-    rows = steps.rows(work / "steps.jsonl")
+    rows = step_log.rows(work / "steps.jsonl")
     finished = work / "finished"
     (finished / "manifest.json").unlink()
     commit_directory(finished, workspace.stage1, {"schema": "iqaflow.model/1", "base": config.train.base,

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqaflow.core.config import Config
-from iqaflow.core.errors import StageError
-from iqaflow.core.files import DamagedError, write_json, write_text
+from iqaflow.core.errors import DamagedError, StageError
+from iqaflow.core.files import write_json, write_text
 from iqaflow.core.manifest import read_manifest
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.data.tables import TASKS, parts
-from iqaflow.validate.frames import IDS
-from iqaflow.validate.gate import Check, judge
+from iqaflow.validate.check import Check
+from iqaflow.validate.checks.frames import IDS
+from iqaflow.validate.expectations import judge
 from iqaflow.validate.remedies import remedy
-from iqaflow.validate.text import plural
+from iqaflow.validate.report.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,9 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     Raises DamagedError if its files are not those of its manifest, and StageError (after writing the report) with the
     first failed expectation and its rows.
     """
-    from iqaflow.validate import frames, report, suites
+    from iqaflow.validate import suites
+    from iqaflow.validate.checks import frames
+    from iqaflow.validate.report import page as report
 
     workspace.validation.unlink(missing_ok=True)  # an old verdict must not outlive new data
     _verify(workspace)
@@ -74,8 +77,8 @@ def run(config: Config, workspace: Workspace) -> StageResult:
 
 def look(config: Config, folder: Path) -> dict[str, pd.DataFrame]:
     """All frames that the suites judge, of tables whose columns are as they should be."""
-    from iqaflow.core.cores import free_cores
-    from iqaflow.validate import balance, dialogues, frames, leakage, pixels
+    from iqaflow.core.process import free_cores
+    from iqaflow.validate.checks import balance, dialogues, frames, leakage, pixels
 
     options, workers = config.validate_, config.resources.workers
     images, distortions, regions = frames.images(folder)

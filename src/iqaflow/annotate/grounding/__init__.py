@@ -17,7 +17,7 @@ import numpy as np
 
 from iqaflow.core.config import Config
 from iqaflow.core.workspace import Workspace
-from iqaflow.data.regions import Region
+from iqaflow.regions import Region
 from iqaflow.tasks.scene import Exchange, Targets
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def ground(description: str, image: np.ndarray, config: Config, workspace: Works
     from iqaflow.annotate.grounding.text import plain
     from iqaflow.annotate.grounding.triples import triples
     from iqaflow.annotate.teachers import detector, segmenter
-    from iqaflow.core.config import ConfigError
+    from iqaflow.core.errors import ConfigError
 
     finder = detector.of(config.annotate.detector, workspace)
     if finder is None:

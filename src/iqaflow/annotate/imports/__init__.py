@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iqaflow.core.config import ConfigError
 from iqaflow.core.config.schema import Labelled
+from iqaflow.core.errors import ConfigError
 from iqaflow.core.workspace import Workspace
 
 PARTS = ("vocabulary", "shapes", "text")  # modules here that are no formats

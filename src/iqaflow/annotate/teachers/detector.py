@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from iqaflow.annotate.teachers.weights import Weights, located
-from iqaflow.core.config import ConfigError
 from iqaflow.core.config.schema import Detector as Section
+from iqaflow.core.errors import ConfigError
 from iqaflow.core.workspace import Workspace
 
 CLASSES = ("grounding-dino", "mm-grounding-dino")

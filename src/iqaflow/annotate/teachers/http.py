@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 
 from iqaflow.annotate.teachers import Said
-from iqaflow.core.config import ConfigError
 from iqaflow.core.config.schema import Teacher
-from iqaflow.core.errors import InputError, PipelineError
-from iqaflow.core.redaction import redact
+from iqaflow.core.errors import ConfigError, InputError, PipelineError
+from iqaflow.core.security.redaction import redact
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import encode_png
 

@@ -14,9 +14,8 @@ import numpy as np
 
 from iqaflow.annotate.teachers import Said
 from iqaflow.annotate.teachers.weights import Weights, located
-from iqaflow.core.config import ConfigError
 from iqaflow.core.config.schema import Teacher, Train
-from iqaflow.core.errors import StageError
+from iqaflow.core.errors import ConfigError, StageError
 from iqaflow.core.workspace import Workspace
 
 MAX_PIXELS = 1_048_576  # a teacher looks closer than a student

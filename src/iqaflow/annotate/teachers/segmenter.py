@@ -8,7 +8,7 @@ import numpy as np
 
 from iqaflow.core.config.schema import Segmenter
 from iqaflow.core.workspace import Workspace
-from iqaflow.data.regions import promptable
+from iqaflow.model import promptable
 
 
 def masks(image: np.ndarray, boxes: Sequence[tuple[int, int, int, int]], config: Segmenter,

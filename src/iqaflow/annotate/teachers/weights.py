@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from iqaflow.core.config import ConfigError
+from iqaflow.core.errors import ConfigError
 from iqaflow.core.workspace import Workspace
 
 ENDS = 1 << 20  # bytes read at both ends of a large file

@@ -81,8 +81,8 @@ class Questions:
 
     def features(self, row: Row) -> np.ndarray:
         """Scene statistics of an image row."""
-        from iqaflow.benchmark.scene_statistics import features
         from iqaflow.data.images import decode
+        from iqaflow.iqa.scene_statistics import features
 
         return self.remember(("features", row["image_id"]), lambda: features(decode(row["image"])))
 

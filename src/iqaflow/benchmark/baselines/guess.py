@@ -6,10 +6,10 @@ from collections import Counter
 
 import numpy as np
 
-from iqaflow.benchmark import items
-from iqaflow.benchmark.answers import NONE
 from iqaflow.benchmark.baselines import Answers, Questions, Row, answer, baseline
 from iqaflow.distortions import categories
+from iqaflow.tasks.answers import NONE
+from iqaflow.tasks.questions import truth
 
 
 @baseline("chance", "any allowed answer, drawn at random")
@@ -32,7 +32,7 @@ def chance(questions: Questions) -> Answers:
 @baseline("majority", "the commonest answer of the training split, whatever the image")
 def majority(questions: Questions) -> Answers:
     counts: dict[tuple[str, str], Counter[str]] = {}
-    for item in items.truth(questions.split("train"), questions.dialogues("train"), questions.config)[0]:
+    for item in truth(questions.split("train"), questions.dialogues("train"), questions.config)[0]:
         counts.setdefault(_group(item, " and " in item["target"]), Counter())[item["target"]] += 1
     common = {key: min(count.items(), key=lambda entry: (-entry[1], entry[0]))[0] for key, count in counts.items()}
     for item, _ in questions.of("identify", "rate", "refer", "vqa"):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from iqaflow.benchmark.answers import NONE
 from iqaflow.benchmark.baselines import Answers, Questions, Row, answer, baseline
 from iqaflow.distortions import phrase
+from iqaflow.tasks.answers import NONE
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator

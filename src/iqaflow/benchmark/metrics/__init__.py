@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from iqaflow.benchmark import stats
-from iqaflow.benchmark.items import FAMILIES
 from iqaflow.core.config import Config
+from iqaflow.tasks.questions import FAMILIES
 
 if TYPE_CHECKING:
     import pandas as pd

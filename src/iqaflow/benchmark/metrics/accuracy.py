@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iqaflow.benchmark import answers
 from iqaflow.benchmark.metrics import metric
+from iqaflow.tasks import answers
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,12 +24,9 @@ from iqaflow.core.config.schema import (
     Train,
     Validate,
 )
+from iqaflow.core.errors import ConfigError
 
-PRESETS = Path(__file__).parents[2] / "presets"
-
-
-class ConfigError(ValueError):
-    """The parameters are wrong; the message says which, where, and what was expected."""
+PRESETS = Path(__file__).with_name("presets")
 
 
 class Config(Section):

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from iqaflow.core.errors import InputError
-from iqaflow.core.redaction import carries_secret, is_address_with_secret
+from iqaflow.core.security.redaction import carries_secret, is_address_with_secret
 
 INSTEAD = {  # parameter, or its last part -> where its secret belongs
     "annotate.teacher.url": "put the key into the environment variable IQAFLOW_TEACHER_KEY",

@@ -1,6 +1,6 @@
 """Questions whose answer is a place: worst and best overall, for one distortion, and by the order of two distortions.
 
-Questions about the weakest place say `least`, `weakest` or `best`; the others never do (infer/lens.py reads these words).
+Questions about the weakest place say `least`, `weakest` or `best`; the others never do (engine/logit_lens.py reads these words).
 """
 
 WORST = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iqaflow.validate.balance import DOMINANT, EVEN, REPEATED, SKEW, VARIETY
+from iqaflow.validate.checks.balance import DOMINANT, EVEN, REPEATED, SKEW, VARIETY
 from iqaflow.validate.rules import above
 
 if TYPE_CHECKING:

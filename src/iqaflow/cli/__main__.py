@@ -1,0 +1,5 @@
+"""`python -m iqaflow.cli`."""
+
+from iqaflow.cli import main
+
+main()

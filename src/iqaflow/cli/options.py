@@ -1,0 +1,69 @@
+"""What the commands share: options, the resolved parameters, one stage."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from iqaflow.core.config import Config
+    from iqaflow.core.workspace import Workspace
+
+Preset = Annotated[str | None, typer.Option("--preset", help="Overlay on params.yaml: tiny, quick, qwen3-vl-4b, ...")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one parameter; repeatable.")]
+Model = Annotated[str, typer.Option("--model", help="Folder, models:/name@alias, or champion.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def context(preset: str | None = None, sets: list[str] | None = None, needed: bool = True) -> tuple[Config, Workspace]:
+    """The resolved config and the checkout; outside a checkout the defaults do, unless `needed`."""
+    from iqaflow.core import config
+    from iqaflow.core.workspace import Workspace
+
+    workspace = Workspace.here()
+    path = workspace.params if needed or workspace.params.is_file() else None
+    return config.load(path, preset, tuple(sets or ())), workspace
+
+
+def run_stage(stage: str, preset: str | None, sets: list[str] | None) -> None:
+    from iqaflow.orchestrate import stages
+    from iqaflow.orchestrate.services import reaper
+
+    config, workspace = context(preset, sets)
+    reaper.settle(workspace)
+    stages.run(stage, config, workspace)
+
+
+def settle(model: str | None = None) -> None:
+    """What earlier runs left is made true before the store is opened; a `model` in a folder does not open it."""
+    from iqaflow.core.workspace import Workspace
+    from iqaflow.orchestrate.services import reaper
+
+    if model is None or not Path(model).is_dir():
+        reaper.settle(Workspace.here())
+
+
+def numbers(option: str, text: str | None, count: int) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    from iqaflow.core.errors import InputError
+
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != count:
+        raise InputError(f"{option} {text!r} must be {count} numbers separated by commas (pixels).")
+    return values
+
+
+def flows(workspace: Workspace, name: str) -> ModuleType:
+    """A module of the checkout's `flows/`. The library never imports them: they are handed to it."""
+    if (root := str(workspace.root)) not in sys.path:
+        sys.path.insert(0, root)
+    return importlib.import_module(f"flows.{name}")

@@ -1,0 +1,40 @@
+"""What the report is made from, and the card each of its sections is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from iqaflow.benchmark.compare import Comparison
+from iqaflow.benchmark.items import MODEL
+from iqaflow.core.config import Config
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Material:
+    """What the page is made from: `metrics.json`, the items, the benchmark's images by id, the headline comparisons,
+    and grounded answers to show (`grounding.examples`)."""
+
+    results: dict[str, Any]
+    frame: pd.DataFrame
+    images: dict[str, Row]
+    comparisons: list[Comparison]
+    config: Config
+    grounded: list[Row] = field(default_factory=list)
+
+    @property
+    def model(self) -> pd.DataFrame:
+        return self.frame[self.frame["predictor"] == MODEL]
+
+    def rows(self, predictor: str | None, family: str) -> pd.DataFrame:
+        return self.frame[(self.frame["predictor"] == predictor) & (self.frame["family"] == family)]
+
+
+def section(title: str, lead: str, *parts: str) -> str:
+    """A card of the page; `lead` and `parts` are HTML."""
+    return f'<section><h2>{title}</h2><p class="quiet">{lead}</p>{"".join(parts)}</section>'

@@ -1,0 +1,197 @@
+"""One file over HTTP, surely: continued where it broke off, tried again with growing waits, checked before it is used.
+
+What has come lies in `NAME.part`, written straight to the disk, so that a killed download goes on from there. Beside it
+`NAME.part.json` remembers which version of the file it is a part of: if the server has another one by now, it starts afresh.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iqaflow.core.errors import InputError, NoSpaceError, PipelineError, StageError
+from iqaflow.core.files import explain_full_disk, sync_directory, write_json
+from iqaflow.core.version import VERSION
+
+if TYPE_CHECKING:
+    import httpx
+
+    from iqaflow.core.progress import Bar
+
+TRIES = 6  # failures in a row without a single new byte
+WAIT_SECONDS = 1.0  # after the first; doubled each time
+LONGEST_WAIT = 60.0
+RESERVE = 64 << 20  # bytes left free on the disk
+CHUNK = 1 << 20
+TRANSIENT = (408, 425, 429)
+
+
+class _Again(Exception):
+    """The transfer broke off, or the server is not well; trying again may help."""
+
+
+def client() -> httpx.Client:
+    """A client that follows redirects and asks for the bytes as they are stored, so that they can be continued. User and
+    password come from ~/.netrc, or the file that NETRC names, for the hosts it lists."""
+    import httpx
+
+    netrc = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    return httpx.Client(auth=_netrc(netrc) if netrc.is_file() else None, follow_redirects=True,
+                        timeout=httpx.Timeout(60.0, connect=20.0),
+                        headers={"User-Agent": f"iqaflow/{VERSION}", "Accept-Encoding": "identity"})
+
+
+def _netrc(path: Path) -> httpx.NetRCAuth:
+    import netrc
+
+    import httpx
+
+    try:
+        return httpx.NetRCAuth(str(path))
+    except (netrc.NetrcParseError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({type(error).__name__}): correct it.") from None
+
+
+def fetch(http: httpx.Client, url: str, path: Path, size: int | None = None, sha256: str | None = None,
+          md5: str | None = None, bar: Bar | None = None) -> str:
+    """Bring `url` to `path` and return its SHA-256; `path` appears only when it is whole and its checksums are right.
+
+    Raises StageError where trying again is of no use (not found, forbidden, another size or checksum), NoSpaceError, or
+    PipelineError when the server stays out of reach.
+    """
+    import httpx
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    failures = 0
+    while True:
+        before = _size(part)
+        try:
+            with explain_full_disk(part):
+                _stream(http, url, part, size, bar)
+            break
+        except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise StageError(f"{url} leads nowhere ({why}): check the address in the catalogue.") from None
+        except (httpx.TransportError, _Again) as error:
+            failures = 0 if _size(part) > before else failures
+            failures += 1
+            why = str(error) if isinstance(error, _Again) else f"{type(error).__name__}: {error}"
+            if failures >= TRIES:
+                raise PipelineError(f"{url} cannot be downloaded ({why}): check the network and run the same command again; "
+                                    "it goes on where it stopped.") from None
+            wait = min(WAIT_SECONDS * 2 ** (failures - 1), LONGEST_WAIT)
+            print(f"iqaflow: {url}: {why}; trying again in {wait:.0f} s", file=sys.stderr, flush=True)
+            time.sleep(wait)
+    digest = _check(url, part, size, sha256, md5)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(part, path)
+    _mark_path(part).unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return digest
+
+
+def room(folder: Path, needed: int, what: str) -> None:
+    """Raises NoSpaceError unless `needed` bytes fit into the file system of `folder`."""
+    free = shutil.disk_usage(folder).free
+    if needed + RESERVE > free:
+        raise NoSpaceError(errno.ENOSPC, f"{what} needs {_gigabytes(needed)}, but {folder} has only {_gigabytes(free)} "
+                                         "free: free some disk space and run the same command again")
+
+
+def _stream(http: httpx.Client, url: str, part: Path, size: int | None, bar: Bar | None) -> None:
+    """Append what is missing to `part`."""
+    mark = _mark(part, url)
+    have = _size(part) if mark is not None else 0
+    headers = {}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if mark and mark.get("version"):
+            headers["If-Range"] = mark["version"]
+    with http.stream("GET", url, headers=headers) as response:
+        code = response.status_code
+        if code == 416 and response.headers.get("content-range", "").endswith(f"/{have}"):
+            return  # killed between the last byte and the rename
+        if code in TRANSIENT or code >= 500 or code == 416:
+            if code == 416:
+                _mark_path(part).unlink(missing_ok=True)  # longer than the file is now: afresh
+            raise _Again(f"the server answers {code} {response.reason_phrase}")
+        if code >= 300:
+            raise StageError(f"{url} answers {code} {response.reason_phrase}: "
+                             + ("the file is no longer there" if code in (404, 410) else "the server refuses it")
+                             + "; check the address in the catalogue.")
+        if code != 206 or not response.headers.get("content-range", "").startswith(f"bytes {have}-"):
+            have = 0
+        length = response.headers.get("content-length", "")
+        total = have + int(length) if re.fullmatch(r"\d+", length) else None
+        if size is not None and total is not None and total != size:
+            raise StageError(f"{url} is {total} bytes, but the catalogue says {size}: it is not the file that is meant.")
+        if total is not None:
+            room(part.parent, total - have, url)
+        if not have:
+            part.unlink(missing_ok=True)
+        write_json(_mark_path(part), {"url": url, "version": _version(response)})
+        with part.open("ab", buffering=0) as file:
+            for chunk in response.iter_raw():  # as they come: a larger chunk would be lost with the connection
+                rest = memoryview(chunk)
+                while rest:  # an unbuffered write may be a part of what it was given
+                    rest = rest[file.write(rest):]
+                have += len(chunk)
+                if bar and (megabytes := max(total or have, have) >> 20):
+                    bar.update(have >> 20, megabytes, "MB")
+    if total is not None and have < total:
+        raise _Again(f"the connection ended after {have} of {total} bytes")
+
+
+def _check(url: str, part: Path, size: int | None, sha256: str | None, md5: str | None) -> str:
+    digests = [hashlib.sha256(), *([hashlib.md5(usedforsecurity=False)] if md5 else [])]
+    with part.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            for digest in digests:
+                digest.update(chunk)
+    wanted = {"sha256": sha256, "md5": md5}
+    wrong = [f"{digest.name} {digest.hexdigest()} instead of {wanted[digest.name]}" for digest in digests
+             if wanted[digest.name] and digest.hexdigest() != wanted[digest.name]]
+    if size is not None and _size(part) != size:
+        wrong.append(f"{_size(part)} bytes instead of {size}")
+    if wrong:
+        part.unlink()
+        _mark_path(part).unlink()
+        raise StageError(f"{url} has {' and '.join(wrong)}: it changed or was damaged on the way, and was removed; run the same "
+                         "command again, and if that does not help ask its publisher.")
+    return digests[0].hexdigest()
+
+
+def _version(response: httpx.Response) -> str:
+    """What makes a continued download safe: a strong ETag, or the date of the last change."""
+    tag = response.headers.get("etag", "")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("last-modified", "")
+
+
+def _mark_path(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _mark(part: Path, url: str) -> dict[str, Any] | None:
+    try:
+        mark = json.loads(_mark_path(part).read_text(encoding="utf-8"))
+        return mark if mark["url"] == url else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _gigabytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"

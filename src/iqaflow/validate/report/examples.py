@@ -1,0 +1,75 @@
+"""A sheet of examples: what a model will be shown and told, with the truth drawn in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from iqaflow.data.tables import TASKS
+from iqaflow.validate.report import thumbnails
+from iqaflow.validate.report.text import escape
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COUNT = 12
+
+
+def choose(conversations: pd.DataFrame, links: pd.DataFrame, count: int) -> list[str]:
+    """Ids of conversations to show: the tasks in turn, each image at most once, the same for the same data."""
+    from pandas.util import hash_array
+
+    image_of = links.drop_duplicates("conversation_id").set_index("conversation_id")["image_id"]
+    queues = []
+    for task in TASKS:
+        ids = conversations.loc[conversations["task"] == task, "conversation_id"].dropna().unique()
+        ids = np.asarray(ids, dtype=object)
+        queues.append(ids[hash_array(ids).argsort(kind="stable")].tolist())  # the key of the hash is fixed
+    chosen: list[str] = []
+    used: set[str] = set()
+    while len(chosen) < count and any(queues):
+        for queue in queues:
+            place = next((place for place, name in enumerate(queue) if image_of.get(name) not in used), len(queue))
+            if place < len(queue) and len(chosen) < count:
+                chosen.append(queue[place])
+                used.add(image_of.get(queue[place], ""))
+            del queue[: place + 1]
+    return chosen
+
+
+def section(data: dict[str, pd.DataFrame], folder: Path) -> str:
+    """The part of the page with the examples."""
+    chosen = choose(data["conversations"], data["conversation_images"], COUNT)
+    links, turns, regions = (
+        dict(iter(frame[frame["conversation_id"].isin(chosen)].groupby("conversation_id")))
+        for frame in (data["conversation_images"], data["turns"], data["target_regions"])
+    )
+    facts = data["conversations"].drop_duplicates("conversation_id").set_index("conversation_id").loc[chosen]
+    shown_ids = {image_id for part in links.values() for image_id in part["image_id"] if isinstance(image_id, str)}
+    rows = thumbnails.rows(folder, shown_ids)
+    cards = []
+    for name, task, style, mode, split in facts[["task", "style", "reference_mode", "split"]].itertuples():
+        asked = {int(region) for region in regions[name]["region_id"].dropna()} if name in regions else set()
+        shown = [link for link in links[name].itertuples() if link.role != "reference"] if name in links else []
+        images = "".join(
+            thumbnails.drawn(row, f"{'' if link.role == 'image' else f'Image {link.role}: '}{thumbnails.flaws(row)}", asked)
+            for link, row in ((link, rows.get(link.image_id)) for link in shown)
+        )
+        words = "".join(
+            f'<p class="{"a" if turn.role == "assistant" else "q"}">{escape(turn.text)}</p>'
+            for turn in (turns[name].itertuples() if name in turns else ())
+        )
+        reference = "with the reference" if mode == "fr" else "no reference"
+        cards.append(
+            f'<article class="example{" pair" if len(shown) > 1 else ""}"><h3>{escape(task)} '
+            f"<span>{escape(style)}, {reference}, {escape(split)}</span></h3>"
+            f'<div class="pictures">{images}</div>{words}<p class="id">{escape(name)}</p></article>'
+        )
+    return (
+        f"<section><h2>Examples</h2><p>{len(cards)} conversations, the tasks in turn. Under each picture is what was "
+        'done to it; <i class="line spoilt"></i> outlines a region with a distortion of its own, '
+        '<i class="line asked"></i> any other that is asked about.</p>'
+        f'<div class="examples">{"".join(cards)}</div></section>'
+    )
