@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "mlflow", "prefect", "great_expectations", "transformers", "deepspeed", "pandas", "cv2", "matplotlib",
          "dvc", "sklearn", "skimage")
 # these are made of the library they import; nothing but stages and commands imports them, and inside functions
-CORE = {"iqaflow.distortions.synthetic.blur", "iqaflow.infer.assessor", "iqaflow.engine.session", "iqaflow.engine.answers",
-        "iqaflow.engine.tree_cache", "iqaflow.model.processor", "iqaflow.model.tiny", "iqaflow.serve.page.app",
+CORE = {"iqaflow.distortions.pixels", "iqaflow.infer.assessor", "iqaflow.engine.session", "iqaflow.engine.answers",
+        "iqaflow.engine.tree_cache", "iqaflow.orchestrate.zombies",
+        "iqaflow.model.processor", "iqaflow.model.tiny", "iqaflow.serve.page.app",
         "iqaflow.train.objective"}
 PROBE = """
 import importlib, json, pkgutil, sys

@@ -12,8 +12,6 @@ from iqaflow import distortions
 from iqaflow.core.config import Config
 from iqaflow.data.images import decode
 from iqaflow.data.tables import decode_mask
-from iqaflow.engine.answers import by_category, calibrated_set, read
-from iqaflow.engine.session import Engine
 from iqaflow.grounding.item import Item
 from iqaflow.tasks import grammar, questions
 from iqaflow.tasks import score as rating
@@ -24,6 +22,8 @@ Row = dict[str, Any]
 def ask(folder: Path, images: Sequence[Row], conversations: Sequence[Row], config: Config) -> Any:
     """What stage two is fitted to: grounding items and, per task, (log_probs, index of the true candidate)."""
     from iqaflow.calibrate.fit import Item
+    from iqaflow.engine.answers import by_category, calibrated_set, read
+    from iqaflow.engine.session import Engine
 
     chosen = questions.select(images, config.calibrate.max_items)
     by_id = {row["image_id"]: row for row in chosen}
