@@ -5,12 +5,12 @@ import sys
 
 import numpy as np
 import pytest
-from iqaflow.cli.main import app
 from PIL import Image
 from skimage import data
 from typer.testing import CliRunner
 
 from iqaflow import distortions
+from iqaflow.cli import app
 from iqaflow.core import errors
 
 
