@@ -105,7 +105,8 @@ def _graph() -> str:
              "    outs: [data/source.json]"]
     former = "data/source.json"
     for stage in STAGES:
-        lines += [f"  {stage}:", f"    cmd: {python} {stage}", f"    params: [seed{'' if stage == 'report' else ', ' + stage}]", f"    deps: [{former}]",
+        section = "" if stage == "report" else f", {stage}"
+        lines += [f"  {stage}:", f"    cmd: {python} {stage}", f"    params: [seed{section}]", f"    deps: [{former}]",
                   f"    outs: [{OUTPUTS[stage]}]"]
         former = OUTPUTS[stage]
     return "\n".join(lines) + "\n"
