@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import struct
@@ -26,9 +25,7 @@ from PIL import Image
 from iqaflow.data.tables import decode_mask
 from iqaflow.tasks import grammar
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 START_SECONDS = 90
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
 
 
 def demo(*arguments: object, folder: Path, temporary: Path) -> subprocess.Popen:
@@ -52,15 +49,6 @@ def address(model, tmp_path_factory) -> Iterator[str]:
     rest, _ = server.communicate(timeout=30)
     assert server.returncode == 0 and not rest.strip(), rest
     assert not list(temporary.glob("iqaflow-page-*"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    sync = pytest.importorskip("playwright.sync_api")
-    with sync.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # root has no sandbox
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -123,16 +123,8 @@ def test_unknown_metrics_are_named():
         compare.check(Config.model_validate({"benchmark": {"primary": "identify.accurazy"}}))
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    made = Workspace(tmp_path_factory.mktemp("template"))
-    store.ensure(made, CONFIG)
-    return made.mlruns
-
-
 @pytest.fixture
-def workspace(tmp_path, monkeypatch, trained, template):
+def workspace(tmp_path, monkeypatch, trained, empty_store):
     """A real tiny model with an uncalibrated record, and an empty store."""
     from iqaflow.calibrate import record
 
@@ -140,7 +132,7 @@ def workspace(tmp_path, monkeypatch, trained, template):
         monkeypatch.delenv(name, raising=False)
     made = Workspace(tmp_path / "work")
     shutil.copytree(trained / "models", made.root / "models")
-    shutil.copytree(template, made.mlruns)
+    shutil.copytree(empty_store, made.mlruns)
     write_json(made.calibration, record.defaults())
     integrity.bind(made.models)
     measured(made, items(), "test-1")
