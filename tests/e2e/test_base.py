@@ -66,5 +66,5 @@ def test_what_is_done_is_not_done_again_unless_asked_otherwise(made: Workspace):
     release.run(same, made)
     assert before == {name: StageResult.path(inner, name).stat().st_mtime_ns for name in before}
     other = same.model_copy(update={"seed": same.seed + 1})
-    release._begin(other, inner)
+    release.begin(other, inner)
     assert StageResult.read(inner, "annotate") is None

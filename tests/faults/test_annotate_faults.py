@@ -101,12 +101,12 @@ def test_dask_gives_the_same_bytes_though_a_worker_is_killed(many, unbroken, tmp
     assert not [one for one in left if "resource_tracker" not in " ".join(one.cmdline())], "the cluster ends with the stage"
 
 
-def test_a_neighbour_cannot_speak_to_dask(monkeypatch) -> None:
+def test_a_neighbour_cannot_speak_to_dask(small_config, monkeypatch) -> None:
     """Whoever could would run code as us: the scheduler and the workers want a key that this cluster alone has."""
     from distributed import Client, get_client
 
     monkeypatch.delenv(shards.DASK_ADDRESS, raising=False)
-    with shards._dask(1):
+    with shards.engine(using(small_config, engine="dask"), 1):
         mine = get_client()
         assert mine.submit(sum, (1, 2)).result(timeout=60) == 3
         addresses = [mine.scheduler.address, *mine.scheduler_info()["workers"]]
@@ -117,7 +117,7 @@ def test_a_neighbour_cannot_speak_to_dask(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("engine", ["loky", "dask"])
-def test_kill_the_run_and_start_it_again(many, unbroken, tmp_path, engine) -> None:
+def test_kill_the_run_and_start_it_again(many, unbroken, tmp_path, monkeypatch, engine) -> None:
     """No worker outlives the run, and the next one makes only what is missing; what the dead were writing is not in it."""
     arguments, environment = command(using(many, engine=engine, workers=2), tmp_path)
     run = subprocess.Popen(arguments, env=environment, stderr=subprocess.DEVNULL)
@@ -137,17 +137,14 @@ def test_kill_the_run_and_start_it_again(many, unbroken, tmp_path, engine) -> No
         for name in (".shard-00002.json.9hsm19eb", ".manifest.json.k2_beef0"):
             (path.parents[1] / name).write_text('{"half":')
     stamps: dict[Path, int] = {}
-    count = stage._counts
+    read = shards.read_marker
 
-    def looked(work):
-        stamps.update({path: path.stat().st_mtime_ns for path in work.glob("shard-*.json")})
-        return count(work)
+    def stamped(work, name):
+        stamps[work / f"shard-{name}.json"] = (work / f"shard-{name}.json").stat().st_mtime_ns
+        return read(work, name)
 
-    stage._counts = looked
-    try:
-        stage.run(many, Workspace(tmp_path))
-    finally:
-        stage._counts = count
+    monkeypatch.setattr(shards, "read_marker", stamped)  # the last time, all are read to be counted
+    stage.run(many, Workspace(tmp_path))
     assert digests(tmp_path) == unbroken
     assert len(stamps) == 28 and made.items() <= stamps.items(), "finished shards are not made again"
 

@@ -180,7 +180,7 @@ def test_out_of_memory_goes_on_in_smaller_micro_batches(work, small_config, monk
 
 def test_memory_that_one_pack_does_not_fit_into_is_one_sentence(work, small_config):
     with pytest.raises(StageError, match="does not fit into memory"):
-        launch._halved(altered(small_config, micro_batch=1), "no memory")
+        launch.halved(altered(small_config, micro_batch=1), "no memory")
 
 
 def test_a_divided_state_is_not_continued_by_other_ranks(work, small_config):

@@ -17,6 +17,7 @@ from iqaflow.core.workspace import Workspace
 from iqaflow.model import base
 from iqaflow.train import plan as module
 from iqaflow.train import student
+from iqaflow.train.dataset import Packs
 from iqaflow.train.footprint import activations, memory, parameters, skeleton
 from iqaflow.train.objective import Objective
 from iqaflow.train.packing import packer_for
@@ -49,10 +50,10 @@ def held():
                 for one in gc.get_objects() if isinstance(one, torch.Tensor) and one.device.type == "cpu"}.values())
 
 
-run._step(0)
+run.step(0)
 step, seen = run.engine.step, []
 run.engine.step = lambda: (seen.append(held()), step())  # gradients are there, activations are not
-run._step(1)
+run.step(1)
 print("held", seen[-1], held())
 """
 
@@ -128,7 +129,8 @@ def test_activations_are_near_what_the_backward_pass_keeps(annotated, small_conf
     config = with_base(small_config, soft_targets=False, dense=0.0)
     made = module.plan(config, Workspace(annotated))
     model, processor = base.load(BASE, config.train)
-    sample, _ = module._annotated(config, Workspace(annotated), packer := packer_for(model, processor))
+    packs = Packs(Workspace(annotated).annotated, "train", packer := packer_for(model, processor), config.train, config.seed)
+    sample = [packs.pack(number, 0)[0] for number in packs.order(0)[: module.SAMPLE]]
     batch = packer.collate(sorted(sample, key=lambda pack: sum(len(branch.prompt) for branch in pack.branches))[-2:])
     kept: dict[int, int] = {}
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
