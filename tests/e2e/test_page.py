@@ -117,6 +117,7 @@ def test_drop_click_and_download(page, photographs):
     assert picture.format == "PNG" and picture.width >= 600
 
 
+@pytest.mark.slow
 def test_every_file_is_given_as_it_is(page, photographs):
     """The second and third upload of a page, too; a JPEG must not be encoded again."""
     for name in ("small.tif", "letter.png", "cup <b>.jpg"):
@@ -133,6 +134,7 @@ def test_every_file_is_given_as_it_is(page, photographs):
         assert page.locator("#legend li").count() == 0
 
 
+@pytest.mark.slow
 def test_a_box_by_two_corners(page, photographs):
     drop(page, "picture", photographs / "small.tif")
     page.wait_for_selector("#verdict .iq-score")
@@ -149,6 +151,7 @@ def test_a_box_by_two_corners(page, photographs):
     assert region["box_xyxy"] == pytest.approx([0.25 * 130, 0.5 * 90, 0.75 * 130, 0.75 * 90], abs=2)
 
 
+@pytest.mark.slow
 def test_a_question_is_answered_and_escaped(page):
     page.locator("#examples img").first.click()
     page.wait_for_selector("#verdict .iq-score")
@@ -159,6 +162,7 @@ def test_a_question_is_answered_and_escaped(page):
     assert page.locator("#verdict img").count() == 0
 
 
+@pytest.mark.slow
 def test_compare(page, photographs):
     page.get_by_role("tab", name="Compare").click()
     drop(page, "image-a", photographs / "cup <b>.jpg")
@@ -170,6 +174,7 @@ def test_compare(page, photographs):
     assert result["schema"] == "iqaflow.comparison/1" and result["better"] in ("Image A", "Image B")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "says"), [
     ("letter.png", "letter.png is not an image of a known format"),
     ("bomb.png", "bomb.png claims more pixels than Pillow accepts"),

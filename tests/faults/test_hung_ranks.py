@@ -20,6 +20,7 @@ from iqaflow.core.workspace import Workspace
 from iqaflow.train import heartbeat, launch, stage
 from iqaflow.train.heartbeat import Watch
 from tests.faults.test_train_faults import altered, digest, work  # noqa: F401 (a fixture)
+from tests.representatives import representatives
 
 LIMIT_SECONDS = 8
 
@@ -80,7 +81,7 @@ def read(file: Path) -> dict | None:
         return None
 
 
-@pytest.mark.parametrize("launcher", ["local", "torchrun", "deepspeed"])
+@pytest.mark.parametrize("launcher", representatives(["local", "torchrun", "deepspeed"]))
 def test_a_stopped_rank_is_named_and_the_result_is_that_of_an_unbroken_run(work, trained, small_config, capfd, launcher):  # noqa: F811
     stopper = Stopper(work)
     stopper.start()
@@ -95,6 +96,7 @@ def test_a_stopped_rank_is_named_and_the_result_is_that_of_an_unbroken_run(work,
     assert (work / "reports" / "train.csv").read_bytes() == (trained / "reports" / "train.csv").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "words"), [
     ("stuck", r"made no progress for \d+ s in step 3, micro-batch 2"),
     ("import", r"been silent for \d+ s before its first sign of life"),
@@ -106,6 +108,7 @@ def test_a_rank_that_hangs_in_another_way_is_named(work, trained, small_config, 
     assert digest(work) == digest(trained)
 
 
+@pytest.mark.slow
 def test_a_rank_that_hangs_when_all_is_done_costs_nothing(work, trained, small_config, monkeypatch, capfd):  # noqa: F811
     hanging(monkeypatch, "end")
     stage.run(two_ranks(small_config), Workspace(work))
@@ -114,6 +117,7 @@ def test_a_rank_that_hangs_when_all_is_done_costs_nothing(work, trained, small_c
     assert digest(work) == digest(trained)
 
 
+@pytest.mark.slow
 def test_a_rank_that_always_hangs_at_the_same_place_ends_in_one_sentence(work, small_config, monkeypatch):  # noqa: F811
     hanging(monkeypatch, "always")
     monkeypatch.setattr(launch, "RESTARTS", 1)
@@ -122,6 +126,7 @@ def test_a_rank_that_always_hangs_at_the_same_place_ends_in_one_sentence(work, s
         stage.run(two_ranks(small_config), Workspace(work))
 
 
+@pytest.mark.slow
 def test_a_slow_rank_is_left_alone(work, small_config, monkeypatch, capfd):  # noqa: F811
     """A step takes half as long again as the limit; the marks of its micro-batches show that it gets on."""
     hanging(monkeypatch, f"slow:{1.5 * LIMIT_SECONDS / 8}")

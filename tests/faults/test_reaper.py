@@ -175,6 +175,7 @@ def test_one_reaper_works_for_a_checkout(workspace: Workspace) -> None:
     assert not list((workspace.state / "open").iterdir())
 
 
+@pytest.mark.slow
 def test_a_locked_store_is_waited_for(workspace: Workspace) -> None:
     killed(workspace)
     with closing(sqlite3.connect(workspace.mlruns / "mlflow.db", isolation_level=None)) as other:
@@ -186,6 +187,7 @@ def test_a_locked_store_is_waited_for(workspace: Workspace) -> None:
     until(lambda: statuses(workspace) == ["KILLED"])
 
 
+@pytest.mark.slow
 def test_a_store_that_was_moved_away_is_not_made_anew(workspace: Workspace) -> None:
     killed(workspace)
     away = workspace.root / "away"
@@ -197,6 +199,7 @@ def test_a_store_that_was_moved_away_is_not_made_anew(workspace: Workspace) -> N
     until(lambda: statuses(workspace) == ["KILLED"])
 
 
+@pytest.mark.slow
 def test_the_service_stays_and_ends_when_asked_or_when_the_checkout_goes(workspace: Workspace) -> None:
     service = start(workspace, "--stay")
     until(lambda: lease.held(workspace.state / "locks" / "reaper.lock"), 30)
@@ -212,6 +215,7 @@ def test_the_service_stays_and_ends_when_asked_or_when_the_checkout_goes(workspa
     assert not workspace.state.exists()
 
 
+@pytest.mark.slow
 def test_what_a_verb_finds_undone_it_does_first(workspace: Workspace) -> None:
     """Without a reaper: a dead run, and the spool of a run during which the store was away."""
     killed(workspace)

@@ -155,7 +155,6 @@ def test_a_prefect_server_that_cannot_come_back_ends_the_run_in_a_sentence(
     assert load(checkout.params).seed == 0 and not journal.pending(checkout)
 
 
-@pytest.mark.slow
 def test_ctrl_c_ends_politely(checkout: Workspace, started: subprocess.Popen[bytes]) -> None:
     members = family(started)
     started.send_signal(signal.SIGINT)

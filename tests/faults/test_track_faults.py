@@ -21,6 +21,7 @@ from iqaflow.core.workspace import Workspace
 from iqaflow.model import integrity
 from iqaflow.track import parent_run, records, registry, spool, stage_run, store
 from iqaflow.track.run import PARENT, reconcile
+from tests.representatives import representatives
 
 CONFIG = Config()
 SOURCE = Path(__file__).parents[2] / "src"
@@ -76,6 +77,7 @@ def steps(mlflow, run, name="loss"):
     return [each.step for each in mlflow.get_metric_history(run, name)]
 
 
+@pytest.mark.slow
 def test_three_processes_open_a_fresh_store_at_once_and_all_write(workspace, start):
     script = """
 with stage_run("train", config, workspace) as child:
@@ -262,6 +264,7 @@ with parent_run(config, workspace, "retraining"):
     assert {run.info.status for run in mlflow.search_runs(["1"])} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_sigterm_to_a_retraining_is_kept_as_killed(workspace, mlflow, start):
     process = start("""
 with parent_run(config, workspace), stage_run("train", config, workspace):
@@ -274,7 +277,7 @@ with parent_run(config, workspace), stage_run("train", config, workspace):
     assert {run.info.status for run in mlflow.search_runs(["1"])} == {"KILLED"}
 
 
-@pytest.mark.parametrize("moves", [1, 2])
+@pytest.mark.parametrize("moves", representatives([1, 2]))
 def test_a_kill_between_alias_moves_leaves_a_champion(workspace, mlflow, start, moves):
     """The process dies right after its first or second alias move of a promotion; a new try ends as if it had not."""
     mlflow.create_registered_model("iqaflow")

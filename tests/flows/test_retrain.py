@@ -15,8 +15,6 @@ from iqaflow.core.config import Config
 from iqaflow.core.workspace import STAGES, Workspace
 from tests import toy
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
@@ -73,6 +71,7 @@ def test_prefect_saw_the_nested_run_and_its_artifacts(checkout: Workspace) -> No
     assert logs > 10
 
 
+@pytest.mark.slow
 def test_a_failed_gate_stops_once_with_its_sentence_and_the_parameters_are_back(checkout: Workspace) -> None:
     before = checkout.params.read_bytes()
     (checkout.root / "toy.fail").write_text("train")
@@ -85,6 +84,7 @@ def test_a_failed_gate_stops_once_with_its_sentence_and_the_parameters_are_back(
     assert checkout.params.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_crash_is_tried_again_and_only_what_follows_runs(checkout: Workspace) -> None:
     (checkout.root / "toy.crash").write_text("train")
     done = run(checkout, "--set", "train.lr=0.006", "--set", "schedule.retry_seconds=1")
@@ -94,6 +94,7 @@ def test_a_crash_is_tried_again_and_only_what_follows_runs(checkout: Workspace) 
     assert "lr 0.006" in (checkout.root / toy.OUTPUTS["train"]).read_text()
 
 
+@pytest.mark.slow
 def test_back_to_the_former_parameters_restores_from_the_cache(checkout: Workspace) -> None:
     done = run(checkout)
     assert done.returncode == 0, done.stderr
@@ -107,6 +108,7 @@ def test_dvc_alone_agrees(checkout: Workspace) -> None:
     assert json.loads(answer) == {"sources": ["always changed"]}
 
 
+@pytest.mark.slow
 def test_mlflow_has_a_parent_with_a_child_per_stage(checkout: Workspace) -> None:
     import sqlite3
 

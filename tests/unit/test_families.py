@@ -362,6 +362,7 @@ def test_an_answer_read_piece_by_piece_is_the_answer_that_was_learnt(loaded) -> 
     assert processor.tokenizer.decode(said) == processor.tokenizer.decode(learnt[:-1]) == QUESTIONS[1][1]
 
 
+@pytest.mark.slow
 def test_the_stage_fine_tunes_it(annotated, small_config, tmp_path) -> None:
     """The real ranks on a LLaVA base: adapters are merged into a model that loads and answers."""
     from iqaflow.core.workspace import Workspace

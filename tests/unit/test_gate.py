@@ -160,7 +160,7 @@ def aliases(workspace):
     return {alias: int(number) for alias, number in mlflow.get_registered_model("iqaflow").aliases.items()}
 
 
-def test_models_are_registered_compared_promoted_and_served(workspace, tmp_path):
+def test_models_are_registered_compared_and_promoted(workspace):
     with parent_run(CONFIG, workspace) as parent:
         result = gate.run(CONFIG, workspace)
     assert result.metrics["promoted"] == 1.0 and "is the first champion" in result.markdown
@@ -193,13 +193,13 @@ def test_models_are_registered_compared_promoted_and_served(workspace, tmp_path)
     assert registry.rollback(CONFIG, workspace) == 1
     assert aliases(workspace) == {"challenger": 3, "champion": 1, "rollback": 2}
 
-    served(workspace, tmp_path)
 
-
-def served(workspace, tmp_path):
-    """What `mlflow models predict` answers, in a process that knows neither the checkout nor the package."""
+@pytest.mark.slow
+def test_the_champion_answers_in_a_process_that_knows_neither_the_checkout_nor_the_package(workspace, tmp_path):
+    """By `mlflow models predict`."""
     from iqaflow.data.images import encode_png
 
+    gate.run(CONFIG, workspace)
     picture = base64.b64encode(encode_png(np.random.default_rng(0).integers(0, 255, (80, 96, 3), np.uint8))).decode()
     rows = {"dataframe_split": {"columns": ["image"], "data": [[picture], ["no picture"]]}}
     write_json(tmp_path / "rows.json", rows)

@@ -21,6 +21,7 @@ from iqaflow.train.dataset import Packs
 from iqaflow.train.footprint import activations, memory, parameters, skeleton
 from iqaflow.train.objective import Objective
 from iqaflow.train.packing import packer_for
+from tests.representatives import representatives
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "models" / "base-tiny"
@@ -110,7 +111,7 @@ def test_packs_steps_and_tokens_equal_the_trainers(trained, small_config) -> Non
     assert made.seconds == pytest.approx(made.steps * 4 / made.rate)
 
 
-@pytest.mark.parametrize(("precision", "stage"), [("fp32", 0), ("bf16", 3)])
+@pytest.mark.parametrize(("precision", "stage"), representatives([("fp32", 0), ("bf16", 3)]))
 def test_memory_is_what_a_real_run_holds(annotated, small_config, tmp_path, precision, stage) -> None:
     """Weights, gradients and optimizer states of the real worker, counted tensor by tensor before and after its second step."""
     config = with_base(small_config, soft_targets=False, dense=0.0, precision=precision, zero_stage=stage)
