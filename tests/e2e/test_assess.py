@@ -122,7 +122,7 @@ def test_score_and_compare(model, photographs, tmp_path):
     (["--overlay", "taken"], "cannot be made a folder"),
     (["--jsonl", "."], "is a folder: give a file"),
     (["--model", "/nowhere/at/all"], "no model folder"),
-], 2))
+]))
 def test_bad_input_is_one_sentence(model, photographs, tmp_path, arguments, says):
     (tmp_path / "taken").write_text("a file")
     given = arguments if "--model" in arguments else [*arguments, "--model", model]

@@ -20,7 +20,6 @@ from iqaflow.core.workspace import Workspace
 from iqaflow.train import heartbeat, launch, stage
 from iqaflow.train.heartbeat import Watch
 from tests.faults.test_train_faults import altered, digest, work  # noqa: F401 (a fixture)
-from tests.representatives import representatives
 
 LIMIT_SECONDS = 8
 
@@ -81,7 +80,8 @@ def read(file: Path) -> dict | None:
         return None
 
 
-@pytest.mark.parametrize("launcher", representatives(["local", "torchrun", "deepspeed"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["local", "torchrun", "deepspeed"])
 def test_a_stopped_rank_is_named_and_the_result_is_that_of_an_unbroken_run(work, trained, small_config, capfd, launcher):  # noqa: F811
     stopper = Stopper(work)
     stopper.start()
@@ -108,7 +108,6 @@ def test_a_rank_that_hangs_in_another_way_is_named(work, trained, small_config, 
     assert digest(work) == digest(trained)
 
 
-@pytest.mark.slow
 def test_a_rank_that_hangs_when_all_is_done_costs_nothing(work, trained, small_config, monkeypatch, capfd):  # noqa: F811
     hanging(monkeypatch, "end")
     stage.run(two_ranks(small_config), Workspace(work))

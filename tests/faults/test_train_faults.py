@@ -122,7 +122,7 @@ def shared(config, ranks: int, **train):
 
 @pytest.mark.slow
 def test_killed_at_random_instants_every_run_ends_in_the_same_bytes(annotated, tmp_path, small_config, request):
-    """Ten kills, or as many as `--kills` says (`make faults`: fifty)."""
+    """Ten kills, or as many as `--kills` says (`make test-all`: fifty)."""
     count = request.config.getoption("--kills")
     job = tmp_path / "config.json"
     job.write_text(json.dumps(altered(small_config, checkpoint_steps=1, max_steps=10).tree()))

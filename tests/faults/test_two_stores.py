@@ -22,7 +22,6 @@ from iqaflow.core.loopback import HOST, free_port
 from iqaflow.core.workspace import Workspace
 from iqaflow.model import integrity
 from iqaflow.track import parent_run, registry
-from tests.representatives import representatives
 
 CONFIG = Config()
 NAMES = ("IQAFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI")
@@ -81,7 +80,9 @@ def mark(folder: Path) -> int:
     return json.loads((folder / "calibration.json").read_text())["mark"]
 
 
-@pytest.mark.parametrize(("variable", "number"), representatives((name, number) for name in NAMES for number in (1, 0, 2, 0)))
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [0, 1, 2, 0])
+@pytest.mark.parametrize("variable", NAMES)
 def test_the_store_asked_is_the_store_used(workspace, monkeypatch, number: int, variable: str) -> None:
     made, stores = workspace
     if variable == "IQAFLOW_TRACKING_URI":  # as the command line leaves it: the other variable names the local store
