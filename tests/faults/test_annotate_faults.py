@@ -142,8 +142,9 @@ def test_kill_the_run_and_start_it_again(many, unbroken, tmp_path, monkeypatch, 
     read = shards.read_marker
 
     def stamped(work, name):
+        found = read(work, name)
         stamps[work / f"shard-{name}.json"] = (work / f"shard-{name}.json").stat().st_mtime_ns
-        return read(work, name)
+        return found
 
     monkeypatch.setattr(shards, "read_marker", stamped)  # the last time, all are read to be counted
     stage.run(many, Workspace(tmp_path))
