@@ -113,7 +113,7 @@ def test_a_region_is_named_by_its_colour_and_box():
     pixels[20:40, 60:100] = (220, 20, 20)
     mask = np.zeros((100, 200), bool)
     mask[20:40, 60:100] = True
-    asked = _asked(pixels, mask)
+    asked = _asked(pixels, mask, grammar.GRID)
     assert asked.label == "red region" and asked.box == (60, 20, 100, 40)
     assert asked.cells == (4 * grammar.GRID + 6, 7 * grammar.GRID + 9)
 
