@@ -69,7 +69,7 @@ def test_a_global_distortion_is_the_whole_image(photograph, name):
     image = sized(photograph, 256, 384)
     mask, = changed(image, distortions.apply(image, name, 5, np.random.default_rng(0)))
     assert mask.shape == (256, 384) and mask.all()
-    assert _asked(image, mask).label == grammar.WHOLE
+    assert _asked(image, mask, grammar.GRID).label == grammar.WHOLE
 
 
 def test_other_sizes_and_other_pictures_are_no_versions_of_one(photograph):

@@ -31,7 +31,7 @@ def test_a_region_has_one_of_sixty_flaws_or_none():
         assert severity == distortions.SEVERITIES[at % 5] and category == grammar.phrases()[sorted(grammar.phrases())[at // 5]]
 
 
-def test_severities_are_summed_FIRST.by_category():
+def test_severities_are_summed_by_category():
     chances = np.full(61, 0.002)
     first, none = 5 * sorted(grammar.phrases()).index("noise"), 60
     chances[first : first + 5], chances[none] = (0.1, 0.2, 0.3, 0.05, 0.05), 0.19
@@ -45,7 +45,7 @@ def test_severities_are_summed_FIRST.by_category():
 def test_a_region_with_at_most_one_flaw_is_calibrated_as_a_closed_set():
     for categories in ((), ("noise",)):
         row = conversation("refer", *categories)
-        assert calibrated_set(row, FIRST) == FIRST.regions and closed_set(row, FIRST) is None  # the benchmark reads it as free text
+        assert calibrated_set(row, FIRST) == FIRST.regions and closed_set(row, FIRST) is None  # benchmarks read text
     assert calibrated_set(conversation("refer", "noise", "blur"), FIRST) is None
     assert calibrated_set(conversation("refer", "noise", style="detailed"), FIRST) is None
     for row in (conversation("identify", "noise"), conversation("score"), conversation("rate"), conversation("describe"),
