@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow import distortions
+from iqaflow import distortions, tasks
 from iqaflow.data.images import decode
 from iqaflow.engine.session import Engine, Prompt
 from iqaflow.grounding.text_to_point import Spatial
 from iqaflow.tasks import grammar
 from iqaflow.tasks import score as rating
+from iqaflow.tasks.vocabulary import Vocabulary, current
 
 Row = dict[str, Any]
 SETS_AT_ONCE = 12
 ORDERED = 132  # pairs of distortions in both orders
-WORDS = {"refer": 24, "refer_detailed": 64, "vqa": 32, "describe": 160, "describe_local": 80}  # most tokens of an answer
 
 
 @dataclass(frozen=True)
@@ -83,26 +83,15 @@ def by_category(logs: np.ndarray) -> np.ndarray:
     return np.concatenate([np.logaddexp.reduce(grouped, axis=-1), logs[..., -1:]], axis=-1)
 
 
-def closed_set(row: Row) -> tuple[str, ...] | None:
-    """The candidates of a conversation's question, or None where the answer is free."""
-    if row["style"] != "brief":
-        return None
-    if row["task"] == "identify":
-        return identify_candidates(len(row["targets"]["categories"]))
-    if row["task"] == "rate":
-        return "Image A", "Image B"
-    if row["task"] == "score":
-        return grammar.RATINGS
-    if row["task"] == "vqa" and row["targets"]["kind"].startswith("yesno"):
-        return "Yes", "No"
-    return None
+def closed_set(row: Row, vocabulary: Vocabulary | None = None) -> tuple[str, ...] | None:
+    """The candidates of a conversation's question in the words of a model, or None where the answer is free."""
+    return tasks.find(row["task"]).closed(row, vocabulary or current())
 
 
-def calibrated_set(row: Row) -> tuple[str, ...] | None:
-    """Like `closed_set`, and for a region with at most one distortion, which `assess` asks as a closed set too."""
-    if row["task"] == "refer" and row["style"] == "brief" and len(row["targets"]["categories"]) < 2:
-        return region_candidates()
-    return closed_set(row)
+def calibrated_set(row: Row, vocabulary: Vocabulary | None = None) -> tuple[str, ...] | None:
+    """Like `closed_set`, and where `assess` asks more as a closed set: a region with at most one distortion."""
+    task = tasks.find(row["task"])
+    return (task.calibrated or task.closed)(row, vocabulary or current())
 
 
 def read(engine: Engine, images: Sequence[Row], conversations: Sequence[Row],
@@ -155,8 +144,7 @@ def _open_answers(session: Any, members: list[tuple[int, Row]]) -> Iterator[Read
     lengths: dict[int, list[tuple[int, Row]]] = {}
     for item, row in members:
         if row["task"] != "ground":
-            detailed = f"{row['task']}_{row['style']}"
-            lengths.setdefault(WORDS.get(detailed, WORDS.get(row["task"], 96)), []).append((item, row))
+            lengths.setdefault(tasks.find(row["task"]).most_tokens(row["style"]), []).append((item, row))
     for most, some in sorted(lengths.items()):
         for (_, row), (text, sure) in zip(some, session.write([Prompt(item, _question(row)) for item, row in some], most),
                                           strict=True):
