@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from iqaflow.tasks.questions import FAMILIES, subject
 
 from iqaflow.benchmark import baselines, items, metrics, stage
 from iqaflow.benchmark.baselines.position import iou, true_mask
@@ -20,7 +21,6 @@ from iqaflow.gate.publish import publish
 from iqaflow.report import page as report
 from iqaflow.report import stage as drawing
 from iqaflow.report.material import Material
-from iqaflow.tasks.questions import FAMILIES, subject
 
 
 @pytest.fixture(scope="module")

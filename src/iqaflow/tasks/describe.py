@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from iqaflow import distortions
 from iqaflow.tasks.grading import answers, checks
 from iqaflow.tasks.phrasing import agreeing, draw, led, listed
 from iqaflow.tasks.phrasing import describe as phrasing
@@ -86,8 +85,7 @@ def _fault(scene: Scene, flaw: Flaw, template: str, does: str, boxed: bool) -> s
     if flaw.region is not None:
         area = scene.area(flaw.region)
         label, where = area.label, f"the {scene.place(area) if boxed else scene.phrase(area)}"
-    fault = f"{flaw.severity} {distortions.phrase(flaw.category)}"
-    return template.format(Where=f"The{where[3:]}", where=where, fault=fault, effect=does, **agreeing(label))
+    return template.format(Where=f"The{where[3:]}", where=where, fault=flaw.words, effect=does, **agreeing(label))
 
 
 def targets(scene: Scene, boxed: bool = True) -> Targets:

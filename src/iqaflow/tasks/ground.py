@@ -33,19 +33,19 @@ ORDERS = (
 CLEAR_GAP = 0.05  # regions whose scores differ less have no best or worst
 
 
-def asked(kind: str) -> str:
+def asked(kind: str, phrase: Callable[[str], str] = distortions.phrase) -> str:
     """The test question of a kind: `worst`, `best`, `worst_CATEGORY`, `best_CATEGORY`, `order_FIRST_SECOND`,
-    `first_CATEGORY`, `last_CATEGORY`."""
-    return worded(kind, lambda pool: pool[0])
+    `first_CATEGORY`, `last_CATEGORY`. `phrase` gives the words of a category."""
+    return worded(kind, lambda pool: pool[0], phrase)
 
 
-def worded(kind: str, choose: Callable[[Sequence[str]], str]) -> str:
+def worded(kind: str, choose: Callable[[Sequence[str]], str], phrase: Callable[[str], str] = distortions.phrase) -> str:
     """A question of a kind; `choose` takes one of a pool."""
     which, _, rest = kind.partition("_")
     if not rest:
         return choose(POOLS[which])
     names = (rest,) if which != "order" else next(pair for pair in ORDERS if rest == "_".join(pair))
-    return choose(POOLS_OF[which]).format(*map(distortions.phrase, names))
+    return choose(POOLS_OF[which]).format(*map(phrase, names))
 
 
 def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bool = False) -> list[Exchange]:

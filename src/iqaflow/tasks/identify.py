@@ -9,7 +9,7 @@ import numpy as np
 
 from iqaflow import distortions
 from iqaflow.tasks.grading import answers, checks
-from iqaflow.tasks.grammar import CLEAN, TAIL, identification
+from iqaflow.tasks.grammar import TAIL, identification
 from iqaflow.tasks.phrasing import draw, listed
 from iqaflow.tasks.phrasing import identify as phrasing
 from iqaflow.tasks.scene import Exchange, Scene, Targets, levels, named, pick, said
@@ -70,16 +70,11 @@ def _sentence(scene: Scene, question: str, targets: Targets, rng: np.random.Gene
                     tuple(distortions.phrase(category) for category in targets.categories))
 
 
-def candidates(vocabulary: Vocabulary, count: int) -> tuple[str, ...]:
-    """Closed set where the count is told: one of the categories or none (last); for two all pairs in both orders."""
-    phrases = [phrase for _, phrase in vocabulary.categories]
-    if count == 2:
-        return tuple(f"{a} and {b}" for a in phrases for b in phrases if a != b)
-    return (*sorted(phrases), CLEAN)
-
-
 def _closed(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
-    return candidates(vocabulary, len(row["targets"]["categories"])) if row["style"] == "brief" else None
+    """The count is told: of two all pairs in both orders, else one category or none."""
+    if row["style"] != "brief":
+        return None
+    return vocabulary.ordered_pairs if len(row["targets"]["categories"]) == 2 else vocabulary.names
 
 
 def _item(row: Row, image: Row) -> Counted | None:

@@ -10,7 +10,7 @@ import numpy as np
 from iqaflow import distortions
 from iqaflow.distortions import SEVERITIES
 from iqaflow.tasks.grading import answers, checks
-from iqaflow.tasks.grammar import CLEAN, faults
+from iqaflow.tasks.grammar import faults
 from iqaflow.tasks.phrasing import draw, filled, listed
 from iqaflow.tasks.phrasing import refer as phrasing
 from iqaflow.tasks.phrasing.effects import effect
@@ -96,15 +96,9 @@ def drawn(scene: Scene, rng: np.random.Generator) -> Area:
     return pick(rng, scene.areas)
 
 
-def candidates(vocabulary: Vocabulary) -> tuple[str, ...]:
-    """Closed set of a region with at most one distortion: each category at each severity, and none (last)."""
-    phrases = sorted(vocabulary.phrase(id) for id in vocabulary.ids)
-    return (*(f"{severity} {phrase}" for phrase in phrases for severity in vocabulary.severities), CLEAN)
-
-
 def _calibrated(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     """A short answer about at most one distortion: `assess` asks it as a closed set too."""
-    return candidates(vocabulary) if row["style"] == "brief" and len(row["targets"]["categories"]) < 2 else None
+    return vocabulary.regions if row["style"] == "brief" and len(row["targets"]["categories"]) < 2 else None
 
 
 def _item(row: Row, image: Row) -> Counted:

@@ -19,6 +19,7 @@ from iqaflow.core.errors import StageError
 from iqaflow.core.files import explain_full_disk, write_bytes, write_json
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import Workspace
+from iqaflow.tasks import vocabulary
 from iqaflow.train import checkpoint, deepspeed, student
 from iqaflow.train.batches import Batches
 from iqaflow.train.best import Best
@@ -56,7 +57,7 @@ class Run:
         self.batches = Batches(config, workspace, self.model, self.processor)
         self.best = Best(config, workspace, work, self.model, self.processor, self.rank, self.world
                          ) if self.settings.evaluate_steps else None
-        head = dense_head.DenseHead(self.processor.tokenizer) if self.settings.dense else None
+        head = dense_head.DenseHead(self.processor.tokenizer, vocabulary.current()) if self.settings.dense else None
         if head:
             self.model.config.iqaflow_dense = True  # inference may then read visual tokens too
         self.engine = deepspeed.build(Objective(self.model, head, self.settings.dense), self.settings, self.world, self.device,
