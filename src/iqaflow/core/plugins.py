@@ -20,6 +20,7 @@ from types import ModuleType
 from iqaflow.core.errors import ConfigError
 
 VARIABLE = "IQAFLOW_PLUGINS"
+NAME = "plugins"  # of their digest among the inputs of a data set and in its manifest
 ROOT = Path(__file__).parents[1]
 
 

@@ -1,7 +1,7 @@
 """The registry: every module of `synthetic/` that sets `PHRASE` is a category, every decorated function in it a distortion.
 
 A category module sets `PHRASE` (the words of an answer), `NR_MIN_LEVEL` (the lowest level that can be seen without
-a reference) and `FOLLOWED_BY` (category ids that may be applied after it).
+a reference), `FOLLOWED_BY` (category ids that may be applied after it) and, if it likes, `EFFECTS` (what it does, in words).
 """
 
 from __future__ import annotations
@@ -40,13 +40,15 @@ class Distortion:
 
 @dataclass(frozen=True)
 class Category:
-    """One of the 12 categories; `phrase` is its name in answers, `followed_by` the categories allowed after it."""
+    """One category; `phrase` is its name in answers, `followed_by` the categories allowed after it, `effects` what it does to a
+    picture in words (six or more, the first four for any level), where its file says it."""
 
     id: str
     phrase: str
     functions: tuple[str, ...]
     nr_min_level: int
     followed_by: tuple[str, ...]
+    effects: tuple[str, ...] = ()
 
 
 def distortion(levels: tuple, blocks: bool = False) -> Callable:
@@ -73,7 +75,8 @@ def load() -> tuple[dict[str, Category], dict[str, Distortion]]:
         functions = tuple(d.name for d in _registered.values() if d.category == id)
         if not functions:
             raise ValueError(f"category {id!r} registers no distortion, expected at least one")
-        categories[id] = Category(id, module.PHRASE, functions, module.NR_MIN_LEVEL, tuple(module.FOLLOWED_BY))
+        categories[id] = Category(id, module.PHRASE, functions, module.NR_MIN_LEVEL, tuple(module.FOLLOWED_BY),
+                                  tuple(getattr(module, "EFFECTS", ())))
     for category in categories.values():
         if unknown := set(category.followed_by) - set(modules):
             raise ValueError(f"category {category.id!r} is followed by unknown {sorted(unknown)}, expected {sorted(modules)}")

@@ -21,7 +21,7 @@ def digests(config: Config, workspace: Workspace, cache: Cache) -> dict[str, str
     from iqaflow import regions
 
     plugged = plugins.digest()
-    found = {"plugins": plugged} if plugged else {}
+    found = {plugins.NAME: plugged} if plugged else {}
     for labelled in config.source.labelled:
         where = f"source.labelled: {labelled.name}: path={labelled.path}"
         try:
