@@ -120,7 +120,7 @@ def test_other_plugins_than_those_of_the_data_are_refused(plugins, tmp_path, mon
     write_manifest(workspace.annotated, [workspace.annotated / "part.json"])
     stages.same_plugins(workspace)
     monkeypatch.setenv(VARIABLE, str(plugins))
-    with pytest.raises(StageError, match="data/annotated was made with other plugins than IQAFLOW_PLUGINS names now"):
+    with pytest.raises(StageError, match="data/annotated was made with other plugins than IQAFLOW_PLUGINS names here"):
         stages.same_plugins(workspace)
     before = digest()
     write_manifest(workspace.annotated, [workspace.annotated / "part.json"], {"plugins": before})

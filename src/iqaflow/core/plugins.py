@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from iqaflow.core.errors import ConfigError
+from iqaflow.core.errors import ConfigError, StageError
 
 VARIABLE = "IQAFLOW_PLUGINS"
 NAME = "plugins"  # of their digest among the inputs of a data set and in its manifest
@@ -96,6 +96,13 @@ def digest() -> str | None:
     files = sorted((path.relative_to(folder).as_posix(), path.read_bytes())
                    for folder in folders() for path in folder.rglob("*.py"))
     return hashlib.sha256(repr(files).encode()).hexdigest() if files else None
+
+
+def check(recorded: str | None, what: str) -> None:
+    """Raises StageError unless the plugins of this process are those that `what` was made with: `recorded` is their digest."""
+    if recorded != digest():
+        raise StageError(f"{what} was made with other plugins than {VARIABLE} names here: set it as it was (on every host), or "
+                         "run `iqaflow annotate` again.")
 
 
 @cache

@@ -12,7 +12,6 @@ import time
 
 from iqaflow.core import lock, plugins, process
 from iqaflow.core.config import Config
-from iqaflow.core.errors import StageError
 from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.core.security import escaping
 from iqaflow.core.workspace import STAGES, StageResult, Workspace
@@ -59,9 +58,8 @@ def _call(stage: str, config: Config, workspace: Workspace) -> StageResult | Non
 
 def same_plugins(workspace: Workspace) -> None:
     """No stage works with other plugins than those the data set was made with: DVC sees them in its manifest alone."""
-    if (workspace.annotated / MANIFEST).is_file() and read_manifest(workspace.annotated).get(plugins.NAME) != plugins.digest():
-        raise StageError(f"{workspace.relative(workspace.annotated)} was made with other plugins than {plugins.VARIABLE} names "
-                         "now: set it as it was, or run `iqaflow annotate` first.")
+    if (workspace.annotated / MANIFEST).is_file():
+        plugins.check(read_manifest(workspace.annotated).get(plugins.NAME), workspace.relative(workspace.annotated))
 
 
 def _stay_offline(config: Config, workspace: Workspace) -> None:
