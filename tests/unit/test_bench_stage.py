@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from iqaflow import tasks
 from iqaflow.benchmark import baselines, items, metrics, stage
 from iqaflow.benchmark.baselines.position import iou, true_mask
 from iqaflow.core.errors import DamagedError, StageError
@@ -22,7 +23,7 @@ from iqaflow.report import explain
 from iqaflow.report import page as report
 from iqaflow.report import stage as drawing
 from iqaflow.report.material import Material
-from iqaflow.tasks.questions import FAMILIES, subject
+from iqaflow.tasks.grading.items import subject
 from iqaflow.tasks.vocabulary import current
 
 
@@ -108,7 +109,7 @@ def test_metrics_have_the_contracts_shape(workspace, result):
             "whole_image"} == set(value["baselines"])
     for table in (value["model"], *value["baselines"].values()):
         for family, entries in table.items():
-            assert family in FAMILIES
+            assert family in tasks.names()
             for entry in entries.values():
                 assert set(entry) == {"value", "ci95", "ci95_photos", "n"}
                 if entry["ci95"]:

@@ -13,6 +13,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from iqaflow import tasks
 from iqaflow.benchmark import baselines, compare, items, metrics
 from iqaflow.benchmark import results as measured
 from iqaflow.benchmark.items import MODEL, Row
@@ -23,7 +24,7 @@ from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.grounding import examples
 from iqaflow.model.location import in_folder
-from iqaflow.tasks import questions
+from iqaflow.tasks.grading import items as questions
 from iqaflow.tasks.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def summarise(frame: pd.DataFrame, exam: Exam, config: Config, workspace: Worksp
             "test_sha256": exam.sha256(),
             "images": len(exam.images),
             "photographs": len({row["source_id"] for row in exam.images}),
-            "counts": {family: sum(item["family"] == family for item in exam.items) for family in questions.FAMILIES},
+            "counts": {family: sum(item["family"] == family for item in exam.items) for family in tasks.benchmarked()},
             "score_sources": sorted({row["score_source"] for row in exam.images if row["score_source"]}),
             "bootstrap": config.benchmark.bootstrap,
             **({"left_out": exam.left_out} if exam.left_out else {}),

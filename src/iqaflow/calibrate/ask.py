@@ -12,8 +12,9 @@ from iqaflow.core.config import Config
 from iqaflow.data.images import decode
 from iqaflow.data.tables import decode_mask
 from iqaflow.grounding.item import Item
-from iqaflow.tasks import grammar, questions
+from iqaflow.tasks import grammar
 from iqaflow.tasks import score as rating
+from iqaflow.tasks.grading import items
 
 Row = dict[str, Any]
 
@@ -24,12 +25,12 @@ def ask(folder: Path, images: Sequence[Row], conversations: Sequence[Row], confi
     from iqaflow.engine.answers import calibrated_set, read
     from iqaflow.engine.session import Engine
 
-    chosen = questions.select(images, config.calibrate.max_items)
+    chosen = items.select(images, config.calibrate.max_items)
     by_id = {row["image_id"]: row for row in chosen}
     engine = Engine.load(folder)
     vocabulary = engine.vocabulary
     wanted = [
-        row for row in questions.truth(chosen, conversations, config)[1]
+        row for row in items.truth(chosen, conversations, config)[1]
         if vocabulary.covers(row) and (row["task"] == "ground" or calibrated_set(row, vocabulary))
     ]
     grounds: list[Item] = []

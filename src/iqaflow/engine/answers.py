@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow import tasks
 from iqaflow.data.images import decode
 from iqaflow.engine.session import Engine, Prompt
 from iqaflow.grounding.text_to_point import Spatial
@@ -20,7 +21,6 @@ from iqaflow.tasks.vocabulary import Vocabulary
 
 Row = dict[str, Any]
 SETS_AT_ONCE = 12
-WORDS = {"refer": 24, "refer_detailed": 64, "vqa": 32, "describe": 160, "describe_local": 80}  # most tokens of an answer
 
 
 @dataclass(frozen=True)
@@ -52,24 +52,13 @@ def in_set(chances: np.ndarray, candidates: Sequence[str], chosen: int) -> float
 
 def closed_set(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     """A model's candidates for a conversation's question, or None where the answer is free."""
-    if row["style"] != "brief":
-        return None
-    if row["task"] == "identify":
-        return vocabulary.ordered_pairs if len(row["targets"]["categories"]) == 2 else vocabulary.names
-    if row["task"] == "rate":
-        return "Image A", "Image B"
-    if row["task"] == "score":
-        return vocabulary.ratings
-    if row["task"] == "vqa" and row["targets"]["kind"].startswith("yesno"):
-        return "Yes", "No"
-    return None
+    return tasks.find(row["task"]).closed(row, vocabulary)
 
 
 def calibrated_set(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
-    """Like `closed_set`, and for a region with at most one distortion, which `assess` asks as a closed set too."""
-    if row["task"] == "refer" and row["style"] == "brief" and len(row["targets"]["categories"]) < 2:
-        return vocabulary.regions
-    return closed_set(row, vocabulary)
+    """Like `closed_set`, and where `assess` asks more as a closed set: a region with at most one distortion."""
+    task = tasks.find(row["task"])
+    return (task.calibrated or task.closed)(row, vocabulary)
 
 
 def read(engine: Engine, images: Sequence[Row], conversations: Sequence[Row],
@@ -123,8 +112,7 @@ def _open_answers(session: Any, members: list[tuple[int, Row]]) -> Iterator[Read
     lengths: dict[int, list[tuple[int, Row]]] = {}
     for item, row in members:
         if row["task"] != "ground":
-            detailed = f"{row['task']}_{row['style']}"
-            lengths.setdefault(WORDS.get(detailed, WORDS.get(row["task"], 96)), []).append((item, row))
+            lengths.setdefault(tasks.find(row["task"]).most_tokens(row["style"]), []).append((item, row))
     for most, some in sorted(lengths.items()):
         for (_, row), (text, sure) in zip(some, session.write([Prompt(item, _question(row)) for item, row in some], most),
                                           strict=True):

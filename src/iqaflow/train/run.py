@@ -13,12 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+from iqaflow import tasks
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
 from iqaflow.core.files import explain_full_disk, write_bytes, write_json
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import Workspace
-from iqaflow.data.tables import TASKS
 from iqaflow.tasks import vocabulary
 from iqaflow.train import checkpoint, deepspeed, student
 from iqaflow.train.batches import Batches
@@ -148,7 +148,7 @@ class Run:
         begun = time.perf_counter()
         config, waited, tokens = self.settings, 0.0, 0
         # loss, answer part, dense part, bad micro-batches, signals, packs; then per task the sum of losses and of weights
-        sums = torch.zeros(6 + 2 * len(TASKS), dtype=torch.float64)
+        sums = torch.zeros(6 + 2 * len(tasks.names()), dtype=torch.float64)
         vision_only = step * config.micro_batch * config.micro_batches < config.vision_images
         norm = None
         for micro in range(self.rank, config.micro_batches, self.world):
@@ -206,7 +206,7 @@ class Run:
             "samples_per_second": sums[5] / seconds, "tokens_per_second": tokens * self.world / seconds,
             "step_seconds": seconds, "data_wait_share": waited / seconds, "memory_gib": deepspeed.memory_gib(),
         }
-        weighed = zip(TASKS, sums[6::2], sums[7::2], strict=True)
+        weighed = zip(tasks.names(), sums[6::2], sums[7::2], strict=True)
         return row | self.meter.read(seconds) | {f"loss_{task}": loss / weight for task, loss, weight in weighed if weight}
 
     def _finish(self) -> None:
