@@ -17,11 +17,11 @@ from iqaflow.core.files import write_json, write_text
 from iqaflow.core.manifest import read_manifest
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.data.tables import TASKS, parts
+from iqaflow.draw.html.text import plural
 from iqaflow.validate.check import Check
 from iqaflow.validate.checks.frames import IDS
 from iqaflow.validate.expectations import judge
 from iqaflow.validate.remedies import remedy
-from iqaflow.validate.report.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd

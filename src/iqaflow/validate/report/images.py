@@ -1,23 +1,22 @@
-"""Pictures for the page: images as data addresses, masks as outlines."""
+"""Images of the page: their rows, their pictures with the regions that matter, and what was done to them in words."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqaflow.data import decoding
 from iqaflow.data.tables import parts
-from iqaflow.validate.report.text import escape
+from iqaflow.draw.html import pictures
+from iqaflow.draw.html.text import short
 
 if TYPE_CHECKING:
     import numpy as np
+    from markupsafe import Markup
 
 SIDE, THUMB = 320, 96  # longest side in pixels of an example and of a thumbnail
 LIMIT = 30_000_000  # pixels of an image that is still drawn
-NOTHING = '<span class="nothumb" title="this image cannot be shown">?</span>'
 
 
 def rows(folder: Path, ids: Collection[str]) -> dict[str, dict[str, Any]]:
@@ -45,31 +44,20 @@ def rows(folder: Path, ids: Collection[str]) -> dict[str, dict[str, Any]]:
 
 
 def thumbnail(row: dict[str, Any] | None) -> str:
-    """A small picture of an image row, or an empty frame if it cannot be decoded."""
+    """The `data:` URL of a small picture of an image row, empty if it cannot be decoded."""
     image = None if row is None else decoding.decode(row["image"], LIMIT)[0]
-    if image is None:
-        return NOTHING
-    return f'<img class="thumb" alt="" src="{_address(image, THUMB, "JPEG")}">'
+    return "" if image is None else pictures.data_url(pictures.reduced(image, THUMB, "JPEG"))
 
 
-def drawn(row: dict[str, Any] | None, caption: str, asked: Collection[int]) -> str:
-    """An image with its distorted regions outlined, and dashed those that a question is about."""
+def drawn(row: dict[str, Any] | None, caption: str, asked: Collection[int]) -> Markup | None:
+    """An image with its distorted regions outlined, and dashed those that a question is about; None if it cannot be decoded."""
     image = None if row is None else decoding.decode(row["image"], LIMIT)[0]
     if row is None or image is None:
-        return (
-            f'<figure class="picture"><span class="nothumb">?</span><figcaption>{escape(caption)}</figcaption></figure>'
-        )
-    height, width = image.shape[:2]
-    shapes = []
-    for region, mask in _outlined(row, asked):
-        path = outline(mask)
-        style = "spoilt" if region["region_id"] in _spoilt(row) else "asked"
-        shapes.append(f'<path class="casing" d="{path}"/><path class="{style}" d="{path}"/>')
-    return (
-        f'<figure class="picture"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(caption)}">'
-        f'<image href="{_address(image, SIDE, "PNG")}" width="{width}" height="{height}"/>{"".join(shapes)}</svg>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+        return None
+    distorted = _distorted(row)
+    masks = [("truth" if region["region_id"] in distorted else "asked", mask)
+             for region, mask in _outlined(row, distorted | set(asked))]
+    return pictures.overlay(pictures.reduced(image, SIDE), *image.shape[:2], masks, short(caption))
 
 
 def flaws(row: dict[str, Any] | None) -> str:
@@ -88,25 +76,12 @@ def flaws(row: dict[str, Any] | None) -> str:
     return "; ".join(said) or "clean"
 
 
-def outline(mask: np.ndarray) -> str:
-    """The border of a bool mask (H, W) as an SVG path in pixels."""
-    import cv2
-    import numpy as np
-
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_L1)
-    return "".join(
-        f"M{'L'.join(f'{x + 0.5:g} {y + 0.5:g}' for x, y in contour.reshape(-1, 2))}Z"
-        for contour in found
-        if len(contour) > 2
-    )
-
-
-def _spoilt(row: dict[str, Any]) -> set[int]:
+def _distorted(row: dict[str, Any]) -> set[int]:
     return {flaw["region_id"] for flaw in row["distortions"] or () if flaw and flaw["region_id"] is not None}
 
 
-def _outlined(row: dict[str, Any], asked: Collection[int]) -> list[tuple[dict[str, Any], np.ndarray]]:
-    wanted = _spoilt(row) | set(asked)
+def _outlined(row: dict[str, Any], wanted: Collection[int]) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """The regions with these ids and their masks, where they can be read."""
     found = []
     for region in row["regions"] or ():
         if region and region["region_id"] in wanted:
@@ -114,16 +89,3 @@ def _outlined(row: dict[str, Any], asked: Collection[int]) -> list[tuple[dict[st
             if mask is not None:
                 found.append((region, mask))
     return found
-
-
-def _address(image: np.ndarray, side: int, kind: str) -> str:
-    """An image (H, W, 3) as a `data:` address, reduced to `side` if it is larger."""
-    from PIL import Image
-
-    picture, buffer = Image.fromarray(image), io.BytesIO()
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    if kind == "PNG":
-        picture.save(buffer, format="PNG", optimize=True)
-    else:
-        picture.save(buffer, format="JPEG", quality=85)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
