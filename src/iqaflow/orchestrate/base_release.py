@@ -15,10 +15,9 @@ import shutil
 from iqaflow.core.config import Config
 from iqaflow.core.files import write_json
 from iqaflow.core.manifest import commit_directory, read_manifest
-from iqaflow.core.workspace import StageResult, Workspace
+from iqaflow.core.workspace import STAGES, StageResult, Workspace
 
 LIMIT_BYTES = 15_000_000
-STAGES = ("annotate", "validate", "train", "calibrate", "benchmark")
 HEADLINES = (
     ("identify.accuracy_single_nr", "identification, one distortion or none, no reference"),
     ("identify.accuracy_single_fr", "the same with the reference"),
@@ -35,14 +34,14 @@ HEADLINES = (
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Write `models/base-tiny` (safetensors, tokenizer, processor, card, manifest). Raises StageError where a stage does."""
     inner = Workspace(workspace.state / "base")
-    _begin(config, inner)
+    begin(config, inner)
     for name in STAGES:
         if StageResult.read(inner, name) is None:
             importlib.import_module(f"iqaflow.{name}.stage").run(config, inner)
     return release(config, inner, workspace)
 
 
-def _begin(config: Config, inner: Workspace) -> None:
+def begin(config: Config, inner: Workspace) -> None:
     """Stages that are done stay done, unless they were done with other parameters."""
     tree = {name: section for name, section in config.tree().items() if name not in ("resources", "track")}
     asked = inner.root / "asked.json"
