@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from iqaflow.benchmark import baselines, items, metrics, stage
-from iqaflow.benchmark.baselines.position import iou, true_mask
+from iqaflow.benchmark.baselines.position import true_mask
 from iqaflow.core.errors import DamagedError, StageError
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import StageResult, Workspace
-from iqaflow.data.tables import encode_mask
+from iqaflow.data.masks import encode_mask, iou
 from iqaflow.gate.publish import publish
 from iqaflow.report import page as report
 from iqaflow.report import stage as drawing

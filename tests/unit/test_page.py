@@ -7,7 +7,7 @@ import pytest
 
 from iqaflow.core.errors import InputError, StageError
 from iqaflow.core.workspace import Workspace
-from iqaflow.data.tables import encode_mask
+from iqaflow.data.masks import encode_mask
 from iqaflow.draw.marks import PALETTE
 from iqaflow.serve.page import desk, examples, pictures, serve, views
 from iqaflow.tasks import grammar

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from iqaflow.core.errors import ConfigError
-from iqaflow.data.masks import above, contains, iou, keep, rectangle, resize
+from iqaflow.data.masks import contains, iou, rectangle
 from iqaflow.grounding import segmenters
 from iqaflow.grounding.channels import features, quality_channels
+from iqaflow.grounding.maps import above, keep, resize
 from tests.toy_sam import sam2_model, sam2_video_model, sam_model
 
 CLASSICAL = tuple(name for name in segmenters.available()

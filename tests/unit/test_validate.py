@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from iqaflow.data import decoding, text_hygiene
-from iqaflow.data.tables import encode_mask
+from iqaflow.data.masks import encode_mask, read_mask
 from iqaflow.validate import remedies, suites
 from iqaflow.validate.checks import answers, balance, chance, flatten, leakage, presence, truth
 from iqaflow.validate.expectations import plain
@@ -33,14 +33,14 @@ def png(image: np.ndarray, **options) -> bytes:
 def test_masks_are_read_as_cocos_own_code_writes_them(shape, share):
     mask = np.random.default_rng(0).random(shape) < share
     mask[-1, -1] = True
-    read, fault = decoding.decode_mask(encode_mask(mask), *shape, LIMIT)
+    read, fault = read_mask(encode_mask(mask), *shape, LIMIT)
     assert fault is None and read.dtype == bool and np.array_equal(read, mask)
 
 
 def test_long_runs():
     mask = np.ones((1000, 1000), bool)
     mask[0, 0] = False
-    assert np.array_equal(decoding.decode_mask(encode_mask(mask), 1000, 1000, LIMIT)[0], mask)
+    assert np.array_equal(read_mask(encode_mask(mask), 1000, 1000, LIMIT)[0], mask)
 
 
 @pytest.mark.parametrize(("rle", "said"), [
@@ -56,13 +56,13 @@ def test_long_runs():
     (encode_mask(np.zeros((8, 8), bool)), "empty"),
 ])
 def test_bad_masks_are_a_reason(rle, said):
-    mask, fault = decoding.decode_mask(rle, 8, 8, LIMIT)
+    mask, fault = read_mask(rle, 8, 8, LIMIT)
     assert mask is None and said in fault
 
 
 def test_a_huge_mask_is_not_allocated():
     size = [10**6, 10**6]
-    mask, fault = decoding.decode_mask({"size": size, "counts": "0"}, *size, LIMIT)
+    mask, fault = read_mask({"size": size, "counts": "0"}, *size, LIMIT)
     assert mask is None and "limit" in fault
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow.data.masks import bounds, pixel
 from iqaflow.grounding import segmenters
 from iqaflow.grounding.text_to_point import (
     Point,
@@ -22,7 +23,8 @@ from iqaflow.grounding.text_to_point import (
     read_points,
     upsample,
 )
-from iqaflow.tasks.grammar import CELLS, cell, cells_box
+from iqaflow.tasks import grammar
+from iqaflow.tasks.grammar import CELLS, cells_box
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def ground(image: np.ndarray, spatial: Spatial, record: dict[str, Any]) -> Groun
                               record["segmenter"]["options"])
     if cells is None:
         box = mask_box(mask)
-        cells = cell(box[0] / width, box[1] / height), cell((box[2] - 1) / width, (box[3] - 1) / height)
+        cells = grammar.box_cells(box, width, height)
     sure = sigmoid(record["region"]["slope"] * concentration(map_) + record["region"]["offset"])
     return Grounding(mask, points, negatives, cells, box, False, map_, sure)
 
@@ -81,8 +83,8 @@ def parts(place: Grounding, least: float = 0.25) -> list[Grounding]:
             break
         mask = labels == one
         box = mask_box(mask)
-        point = next((point for point in place.points if mask[_pixel(point, mask.shape)]), None) or _middle(mask, dense)
-        cells = cell(box[0] / width, box[1] / height), cell((box[2] - 1) / width, (box[3] - 1) / height)
+        point = next((point for point in place.points if mask[pixel(point, mask.shape)]), None) or _middle(mask, dense)
+        cells = grammar.box_cells(box, width, height)
         found.append(replace(place, mask=mask, points=[point], cells=cells, box_xyxy=box))
     return found
 
@@ -95,10 +97,6 @@ def _middle(mask: np.ndarray, dense: np.ndarray) -> Point:
     return float(columns[nearest]) + 0.5, float(rows[nearest]) + 0.5
 
 
-def _pixel(point: Point, shape: tuple[int, ...]) -> tuple[int, int]:
-    return min(max(int(point[1]), 0), shape[0] - 1), min(max(int(point[0]), 0), shape[1] - 1)
-
-
 def concentration(map_: np.ndarray) -> float:
     """How far a map is from flat: log of all cells over the cells it effectively covers (exp of its entropy), the raw
     confidence of a place. Told hits from misses best on a real model (AUC .81; share of the map in the mask .41)."""
@@ -108,11 +106,9 @@ def concentration(map_: np.ndarray) -> float:
 
 
 def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
-    """Tightest box (x0, y0, x1, y1) around a mask, right and bottom exclusive; the whole image if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return 0.0, 0.0, float(mask.shape[1]), float(mask.shape[0])
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    """`bounds` of a mask as coordinates."""
+    x0, y0, x1, y1 = bounds(mask)
+    return float(x0), float(y0), float(x1), float(y1)
 
 
 def sigmoid(value: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.data.tables import encode_mask
+from iqaflow.data.masks import encode_mask
 from iqaflow.distortions import SEVERITIES
 from iqaflow.engine.answers import by_category, identify_candidates, region_candidates
 from iqaflow.engine.session import Prompt

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from iqaflow.data.images import decode
-from iqaflow.data.tables import decode_mask
+from iqaflow.data.masks import decode_mask
 from iqaflow.draw.html import pictures
+from iqaflow.grounding.examples import evenly
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ def overlays(grounded: Sequence[Row], ground: pd.DataFrame, count: int = 12) -> 
     items = {row["item_id"]: row for row in ground.to_dict("records")}
     known = [answer for answer in grounded if items.get(answer["item_id"], {}).get("cell") != "whole"]
     known.sort(key=lambda answer: (-_iou(items.get(answer["item_id"])), answer["item_id"]))
-    return [overlay(answer, items.get(answer["item_id"])) for answer in _evenly(known, count)]
+    return [overlay(answer, items.get(answer["item_id"])) for answer in evenly(known, count)]
 
 
 def mistakes(rows: Sequence[Row], images: dict[str, Row]) -> list[Row]:
@@ -65,9 +66,3 @@ def made_of(image: Row) -> str:
 
 def _iou(item: Row | None) -> float:
     return item["value"] if item is not None and item["value"] == item["value"] else -1.0
-
-
-def _evenly(items: list[Any], count: int) -> list[Any]:
-    if len(items) <= count:
-        return items
-    return [items[round(k * (len(items) - 1) / (count - 1))] for k in range(count)]

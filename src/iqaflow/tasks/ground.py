@@ -13,7 +13,7 @@ from math import isnan
 import numpy as np
 
 from iqaflow import distortions
-from iqaflow.tasks.grammar import GRID, WHOLE, Place, position
+from iqaflow.tasks.grammar import WHOLE, Place, cell, position
 from iqaflow.tasks.phrasing import draw
 from iqaflow.tasks.phrasing import ground as phrasing
 from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene, Targets, levels, pick
@@ -132,4 +132,4 @@ def drawn_cell(mask: np.ndarray, rng: np.random.Generator) -> int:
     """The cell of a pixel drawn uniformly from a mask (H, W)."""
     inside = np.flatnonzero(mask)
     row, column = divmod(int(inside[int(rng.integers(len(inside)))]), mask.shape[1])
-    return row * GRID // mask.shape[0] * GRID + column * GRID // mask.shape[1]
+    return cell(column / mask.shape[1], row / mask.shape[0])

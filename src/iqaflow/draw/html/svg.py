@@ -35,10 +35,10 @@ def text(x: float, y: float, body: object, anchor: str = "start", class_: str = 
     return tag("text", str(body), x=float(x), y=float(y), text_anchor=anchor, class_=class_, **more)
 
 
-def drawing(width: int, height: int, parts: Iterable[Markup], label: str, **more: object) -> Markup:
+def drawing(width: int, height: int, parts: Iterable[Markup], label: str) -> Markup:
     """The whole picture; `label` is what a screen reader says."""
-    return tag("svg", Markup("").join(parts), xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width} {height}", width=width,
-               height=height, role="img", aria_label=label, **more)
+    return tag("svg", Markup().join(parts), viewBox=f"0 0 {width} {height}", width=width, height=height, role="img",
+               aria_label=label)
 
 
 def outline(mask: np.ndarray) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.data import decoding
+from iqaflow.data.decoding import decode
+from iqaflow.data.masks import read_mask
 from iqaflow.data.tables import parts
 from iqaflow.draw.html import pictures
 from iqaflow.draw.html.text import short
@@ -45,13 +46,13 @@ def rows(folder: Path, ids: Collection[str]) -> dict[str, dict[str, Any]]:
 
 def thumbnail(row: dict[str, Any] | None) -> str:
     """The `data:` URL of a small picture of an image row, empty if it cannot be decoded."""
-    image = None if row is None else decoding.decode(row["image"], LIMIT)[0]
+    image = None if row is None else decode(row["image"], LIMIT)[0]
     return "" if image is None else pictures.data_url(pictures.reduced(image, THUMB, "JPEG"))
 
 
 def drawn(row: dict[str, Any] | None, caption: str, asked: Collection[int]) -> Markup | None:
     """An image with its distorted regions outlined, and dashed those that a question is about; None if it cannot be decoded."""
-    image = None if row is None else decoding.decode(row["image"], LIMIT)[0]
+    image = None if row is None else decode(row["image"], LIMIT)[0]
     if row is None or image is None:
         return None
     distorted = _distorted(row)
@@ -85,7 +86,7 @@ def _outlined(row: dict[str, Any], wanted: Collection[int]) -> list[tuple[dict[s
     found = []
     for region in row["regions"] or ():
         if region and region["region_id"] in wanted:
-            mask, _ = decoding.decode_mask(region["mask_rle"], row["height"], row["width"], LIMIT)
+            mask, _ = read_mask(region["mask_rle"], row["height"], row["width"], LIMIT)
             if mask is not None:
                 found.append((region, mask))
     return found
