@@ -22,17 +22,18 @@ HERE = Path(__file__).parent
 def render(template: str, **values: Any) -> str:
     """A template filled with `values`. Text is escaped and its control characters are made visible; `Markup` is taken as it is.
     Raises jinja2.UndefinedError for a value that a template asks for and nobody gave."""
-    return _environment().get_template(template).render(values)
+    return environment(HERE / "templates").get_template(template).render(values)
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown,
+def environment(folder: Path) -> jinja2.Environment:
+    """What fills the templates of a folder: everything is escaped, a name that nobody gave is an error."""
+    pages = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, auto_reload=False)
-    environment.filters |= {"short": text.short, "number": text.number, "plural": text.plural, "code": text.code}
-    environment.globals |= {"keys": charts.KEYS, "style": _style}
-    return environment
+    pages.filters |= {"short": text.short, "number": text.number, "plural": text.plural, "code": text.code}
+    pages.globals |= {"keys": charts.KEYS, "style": _style}
+    return pages
 
 
 def _shown(value: Any) -> Any:
