@@ -20,9 +20,11 @@ SHOWN = 12  # licences and data sets listed
 
 def summary(data: dict[str, pd.DataFrame]) -> dict[str, Any]:
     licences = _licences(data["images"])
-    return {"splits": _splits(data), "origins": _origins(data), "tasks": tasks.names(),
-            "by_task": _by_task(data["conversations"]), "licences": licences[:SHOWN],
-            "more_licences": len(licences) - SHOWN, "charts": _charts(data), "choices": _choices(data["choices"]), "wordings": _wordings(data["phrases"])}
+    return {
+        "splits": _splits(data), "origins": _origins(data), "tasks": tasks.names(), "by_task": _by_task(data["conversations"]),
+        "licences": licences[:SHOWN], "more_licences": len(licences) - SHOWN, "charts": _charts(data),
+        "choices": _choices(data["choices"]), "wordings": _wordings(data["phrases"]),
+    }
 
 
 def _splits(data: dict[str, pd.DataFrame]) -> list[list[str]]:
