@@ -20,7 +20,7 @@ from iqaflow.core.config import Config, load
 from iqaflow.core.errors import StageError
 from iqaflow.core.security import escaping
 from iqaflow.core.workspace import StageResult, Workspace
-from iqaflow.orchestrate import dvc
+from iqaflow.orchestrate import dvc, installed
 from iqaflow.orchestrate import overrides as journal
 from iqaflow.orchestrate.services import lifecycle, reaper
 
@@ -56,6 +56,7 @@ def session(workspace: Workspace, preset: str | None, overrides: tuple[str, ...]
         _enough_disk(workspace)
         reaper.settle(workspace)
         dvc.recover(workspace, say)
+        installed.write_hashes(workspace)
         with journal.overridden(workspace, config):
             todo = ["everything, by --force"] if force else _todo(workspace, config)
             if todo:

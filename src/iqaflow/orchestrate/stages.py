@@ -14,7 +14,7 @@ from iqaflow.core import lock, process
 from iqaflow.core.config import Config
 from iqaflow.core.security import escaping
 from iqaflow.core.workspace import STAGES, StageResult, Workspace
-from iqaflow.orchestrate import failures
+from iqaflow.orchestrate import failures, installed
 
 MODULES = {stage: f"iqaflow.{stage}.stage" for stage in (*STAGES, "gate")}
 
@@ -41,6 +41,7 @@ def _call(stage: str, config: Config, workspace: Workspace) -> StageResult | Non
         from iqaflow import sources
 
         sources.index(config, workspace)
+        installed.write_hashes(workspace)  # for `dvc repro`, which begins with this stage every time
         return None
     module = importlib.import_module(MODULES[stage])
     if stage == "gate":  # it writes to the parent run and the registry itself
