@@ -55,7 +55,8 @@ def register(config: Config, workspace: Workspace) -> None:
     source = flow.from_source(source=str(home), entrypoint="flows/deployments.py:scheduled_retrain")
     deployment = source.to_deployment(
         name=NAME, work_pool_name=config.schedule.work_pool,
-        schedules=[Cron(config.schedule.cron, timezone=config.schedule.timezone)], tags=["iqaflow"], parameters={"root": str(workspace.root)},
+        schedules=[Cron(config.schedule.cron, timezone=config.schedule.timezone)], tags=["iqaflow"],
+        parameters={"root": str(workspace.root)},
         description="Retrains on schedule, in a worktree of its own; promotes only what is better.",
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE))
     deployment.apply()

@@ -12,7 +12,6 @@ the requirements in pyproject.toml can be had. With FULL=1 all of requirements.l
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -48,7 +47,8 @@ def install(wheel: Path, folder: Path, full: bool = False) -> Path:
     python = folder / "bin" / "python"
     if full:
         step("infra/setup.sh", cwd=folder.parent)
-        step(".boot/bin/uv", "pip", "install", "--quiet", "--python", python, "--no-deps", "--reinstall", wheel, cwd=folder.parent)
+        step(".boot/bin/uv", "pip", "install", "--quiet", "--python", python, "--no-deps", "--reinstall", wheel,
+             cwd=folder.parent)
     else:
         step(sys.executable, "-m", "venv", folder)
         packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
@@ -60,8 +60,8 @@ def install(wheel: Path, folder: Path, full: bool = False) -> Path:
 def prove(iqaflow: Path, work: Path) -> None:
     """Raises CalledProcessError or AssertionError where the installed package does not do what a clone does."""
     work.mkdir()
-    where = step(iqaflow.with_name("python"), "-c", "import iqaflow; print(iqaflow.__file__)", cwd=work, capture_output=True).stdout
-    assert where.startswith(str(iqaflow.parents[1])), f"{where.strip()} was imported, not the wheel"
+    where = step(iqaflow.with_name("python"), "-c", "import iqaflow; print(iqaflow.__file__)", cwd=work, capture_output=True)
+    assert where.stdout.startswith(str(iqaflow.parents[1])), f"{where.stdout.strip()} was imported, not the wheel"
     step(iqaflow, "init", ".", cwd=work)
     photograph = Path(find_spec("skimage").origin).parent / "data" / "chelsea.png"
     step(iqaflow, "assess", photograph, "--model", "models/base-tiny", cwd=work)
@@ -77,8 +77,9 @@ def prove(iqaflow: Path, work: Path) -> None:
 def step(*command: str | Path, cwd: Path | None = None, capture_output: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a command in an environment without this clone. Raises CalledProcessError; what was captured is shown then."""
     print("release:", " ".join(map(str, command))[:160], file=sys.stderr, flush=True)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "IQAFLOW_", "PREFECT_", "MLFLOW_"))}
-    kept["PATH"] = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if Path(part) != Path(sys.prefix) / "bin")
+    foreign = ("PYTHON", "VIRTUAL_ENV", "IQAFLOW_", "PREFECT_", "MLFLOW_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    kept["PATH"] = os.pathsep.join(part for part in kept["PATH"].split(os.pathsep) if Path(part) != Path(sys.prefix) / "bin")
     done = subprocess.run(command, cwd=cwd, env=kept, text=True, capture_output=capture_output, check=False)
     if done.returncode and capture_output:
         print(done.stdout, done.stderr, sep="\n", file=sys.stderr)

@@ -45,7 +45,8 @@ def hashes() -> str:
     stages = _yaml().load((shipped() / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     code = {stage: [package / dep.removeprefix(SOURCES) for dep in entry.get("deps", ()) if dep.startswith(SOURCES)]
             for stage, entry in stages.items()}
-    return json.dumps({"version": VERSION} | {stage: _digest(package, paths) for stage, paths in code.items() if paths}, indent=1) + "\n"
+    digests = {stage: _digest(package, paths) for stage, paths in code.items() if paths}
+    return json.dumps({"version": VERSION, **digests}, indent=1) + "\n"
 
 
 def _digest(package: Path, paths: list[Path]) -> str:

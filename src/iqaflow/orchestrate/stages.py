@@ -59,5 +59,3 @@ def _stay_offline(config: Config, workspace: Workspace) -> None:
     base = config.train.base
     if base == "scratch" or (workspace.root / base).is_dir():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-
