@@ -129,4 +129,4 @@ def _where(workspace: Workspace) -> None:
     if running:
         print("Open:   " + "  ".join(f"{name} {address}" for name, address in running.items()))
     else:
-        print("Open the Prefect and MLflow pages with `make up`.")
+        print("Open the Prefect and MLflow pages with `iqaflow up` (in a clone, `make up`).")
