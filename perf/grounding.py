@@ -22,12 +22,13 @@ from iqaflow.annotate import stage as annotate
 from iqaflow.benchmark import items as bench_items
 from iqaflow.calibrate import confidence, fit, methods
 from iqaflow.calibrate import stage as calibrate
+from iqaflow.calibrate.ask import ask as read_calibration
 from iqaflow.core import config
 from iqaflow.core.environment import prepare
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import decode
 from iqaflow.data.tables import decode_mask, read_rows
-from iqaflow.engine.answers import read, read_calibration
+from iqaflow.engine.answers import read
 from iqaflow.grounding.text_to_point import READ_OUTS, Settings, is_whole, read_out
 from iqaflow.infer import findings, load
 from iqaflow.infer.picture import opened

@@ -1,4 +1,4 @@
-"""A toy checkout: the real flows, parameters and pipeline around five stages that take a moment and write a line.
+"""A toy checkout: the real flows, parameters and pipeline around six stages that take a moment and write a line.
 
 `toy.py` in it is the real command line with the stage functions exchanged; `dvc.yaml` calls it. A stage sleeps
 `toy.sleep` seconds (a file), fails while `toy.fail` names it, and notes every start and end in `toy.log`.
@@ -17,7 +17,7 @@ from iqaflow.core.workspace import STAGES, Workspace
 
 ROOT = Path(__file__).parent.parent
 OUTPUTS = {"annotate": "data/annotated.txt", "validate": "data/validation.json", "train": "models/stage1.txt",
-           "calibrate": "models/calibration.json", "benchmark": "reports/items.txt"}
+           "calibrate": "models/calibration.json", "benchmark": "reports/items.txt", "report": "reports/report.txt"}
 
 SCRIPT = '''
 import os, time
@@ -68,7 +68,7 @@ if __name__ == "__main__":
 def make(folder: Path) -> Workspace:
     """A committed toy checkout in `folder`."""
     shutil.copytree(ROOT / "flows", folder / "flows", ignore=shutil.ignore_patterns("__pycache__"))
-    with (folder / "flows" / "stage.py").open("a") as file:
+    with (folder / "flows" / "run_stage.py").open("a") as file:
         file.write("import toy  # noqa: E402, F401  (the toy's gate, also where a worker runs the flow)\n")
     for name in (".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder)
@@ -105,7 +105,8 @@ def _graph() -> str:
              "    outs: [data/source.json]"]
     former = "data/source.json"
     for stage in STAGES:
-        lines += [f"  {stage}:", f"    cmd: {python} {stage}", f"    params: [seed, {stage}]", f"    deps: [{former}]",
+        section = "" if stage == "report" else f", {stage}"
+        lines += [f"  {stage}:", f"    cmd: {python} {stage}", f"    params: [seed{section}]", f"    deps: [{former}]",
                   f"    outs: [{OUTPUTS[stage]}]"]
         former = OUTPUTS[stage]
     return "\n".join(lines) + "\n"

@@ -206,7 +206,7 @@ def test_ray_that_is_not_installed_is_one_sentence(small_config, tmp_path) -> No
 def test_a_full_disk_leaves_no_data_set(many, tmp_path) -> None:
     """Files may grow to 200 kB: the first shard does not fit. With room again, nothing half-written is in the data set."""
     big = many.model_copy(update={"annotate": many.annotate.model_copy(update={"shard_images": 100, "sizes_px": ((192, 192),)})})
-    full = RUN.replace("    stage.run(", "    from iqaflow.data import sources\n"
+    full = RUN.replace("    stage.run(", "    from iqaflow import sources\n"
                        "    import resource\n"
                        "    sources.index(Config.model_validate(json.loads(sys.argv[1])), Workspace(Path(sys.argv[2])))\n"
                        "    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"

@@ -117,7 +117,7 @@ def test_a_slow_rank_is_left_alone(work, small_config, monkeypatch, capfd):  # n
 BEATING = """
 import sys, time
 from pathlib import Path
-from iqaflow.train import heartbeat
+from iqaflow.train.ranks import heartbeat
 heartbeat.BEAT_SECONDS = 0.1
 heartbeat.start(Path(sys.argv[1]), 0, 1)
 time.sleep(60)

@@ -256,7 +256,7 @@ def test_nothing_to_do_loads_nothing(workspace: Workspace) -> None:
     with stage_run("train", Config(), workspace):
         pass
     code = ("import sys; from pathlib import Path\n"
-            "from iqaflow.orchestrate import reaper; from iqaflow.core.workspace import Workspace\n"
+            "from iqaflow.orchestrate.services import reaper; from iqaflow.core.workspace import Workspace\n"
             "reaper.settle(Workspace(Path(sys.argv[1])))\n"
             "assert 'mlflow' not in sys.modules and 'pydantic' not in sys.modules")
     subprocess.run([sys.executable, "-c", code, str(workspace.root)], check=True)

@@ -28,7 +28,8 @@ HEADER = """
 import os, sys, time
 from pathlib import Path
 from iqaflow.core.config import Config
-from iqaflow.track import parent_run, registry, spool, stage_run, store
+from iqaflow.registry import versions
+from iqaflow.track import parent_run, spool, stage_run, store
 from iqaflow.core.workspace import Workspace
 workspace, config = Workspace(Path(sys.argv[1])), Config()
 """
@@ -287,7 +288,7 @@ def and_die(*arguments):
     if len(moved) == {moves}:
         os._exit(9)
 MlflowClient.set_registered_model_alias = and_die
-registry.promote(config, workspace, 3, 2)
+versions.promote(config, workspace, 3, 2)
 """)
     assert process.wait(120) == 9
     champion = versions.champion_number(mlflow, "iqaflow")

@@ -24,9 +24,9 @@ def test_the_machine_without_a_compiler(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", f"""
 import os, sys
 from pathlib import Path
-from iqaflow.orchestrate import checkup
+from iqaflow.orchestrate.doctor import examinations
 os.environ["PATH"] = {str(only)!r}
-for finding in checkup.machine(Path({str(tmp_path)!r}), Path({str(tmp_path)!r})):
+for finding in examinations.machine(Path({str(tmp_path)!r}), Path({str(tmp_path)!r})):
     print(finding)
 """], capture_output=True, text=True, check=True)
     compiler, disk, _ = done.stdout.splitlines()

@@ -108,7 +108,7 @@ def test_slurm_ends_in_the_same_losses(annotated, tmp_path, small_config, alone)
 
 
 def test_a_rank_of_srun_knows_its_place():
-    code = ("import os; from iqaflow.train import worker; worker.environment();"
+    code = ("import os; from iqaflow.train.ranks import worker; worker.environment();"
             "print(*(os.environ[name] for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE')))")
     clean = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
     clean["PYTHONPATH"] = os.pathsep.join(sys.path)

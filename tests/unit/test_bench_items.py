@@ -7,7 +7,7 @@ import pytest
 from iqaflow.benchmark import items
 from iqaflow.core.config import load
 from iqaflow.core.errors import StageError
-from iqaflow.tasks import answers
+from iqaflow.tasks import answers, questions
 
 
 def image(name: str, *flaws: tuple[str, float, int | None], score: float | None = 0.5, source: str = "photo") -> dict:
@@ -75,7 +75,7 @@ def test_truth_of_every_family():
         asked(13, "identify", "blur", ("image", "gone"), categories=["blur"]),
         asked(14, "score", "good", ("image", "b")),
     ]
-    found, used = items.truth(images, conversations, load())
+    found, used = questions.truth(images, conversations, load())
     got = {item["item_id"]: (item["family"], item["cell"], item["target"]) for item in found}
     assert got == {
         "a": ("score", "nr", ""), "b": ("score", "nr", ""), "c": ("score", "nr", ""),
@@ -93,23 +93,23 @@ def test_a_question_asked_twice_counts_once():
     images = [image("a", ("blur", 3, None))]
     twice = [asked(1, "identify", "blur", ("image", "a"), question="What?", categories=["blur"]),
              asked(2, "identify", "blur", ("image", "a"), question="Which?", categories=["blur"])]
-    assert [row["conversation_id"] for row in items.truth(images, twice, load())[1]] == ["c01"]
+    assert [row["conversation_id"] for row in questions.truth(images, twice, load())[1]] == ["c01"]
 
 
 def test_descriptions_are_limited():
     images = [image("a", ("blur", 3, None), score=None), image("b", score=None)]
     rows = [asked(k, "describe", "Fine.", ("image", name), style="detailed") for k, name in enumerate("ab")]
-    assert len(items.truth(images, rows, load(overrides=("benchmark.descriptions=1",)))[0]) == 1
+    assert len(questions.truth(images, rows, load(overrides=("benchmark.descriptions=1",)))[0]) == 1
 
 
 def test_selection_does_not_depend_on_order():
     rows = [image(f"i{k}") for k in range(40)]
-    assert items.select(rows, 10) == items.select(rows[::-1], 10)
-    assert len(items.select(rows, None)) == 40
+    assert questions.select(rows, 10) == questions.select(rows[::-1], 10)
+    assert len(questions.select(rows, None)) == 40
 
 
 def test_grading_uses_the_truth_of_the_data_and_not_the_predictors():
-    truth, _ = items.truth([image("a", ("blur", 3, None), score=0.25)],
+    truth, _ = questions.truth([image("a", ("blur", 3, None), score=0.25)],
                            [asked(1, "identify", "blur", ("image", "a"), categories=["blur"])], load())
     said = [{"family": "identify", "item_id": "c01", "prediction": "Noise!", "value": 1.0, "confidence": 0.1234567,
              "target": "noise"},
@@ -122,7 +122,7 @@ def test_grading_uses_the_truth_of_the_data_and_not_the_predictors():
 
 
 def test_items_cannot_be_skipped_invented_or_answered_twice():
-    truth, _ = items.truth([image("a"), image("b")], [], load())
+    truth, _ = questions.truth([image("a"), image("b")], [], load())
     one = {"family": "score", "item_id": "a", "value": 0.5}
     with pytest.raises(StageError, match="left 1 of 2"):
         items.grade("model", truth, [one], complete=True)
@@ -134,7 +134,7 @@ def test_items_cannot_be_skipped_invented_or_answered_twice():
 
 
 def test_the_table_has_one_order_and_one_set_of_bytes(tmp_path):
-    truth, _ = items.truth([image("a"), image("b")], [], load())
+    truth, _ = questions.truth([image("a"), image("b")], [], load())
     said = [{"family": "score", "item_id": name, "value": 0.5} for name in "ba"]
     rows = items.grade("zz", truth, said) + items.grade("model", truth, said) + items.grade("aa", truth, said)
     frame = items.frame(rows)

@@ -1,4 +1,4 @@
-"""The whole benchmark on a small real data set: baselines, metrics, report, plots, publication."""
+"""The whole benchmark on a small real data set, its report and its publication."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ import pytest
 
 from iqaflow.benchmark import baselines, items, metrics, stage
 from iqaflow.benchmark.baselines.position import iou, true_mask
-from iqaflow.core.errors import StageError
+from iqaflow.core.errors import DamagedError, StageError
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.data.tables import encode_mask
 from iqaflow.gate.publish import publish
 from iqaflow.report import page as report
+from iqaflow.report import stage as drawing
+from iqaflow.report.material import Material
+from iqaflow.tasks.questions import FAMILIES, subject
 
 
 @pytest.fixture(scope="module")
-def workspace(annotated, tmp_path_factory) -> Workspace:
-    root = tmp_path_factory.mktemp("bench")
-    shutil.copytree(annotated / "data", root / "data")
+def workspace(calibrated, tmp_path_factory) -> Workspace:
+    root = tmp_path_factory.mktemp("bench") / "work"
+    shutil.copytree(calibrated, root)
     return Workspace(root)
 
 
@@ -37,7 +40,7 @@ def predictor(exam: stage.Exam) -> tuple[list[dict], list[dict]]:
     rng = np.random.default_rng(0)
     images = {row["image_id"]: row for row in exam.images}
     conversations = {row["conversation_id"]: row for row in exam.conversations}
-    rows, extras = [], []
+    rows, grounded = [], []
     for item in exam.items:
         right = rng.random() < 0.75
         row = {"family": item["family"], "item_id": item["item_id"], "confidence": float(rng.uniform(0.5, 1)),
@@ -50,17 +53,20 @@ def predictor(exam: stage.Exam) -> tuple[list[dict], list[dict]]:
             mask = np.ones((image["height"], image["width"]), bool) if mask is None else mask
             moved = mask if right else np.roll(mask, mask.shape[1] // 2, 1)
             row |= {"value": iou(mask, moved), "hit": float(right)}
-            extras.append({"item_id": item["item_id"], "image": image["image"], "true_mask_rle": encode_mask(mask),
-                           "pred_mask_rle": encode_mask(moved), "point": (3.0, 4.0), "text": "<b>where</b>"})
+            grounded.append({"item_id": item["item_id"], "image": image["image"], "true_mask_rle": encode_mask(mask),
+                             "pred_mask_rle": encode_mask(moved), "points": [(3.0, 4.0)], "negatives": [], "whole": False,
+                             "text": "<b>where</b>"})
         rows.append(row)
-    return rows, extras
+    return rows, grounded
 
 
 @pytest.fixture(scope="module")
 def result(workspace, exam, small_config) -> StageResult:
-    rows, extras = predictor(exam)
+    rows, grounded = predictor(exam)
     words = [{**row, "value": 0.1} for row in rows if row["family"] == "ground"]
-    return stage.conclude(exam, {"model": rows, "argmax_words": words}, extras, small_config, workspace)
+    measured = stage.conclude(exam, {"model": rows, "argmax_words": words}, grounded, small_config, workspace)
+    drawing.run(small_config, workspace)
+    return measured
 
 
 def outputs(workspace: Workspace) -> dict[str, bytes]:
@@ -71,11 +77,25 @@ def outputs(workspace: Workspace) -> dict[str, bytes]:
 def test_outputs_are_complete_and_the_same_bytes_again(workspace, exam, small_config, result):
     first = outputs(workspace)
     assert {"metrics.json", "items.parquet", "report.html", "plots/score.csv", "plots/confusion.csv",
-            "plots/reliability.csv"} <= first.keys()
-    rows, extras = predictor(exam)
+            "plots/reliability.csv", "figures/overlays.png", "figures/reliability.png"} <= first.keys()
+    rows, grounded = predictor(exam)
     words = [{**row, "value": 0.1} for row in rows if row["family"] == "ground"]
-    stage.conclude(exam, {"model": rows[::-1], "argmax_words": words}, extras, small_config, workspace)
+    stage.conclude(exam, {"model": rows[::-1], "argmax_words": words}, grounded, small_config, workspace)
+    drawing.run(small_config, workspace)
     assert outputs(workspace) == first
+
+
+def test_the_report_draws_only_what_was_measured_on_this_model(workspace, small_config, result, tmp_path):
+    copy = Workspace(tmp_path / "copy")
+    shutil.copytree(workspace.root, copy.root)
+    altered = bytearray(copy.items.read_bytes())
+    altered[len(altered) // 2] ^= 1
+    copy.items.write_bytes(bytes(altered))
+    with pytest.raises(DamagedError, match="iqaflow benchmark"):
+        drawing.run(small_config, copy)
+    copy.groundings.unlink()
+    with pytest.raises(StageError, match=r"reports/groundings\.parquet is missing: run `iqaflow run`"):
+        drawing.run(small_config, copy)
 
 
 def test_metrics_have_the_contracts_shape(workspace, result):
@@ -85,7 +105,7 @@ def test_metrics_have_the_contracts_shape(workspace, result):
             "whole_image"} == set(value["baselines"])
     for table in (value["model"], *value["baselines"].values()):
         for family, entries in table.items():
-            assert family in items.FAMILIES
+            assert family in FAMILIES
             for entry in entries.values():
                 assert set(entry) == {"value", "ci95", "ci95_photos", "n"}
                 if entry["ci95"]:
@@ -114,7 +134,7 @@ def test_baselines_do_what_their_names_say(workspace, exam, small_config, result
     assert value("ssim", "score", "srcc") > 0.6  # it sees the reference
     assert value("whole_image", "ground", "whole_image_on_local") == 1.0
     masks = [mask for row in exam.conversations if row["task"] == "ground"
-             if (mask := true_mask(row, items.subject(row, {i["image_id"]: i for i in exam.images}))) is not None]
+             if (mask := true_mask(row, subject(row, {i["image_id"]: i for i in exam.images}))) is not None]
     assert value("whole_image", "ground", "miou") == pytest.approx(np.mean([mask.mean() for mask in masks]))
     assert value("centre", "ground", "miou") > 0
     assert value("majority", "identify", "false_alarm") in (0.0, 1.0)  # it says the same of every image
@@ -167,7 +187,7 @@ def test_a_report_without_grounding_confidence_or_overlays_still_reads(workspace
     frame = frame[~frame["family"].isin(["ground", "describe"])].assign(confidence=np.nan)
     summary = stage.summarise(frame, exam, small_config, workspace)
     images = {row["image_id"]: row for row in exam.images}
-    page = report.page(report.Material(summary, frame, images, [], small_config))
+    page = report.page(Material(summary, frame, images, [], small_config))
     assert "Where it is" not in page
     assert "Its worst mistakes" in page
 

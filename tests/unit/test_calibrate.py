@@ -148,9 +148,9 @@ def test_region_confidence_recovers_a_planted_line():
 def test_probabilities_use_the_record():
     made = calibration.defaults() | {"clean": {"offset": 2.0}, "confidence": {"identify": {"temperature": 2.0}}}
     logs = np.log(np.array([0.5, 0.25, 0.25]))
-    assert confidence.probabilities(logs, "rate", made) == pytest.approx([0.5, 0.25, 0.25])
+    assert calibration.probabilities(logs, "rate", made) == pytest.approx([0.5, 0.25, 0.25])
     expected = confidence.softmax(np.array([logs[0], logs[1], logs[2] + 2.0]) / 2)
-    assert confidence.probabilities(logs, "identify", made) == pytest.approx(expected)
+    assert calibration.probabilities(logs, "identify", made) == pytest.approx(expected)
 
 
 # --- fit -----------------------------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def test_stage_reads_calibration_only_and_writes_the_record(workspace):
     assert made["provenance"]["images"] == 16 and len(made["provenance"]["stage1_manifest_sha256"]) == 64
     assert made["confidence"]["rate"]["temperature"] > 1
     folder = workspace.reports / "calibrate"
-    assert {path.name for path in folder.iterdir()} == {"reliability.csv", "reliability.png", "overlays.png"}
+    assert {path.name for path in folder.iterdir()} == {"reliability.csv", "groundings.parquet"}
     assert (folder / "reliability.csv").read_text().startswith("task,when,lo,hi,confidence,accuracy,n\nidentify,before,")
     assert 0 < result.metrics["miou"] <= 1 and "hit_rate" in result.metrics and "ece.rate" in result.metrics
     assert "| 2x2 + map |" in result.markdown and "nan" not in result.markdown
@@ -309,7 +309,7 @@ def test_stage_without_answers_changes_nothing(workspace):
     result = stage.run(CONFIG, workspace, lambda *_: ([], {}))
     made = calibration.read(workspace.calibration)
     assert made["clean"]["offset"] == 0.0 and made["confidence"] == {} and made["ablation"] == []
-    assert result.metrics.get("miou") is None and (workspace.reports / "calibrate" / "overlays.png").is_file()
+    assert result.metrics.get("miou") is None and (workspace.reports / "calibrate" / "groundings.parquet").is_file()
 
 
 def test_stage_refuses_damage_and_emptiness(workspace, tmp_path):
@@ -364,8 +364,8 @@ def test_a_map_makes_a_model_honest_that_a_temperature_cannot():
 
 def test_the_map_keeps_the_answer_and_a_distribution():
     for slope, offset in ((1.0, 0.0), (0.3, -2.0), (2.0, 1.0), (1.0, -9.0)):
-        chances = confidence.surely(np.array([0.1, 0.55, 0.35]), slope, offset)
+        chances = calibration.surely(np.array([0.1, 0.55, 0.35]), slope, offset)
         assert chances.sum() == pytest.approx(1) and chances.argmax() == 1 and chances[2] / chances[0] == pytest.approx(3.5)
     # 0.5 has log-odds 0: slope 1, offset ln 3 makes it 3/4
-    assert confidence.surely(np.array([0.5, 0.3, 0.2]), 1.0, np.log(3)) == pytest.approx([0.75, 0.15, 0.1])
-    assert confidence.surely(np.array([1.0, 0.0]), 0.5, 0.0) == pytest.approx([1.0, 0.0])
+    assert calibration.surely(np.array([0.5, 0.3, 0.2]), 1.0, np.log(3)) == pytest.approx([0.75, 0.15, 0.1])
+    assert calibration.surely(np.array([1.0, 0.0]), 0.5, 0.0) == pytest.approx([1.0, 0.0])

@@ -112,4 +112,4 @@ def test_yaml_1_1_readers_agree(tmp_path: Path) -> None:
 
 
 def test_module_reads_presets_from_the_package() -> None:
-    assert module.PRESETS.parent.name == "iqaflow"
+    assert module.PRESETS.parent.name == "config"

@@ -71,11 +71,20 @@ def test_allowed_pairs():
     assert ("blur", "pixelate") not in pairs and ("compression", "quantization") not in pairs
 
 
-def test_one_new_file_is_one_new_category(tmp_path, monkeypatch):
-    package = tmp_path / "grown"
+def grown(folder, name, **modules):
+    """A copy of the package under another name, with more categories."""
+    package = folder / name
     shutil.copytree(Path(distortions.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for module, text in modules.items():
+        (package / "synthetic" / f"{module}.py").write_text(text)
+    for path in package.rglob("*.py"):
+        path.write_text(path.read_text().replace("iqaflow.distortions", name))
+    return importlib.import_module(name)
+
+
+def test_one_new_file_is_one_new_category(tmp_path, monkeypatch):
     fog = """
-from .registry import distortion
+from iqaflow.distortions.registry import distortion
 
 PHRASE, NR_MIN_LEVEL, FOLLOWED_BY = "fog", 1, ("noise",)
 
@@ -84,24 +93,16 @@ PHRASE, NR_MIN_LEVEL, FOLLOWED_BY = "fog", 1, ("noise",)
 def fog_even(image, share, rng):
     return (image * (1 - share) + 255 * share).astype("uint8")
 """
-    (package / "fog.py").write_text(fog)
     monkeypatch.syspath_prepend(tmp_path)
-    grown = importlib.import_module("grown")
-    assert len(grown.names()) == 36 and grown.category_of("fog_even") == "fog" and grown.phrase("fog") == "fog"
-    assert ("fog", "noise") in grown.allowed_pairs() and len(grown.allowed_pairs()) == 79
+    one = grown(tmp_path, "one_more", fog=fog)
+    assert len(one.names()) == 36 and one.category_of("fog_even") == "fog" and one.phrase("fog") == "fog"
+    assert ("fog", "noise") in one.allowed_pairs() and len(one.allowed_pairs()) == 79
     black = np.zeros((32, 32, 3), np.uint8)
-    assert np.all(grown.apply(black, "fog_even", 5) == 127) and np.all(grown.apply(black, "fog_even", 1.5) == 38)
-
-    shutil.copytree(package, tmp_path / "doubled")
-    (tmp_path / "doubled" / "haze.py").write_text(fog)
-    doubled = importlib.import_module("doubled")
+    assert np.all(one.apply(black, "fog_even", 5) == 127) and np.all(one.apply(black, "fog_even", 1.5) == 38)
     with pytest.raises(ValueError, match="'fog_even' is defined twice: in fog and haze"):
-        doubled.names()
-
-    shutil.copytree(package, tmp_path / "broken")
-    (tmp_path / "broken" / "fog.py").write_text(fog.replace('"noise"', '"nois"'))
+        grown(tmp_path, "doubled", fog=fog, haze=fog).names()
     with pytest.raises(ValueError, match=r"'fog' is followed by unknown \['nois'\]"):
-        importlib.import_module("broken").names()
+        grown(tmp_path, "broken", fog=fog.replace('"noise"', '"nois"')).names()
 
 
 def test_a_second_function_of_the_same_name_is_an_error():

@@ -166,7 +166,7 @@ def test_another_accounts_secret_is_refused(tmp_path: Path) -> None:
 
 
 def test_eight_processes_make_one_secret(tmp_path: Path) -> None:
-    code = ("import sys\nfrom pathlib import Path\nfrom iqaflow.core import secret\n"
+    code = ("import sys\nfrom pathlib import Path\nfrom iqaflow.core.security import secret\n"
             "from iqaflow.core.workspace import Workspace\n"
             "sys.stdin.read(1)\nprint(secret.of(Workspace(Path(sys.argv[1]))))\n")
     many = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

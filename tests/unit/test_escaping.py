@@ -102,7 +102,7 @@ def test_names_on_a_real_terminal_and_the_bar_still_moves(tmp_path):
     name = os.fsencode(tmp_path) + b"/\x1b]0;owned\x07caf\xe9.png"
     seen = on_a_terminal("-m", "iqaflow.cli", "distort", "--name", "blur_motion", os.fsdecode(name), str(tmp_path / "o.png"))
     assert rb"\x1b]0;owned\x07caf\xe9.png" in seen and b"\x1b" not in seen and b"\x07" not in seen
-    code = ("from iqaflow.core import escaping; escaping.guard()\nfrom iqaflow.core.progress import Bar\n"
+    code = ("from iqaflow.core.security import escaping; escaping.guard()\nfrom iqaflow.core.progress import Bar\n"
             "with Bar('x') as bar:\n    bar.update(1, 2, 'a\\x1b[2J')\n")
     moved = on_a_terminal("-c", code)
     assert moved.startswith(b"\r\x1b[Kx: 1/2") and moved.count(b"\x1b") == 1 and rb"a\x1b[2J" in moved

@@ -111,7 +111,7 @@ def test_a_full_disk_leaves_nothing(annotated, tmp_path) -> None:
     code = (
         "import resource, signal, sys\nfrom pathlib import Path\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from iqaflow.data import export\nfrom iqaflow.orchestrate.export import chat, datasets\n"
+        "from iqaflow.orchestrate import export\nfrom iqaflow.orchestrate.export import chat, datasets\n"
         "from iqaflow.core.workspace import Workspace\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "export.run(Workspace(Path(sys.argv[1])), Path(sys.argv[2]))\n"

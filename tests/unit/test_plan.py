@@ -34,7 +34,7 @@ from iqaflow.core.config import Config
 from iqaflow.core.environment import prepare
 prepare()
 import torch
-from iqaflow.train import worker
+from iqaflow.train.ranks import worker
 from iqaflow.train.run import Run
 from iqaflow.core.workspace import Workspace
 job = json.loads(Path(sys.argv[1]).read_text())

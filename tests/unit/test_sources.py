@@ -319,7 +319,7 @@ import imagehash, json, os, sys, scipy.sparse.csgraph  # all that is loaded late
 from pathlib import Path
 from PIL import Image
 from iqaflow.core import config
-from iqaflow.data import regions, sources
+from iqaflow import regions, sources
 from iqaflow.sources import cache, folder, inputs, split
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import Workspace

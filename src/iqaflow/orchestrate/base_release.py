@@ -15,10 +15,9 @@ import shutil
 from iqaflow.core.config import Config
 from iqaflow.core.files import write_json
 from iqaflow.core.manifest import commit_directory, read_manifest
-from iqaflow.core.workspace import StageResult, Workspace
+from iqaflow.core.workspace import STAGES, StageResult, Workspace
 
 LIMIT_BYTES = 15_000_000
-STAGES = ("annotate", "validate", "train", "calibrate", "benchmark")
 HEADLINES = (
     ("identify.accuracy_single_nr", "identification, one distortion or none, no reference"),
     ("identify.accuracy_single_fr", "the same with the reference"),
