@@ -15,8 +15,8 @@ OTHERS = re.compile(  # of the tools around us, as they stand in dictionaries of
 
 
 def listed() -> set[str]:
-    rows = [line for line in (ROOT / "docs" / "environment.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
-    return {name for row in rows for name in re.findall(r"`([A-Za-z_]+)`", row.split(" | ")[0])}
+    lines = (ROOT / "docs" / "environment.md").read_text(encoding="utf-8").splitlines()
+    return {name for line in lines if line.startswith("| `") for name in re.findall(r"`([A-Za-z_]+)`", line.split(" | ")[0])}
 
 
 def used(path: Path) -> Iterator[str]:
