@@ -2,14 +2,17 @@
 #   make run                              photographs -> annotated data -> trained, calibrated, benchmarked model -> gate
 #   make run ARGS="--preset quick"        options for `iqaflow run`; ARGS="--set source.kind=folder --set source.path=photos"
 #   make run CUDA=1                       the CUDA build of torch (chosen by itself where an NVIDIA GPU answers)
+#   make test ARGS="tests/unit -k lens"   these tests, slow ones too; ARGS="path::test" for one
 
-.PHONY: help setup run test faults lint demo up down doctor bench base lock ci clean
+.PHONY: help setup run test test-all lint demo up down doctor bench base lock ci clean
 .DEFAULT_GOAL := help
 STAMP := .venv/.installed
+# two workers take file after file, the long ones (e2e, faults) first
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:        ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock infra/build.lock infra/cuda.lock pyproject.toml infra/setup.sh
 	@CUDA="$(CUDA)" infra/setup.sh
@@ -20,11 +23,11 @@ setup: $(STAMP)   ## .venv from requirements.lock
 run: $(STAMP)     ## the pipeline, only what is out of date; ARGS="..." for options
 	@iqaflow run $(ARGS)
 
-test: $(STAMP)    ## the tests, a file at a time on each of two cores; ARGS="tests/unit -k name" for some
-	@python -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(STAMP)    ## the tests, with a representative of each slow kind; ARGS="path::test" for some, slow or not
+	@$(PYTEST) $(or $(ARGS),-m "not slow")
 
-faults: $(STAMP)  ## the fault tests in full: training killed fifty times
-	@python -m pytest tests/faults --kills 50 $(ARGS)
+test-all: $(STAMP)  ## every test, training killed fifty times, and the coverage
+	@$(PYTEST) --kills 50 --cov $(ARGS)
 
 lint: $(STAMP)    ## style and safety rules
 	@ruff check .

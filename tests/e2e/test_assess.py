@@ -17,6 +17,7 @@ from PIL import Image
 
 from iqaflow.data.tables import decode_mask
 from iqaflow.tasks import grammar
+from tests.representatives import representatives
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,7 @@ def test_a_batch_goes_on_past_bad_images(model, photographs, tmp_path):
     assert names == {"large.jpg", "small one.png", "grey.png"}
 
 
+@pytest.mark.slow
 def test_scores_go_on_past_bad_images(model, photographs, tmp_path):
     folder = tmp_path / "mixed"
     shutil.copytree(photographs, folder)
@@ -81,7 +83,7 @@ def test_an_interrupted_batch_says_so_and_goes_on(model, photographs, tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(48):
-        shutil.copy(photographs / "large.jpg", folder / f"{number}.jpg")
+        shutil.copy(photographs / "small one.png", folder / f"{number}.png")
     command = [sys.executable, "-m", "iqaflow.cli", "assess", str(folder), "--jsonl", "out.jsonl", "--model", str(model)]
     running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     part = tmp_path / "out.jsonl.part"
@@ -109,7 +111,7 @@ def test_score_and_compare(model, photographs, tmp_path):
     assert result["better"] in ("Image A", "Image B") and 0.5 <= result["confidence"] <= 1
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
+@pytest.mark.parametrize(("arguments", "says"), representatives([
     (["--region", "0,0,9999,10"], "inside the image of 640x427"),
     (["--point", "700,3"], "lies outside the image"),
     (["--region", "1,2,3,4", "--point", "3,4"], "not both"),
@@ -120,7 +122,7 @@ def test_score_and_compare(model, photographs, tmp_path):
     (["--overlay", "taken"], "cannot be made a folder"),
     (["--jsonl", "."], "is a folder: give a file"),
     (["--model", "/nowhere/at/all"], "no model folder"),
-])
+]))
 def test_bad_input_is_one_sentence(model, photographs, tmp_path, arguments, says):
     (tmp_path / "taken").write_text("a file")
     given = arguments if "--model" in arguments else [*arguments, "--model", model]

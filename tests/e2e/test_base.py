@@ -43,6 +43,7 @@ def made(tmp_path_factory) -> Workspace:
     return Workspace(root)
 
 
+@pytest.mark.slow
 def test_the_base_is_whole_and_its_card_says_what_it_is(made: Workspace):
     folder = made.root / "models" / "base-tiny"
     assert read_manifest(folder, verify=True)["base"] == "scratch"
@@ -56,6 +57,7 @@ def test_the_base_is_whole_and_its_card_says_what_it_is(made: Workspace):
     assert processor.tokenizer.decode(processor.tokenizer(text)["input_ids"]) == text
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again_unless_asked_otherwise(made: Workspace):
     from iqaflow.core import config
 
@@ -66,5 +68,5 @@ def test_what_is_done_is_not_done_again_unless_asked_otherwise(made: Workspace):
     release.run(same, made)
     assert before == {name: StageResult.path(inner, name).stat().st_mtime_ns for name in before}
     other = same.model_copy(update={"seed": same.seed + 1})
-    release._begin(other, inner)
+    release.begin(other, inner)
     assert StageResult.read(inner, "annotate") is None

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import struct
@@ -26,9 +25,7 @@ from PIL import Image
 from iqaflow.data.tables import decode_mask
 from iqaflow.tasks import grammar
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 START_SECONDS = 90
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
 
 
 def demo(*arguments: object, folder: Path, temporary: Path) -> subprocess.Popen:
@@ -52,15 +49,6 @@ def address(model, tmp_path_factory) -> Iterator[str]:
     rest, _ = server.communicate(timeout=30)
     assert server.returncode == 0 and not rest.strip(), rest
     assert not list(temporary.glob("iqaflow-page-*"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    sync = pytest.importorskip("playwright.sync_api")
-    with sync.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # root has no sandbox
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -129,6 +117,7 @@ def test_drop_click_and_download(page, photographs):
     assert picture.format == "PNG" and picture.width >= 600
 
 
+@pytest.mark.slow
 def test_every_file_is_given_as_it_is(page, photographs):
     """The second and third upload of a page, too; a JPEG must not be encoded again."""
     for name in ("small.tif", "letter.png", "cup <b>.jpg"):
@@ -145,6 +134,7 @@ def test_every_file_is_given_as_it_is(page, photographs):
         assert page.locator("#legend li").count() == 0
 
 
+@pytest.mark.slow
 def test_a_box_by_two_corners(page, photographs):
     drop(page, "picture", photographs / "small.tif")
     page.wait_for_selector("#verdict .iq-score")
@@ -161,6 +151,7 @@ def test_a_box_by_two_corners(page, photographs):
     assert region["box_xyxy"] == pytest.approx([0.25 * 130, 0.5 * 90, 0.75 * 130, 0.75 * 90], abs=2)
 
 
+@pytest.mark.slow
 def test_a_question_is_answered_and_escaped(page):
     page.locator("#examples img").first.click()
     page.wait_for_selector("#verdict .iq-score")
@@ -171,6 +162,7 @@ def test_a_question_is_answered_and_escaped(page):
     assert page.locator("#verdict img").count() == 0
 
 
+@pytest.mark.slow
 def test_compare(page, photographs):
     page.get_by_role("tab", name="Compare").click()
     drop(page, "image-a", photographs / "cup <b>.jpg")
@@ -182,6 +174,7 @@ def test_compare(page, photographs):
     assert result["schema"] == "iqaflow.comparison/1" and result["better"] in ("Image A", "Image B")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "says"), [
     ("letter.png", "letter.png is not an image of a known format"),
     ("bomb.png", "bomb.png claims more pixels than Pillow accepts"),

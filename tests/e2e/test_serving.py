@@ -7,7 +7,6 @@ import http.client
 import io
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -24,13 +23,8 @@ import pytest
 from PIL import Image
 
 import iqaflow
-from iqaflow.core.config import Config
-from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import encode_png
-from iqaflow.registry import versions
 from iqaflow.serve import limits
-from iqaflow.serve.signature import served
-from iqaflow.track import parent_run
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (72, 96, 3), np.uint8)
 JSON = {"Content-Type": "application/json"}
@@ -60,19 +54,7 @@ def bomb(side: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def model(calibrated, tmp_path_factory) -> Path:
-    """The MLflow model of the small calibrated model, as the registry stores it."""
-    workspace = Workspace(tmp_path_factory.mktemp("registered"))
-    shutil.copytree(calibrated / "models", workspace.root / "models")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # a store of its own
-        with parent_run(Config(), workspace) as run:
-            versions.register(Config(), workspace, run, served())
-        return versions.resolve("challenger", workspace).parent
-
-
-@pytest.fixture(scope="module")
-def server(model, tmp_path_factory) -> Iterator[tuple[int, Path]]:
+def server(registered, tmp_path_factory) -> Iterator[tuple[int, Path]]:
     """Its port and its log."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -84,7 +66,7 @@ def server(model, tmp_path_factory) -> Iterator[tuple[int, Path]]:
         environment.pop(name, None)
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local", "--host",
+            [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(registered), "--env-manager", "local", "--host",
              "127.0.0.1", "--port", str(port)], cwd=log.parent, env=environment, stdout=file, stderr=file, start_new_session=True)
     try:
         until = time.monotonic() + 100
@@ -116,8 +98,8 @@ def ask(server):
 
 
 @pytest.fixture(scope="module")
-def assessor(model):
-    return iqaflow.load(model / "artifacts")
+def assessor(registered):
+    return iqaflow.load(registered / "artifacts")
 
 
 def same(answer: str | dict, expected: dict) -> None:
@@ -165,12 +147,12 @@ def test_arrays_and_text_in_each_of_mlflows_shapes(ask, assessor, shape):
         same(answer["predictions"][0], assessor.assess(image))
 
 
-def test_python_takes_arrays_bytes_and_paths(model, assessor, tmp_path):
+def test_python_takes_arrays_bytes_and_paths(registered, assessor, tmp_path):
     import mlflow.pyfunc
 
     path = tmp_path / "a.png"
     path.write_bytes(encode_png(PIXELS))
-    loaded = mlflow.pyfunc.load_model(str(model))
+    loaded = mlflow.pyfunc.load_model(str(registered))
     answers = loaded.predict(pd.DataFrame({"image": [PIXELS, path.read_bytes(), str(path), None], "region": [None] * 3 + ["a"],
                                            "mask": [MASK, None, None, None]}))
     same(answers[0], assessor.assess(PIXELS, mask=MASK))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,13 +19,9 @@ from typing import Any
 import httpx
 import mlflow
 
-from iqaflow.core.config import Config
 from iqaflow.core.security import secret
 from iqaflow.core.workspace import Workspace
 from iqaflow.orchestrate.services import lifecycle
-from iqaflow.registry import versions
-from iqaflow.serve.signature import served
-from iqaflow.track import parent_run
 from tests import toy
 from tests.flows.test_retrain import clean_environment
 
@@ -79,8 +74,8 @@ class Everything:
 
 
 @contextmanager
-def running(folder: Path, calibrated: Path) -> Iterator[Everything]:
-    """All of it, on loopback, for the block."""
+def running(folder: Path, model: Path, registered: Path) -> Iterator[Everything]:
+    """All of it, on loopback, for the block: the page of a model folder, a served registered model."""
     workspace = toy.make(folder / "toy")
     environment = {**clean_environment(), "TMPDIR": str(folder / "tmp")}
     (folder / "tmp").mkdir()
@@ -96,12 +91,12 @@ def running(folder: Path, calibrated: Path) -> Iterator[Everything]:
         done = subprocess.run([sys.executable, "toy.py", "up"], cwd=workspace.root, env=clean_environment(), capture_output=True,
                               text=True, timeout=300)
         assert done.returncode == 0, done.stderr
-        page = start("page.log", "iqaflow.cli", "demo", "--model", calibrated / "models")
+        page = start("page.log", "iqaflow.cli", "demo", "--model", model)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        served = start("served.log", "mlflow", "models", "serve", "-m", _registered(folder / "registered", calibrated),
-                       "--env-manager", "local", "--host", "127.0.0.1", "--port", port)
+        served = start("served.log", "mlflow", "models", "serve", "-m", registered, "--env-manager", "local",
+                       "--host", "127.0.0.1", "--port", port)
         _precious(workspace)
         ports = {name: int(address.rpartition(":")[2]) for name, address in lifecycle.addresses(workspace).items()}
         ports |= {"page": int(_until(page, r"The page is at http://127\.0\.0\.1:(\d+)")), "model": port}
@@ -114,20 +109,6 @@ def running(folder: Path, calibrated: Path) -> Iterator[Everything]:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-
-
-def _registered(root: Path, calibrated: Path) -> Path:
-    """The MLflow model of the small calibrated model, as the registry stores it."""
-    workspace = Workspace(root)
-    shutil.copytree(calibrated / "models", root / "models")
-    former = os.environ.pop("MLFLOW_TRACKING_URI", None)
-    try:
-        with parent_run(Config(), workspace) as run:
-            versions.register(Config(), workspace, run, served())
-        return versions.resolve("challenger", workspace).parent
-    finally:
-        if former is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = former
 
 
 def _precious(workspace: Workspace) -> None:

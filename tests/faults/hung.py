@@ -5,7 +5,7 @@
 | import | sleeps before its first beat, in the first attempt |
 | stuck | sleeps for ever, alive, before its batch of step 3, in the first attempt |
 | always | the same in every attempt |
-| slow | takes 1.5 s for every batch |
+| slow:S | sleeps S seconds before every batch |
 | end | stops itself when all is done, as a process does that hangs while it is torn down |
 """
 
@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-KIND, JOB = sys.argv[1], Path(sys.argv[2])
+(KIND, _, SECONDS), JOB = sys.argv[1].partition(":"), Path(sys.argv[2])
 MINE = os.environ["RANK"] == "1"
 
 
@@ -38,14 +38,14 @@ make = Batches.make
 
 def hung(self, step, micro):
     if MINE and KIND == "slow":
-        time.sleep(1.5)
+        time.sleep(float(SECONDS))
     if MINE and step == 2 and (KIND == "always" or (KIND == "stuck" and first())):
         time.sleep(600)
     return make(self, step, micro)
 
 
 Batches.make = hung
-code = worker._run(JOB)
+code = worker.run_rank(JOB)
 if KIND == "end" and MINE:
     os.kill(os.getpid(), signal.SIGSTOP)
 sys.exit(code)

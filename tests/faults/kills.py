@@ -31,7 +31,7 @@ def rank(job: Path) -> int:
 
     code = 1
     try:
-        code = worker._run(job)
+        code = worker.run_rank(job)
     finally:
         os._exit(code)
 

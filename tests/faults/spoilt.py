@@ -25,4 +25,4 @@ def spoilt(self, step, micro):
 
 
 Batches.make = spoilt
-sys.exit(worker._run(Path(sys.argv[2])))
+sys.exit(worker.run_rank(Path(sys.argv[2])))

@@ -20,6 +20,7 @@ from iqaflow.core.config.schema import Splits
 from iqaflow.core.errors import InputError, NoSpaceError, StageError
 from iqaflow.core.manifest import read_manifest
 from iqaflow.core.workspace import Workspace
+from tests.representatives import representatives
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -74,6 +75,7 @@ def unbroken(many, tmp_path_factory) -> dict[str, str]:
     return digests(root)
 
 
+@pytest.mark.slow
 def test_dask_gives_the_same_bytes_though_a_worker_is_killed(many, unbroken, tmp_path, monkeypatch) -> None:
     """A local cluster of two processes; one is killed as soon as the first shard is there."""
     from distributed import Client
@@ -100,12 +102,12 @@ def test_dask_gives_the_same_bytes_though_a_worker_is_killed(many, unbroken, tmp
     assert not [one for one in left if "resource_tracker" not in " ".join(one.cmdline())], "the cluster ends with the stage"
 
 
-def test_a_neighbour_cannot_speak_to_dask(monkeypatch) -> None:
+def test_a_neighbour_cannot_speak_to_dask(small_config, monkeypatch) -> None:
     """Whoever could would run code as us: the scheduler and the workers want a key that this cluster alone has."""
     from distributed import Client, get_client
 
     monkeypatch.delenv(shards.DASK_ADDRESS, raising=False)
-    with shards._dask(1):
+    with shards.engine(using(small_config, engine="dask"), 1):
         mine = get_client()
         assert mine.submit(sum, (1, 2)).result(timeout=60) == 3
         addresses = [mine.scheduler.address, *mine.scheduler_info()["workers"]]
@@ -115,8 +117,8 @@ def test_a_neighbour_cannot_speak_to_dask(monkeypatch) -> None:
                 Client(f"{scheme}{addresses[0].removeprefix('tls')}", timeout=3, set_as_default=False)
 
 
-@pytest.mark.parametrize("engine", ["loky", "dask"])
-def test_kill_the_run_and_start_it_again(many, unbroken, tmp_path, engine) -> None:
+@pytest.mark.parametrize("engine", representatives(["loky", "dask"]))
+def test_kill_the_run_and_start_it_again(many, unbroken, tmp_path, monkeypatch, engine) -> None:
     """No worker outlives the run, and the next one makes only what is missing; what the dead were writing is not in it."""
     arguments, environment = command(using(many, engine=engine, workers=2), tmp_path)
     run = subprocess.Popen(arguments, env=environment, stderr=subprocess.DEVNULL)
@@ -136,21 +138,20 @@ def test_kill_the_run_and_start_it_again(many, unbroken, tmp_path, engine) -> No
         for name in (".shard-00002.json.9hsm19eb", ".manifest.json.k2_beef0"):
             (path.parents[1] / name).write_text('{"half":')
     stamps: dict[Path, int] = {}
-    count = stage._counts
+    read = shards.read_marker
 
-    def looked(work):
-        stamps.update({path: path.stat().st_mtime_ns for path in work.glob("shard-*.json")})
-        return count(work)
+    def stamped(work, name):
+        found = read(work, name)
+        stamps[work / f"shard-{name}.json"] = (work / f"shard-{name}.json").stat().st_mtime_ns
+        return found
 
-    stage._counts = looked
-    try:
-        stage.run(many, Workspace(tmp_path))
-    finally:
-        stage._counts = count
+    monkeypatch.setattr(shards, "read_marker", stamped)  # the last time, all are read to be counted
+    stage.run(many, Workspace(tmp_path))
     assert digests(tmp_path) == unbroken
     assert len(stamps) == 28 and made.items() <= stamps.items(), "finished shards are not made again"
 
 
+@pytest.mark.slow
 def test_loky_leaves_no_process_behind(many, unbroken, tmp_path) -> None:
     before = set(psutil.Process().children(recursive=True))
     stage.run(using(many, engine="loky", workers=2), Workspace(tmp_path))
@@ -159,6 +160,7 @@ def test_loky_leaves_no_process_behind(many, unbroken, tmp_path) -> None:
     assert not [one for one in left if "resource_tracker" not in " ".join(one.cmdline())]
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_do_not_mix(many, unbroken, tmp_path) -> None:
     """The second says who is at work; it does not touch the shards of the first, though its parameters differ."""
     arguments, environment = command(many, tmp_path)
@@ -172,6 +174,7 @@ def test_two_runs_at_once_do_not_mix(many, unbroken, tmp_path) -> None:
     assert run.wait(120) == 0 and digests(tmp_path) == unbroken
 
 
+@pytest.mark.slow
 def test_a_running_cluster_is_used_and_left_alone(small_config, annotated, tmp_path, monkeypatch) -> None:
     from distributed import Client, LocalCluster
 
@@ -249,6 +252,7 @@ def test_a_damaged_shard_is_made_again(annotated, small_config, tmp_path) -> Non
     assert digests(tmp_path) == digests(annotated)
 
 
+@pytest.mark.slow
 def test_memory_stays_small_with_large_photographs(small_config, tmp_path) -> None:
     """Two hundred views of 12-megapixel photographs; the process may not grow beyond 1.5 GiB."""
     import numpy as np

@@ -19,7 +19,6 @@ from tests.faults.poison_rows import named, validate, verdict, write
 from tests.faults.poison_table import TOGETHER, WHOLE
 from tests.faults.poisons import ATTACK, Poisoner
 
-pytestmark = pytest.mark.xdist_group("great_expectations")  # importing it takes seconds: once
 ALONE = ("NaN score", "near-duplicate photograph", "prompt injection")
 
 

@@ -12,8 +12,6 @@ from iqaflow.core.workspace import Workspace
 from tests.faults import poison_rows
 from tests.faults.poison_rows import named, validate, verdict, write
 
-pytestmark = pytest.mark.xdist_group("great_expectations")
-
 
 @pytest.fixture(scope="module")
 def rows(annotated):

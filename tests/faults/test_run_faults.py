@@ -147,19 +147,17 @@ def test_a_prefect_server_that_cannot_come_back_ends_the_run_in_a_sentence(
     secret.path(checkout).chmod(0o644)  # so it is not used any more, and no server starts without it
     try:
         os.kill(server_of(started), signal.SIGKILL)
-        lost = time.monotonic()
         assert started.wait(120) == 1
-        seconds = time.monotonic() - lost
     finally:
         secret.path(checkout).chmod(0o600)
     lines = (checkout.root / "toy.err").read_text().splitlines()
     assert "The Prefect server was lost and cannot be started again" in lines[-1], lines
-    assert all(line.startswith("iqaflow: ") for line in lines) and seconds < 30, (seconds, lines)
+    assert all(line.startswith("iqaflow: ") for line in lines), lines
+    assert toy.log(checkout) == ["start annotate"]  # nobody waited for the stage to end
     assert left(members) == []
     assert load(checkout.params).seed == 0 and not overrides.pending(checkout)
 
 
-@pytest.mark.slow
 def test_ctrl_c_ends_politely(checkout: Workspace, started: subprocess.Popen[bytes]) -> None:
     members = family(started)
     started.send_signal(signal.SIGINT)
@@ -253,11 +251,10 @@ def test_comments_survive_a_run_with_overrides(tmp_path: Path) -> None:
     assert not overrides.pending(workspace)
 
 
-def test_little_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = shutil.disk_usage(tmp_path).free
-    monkeypatch.setattr(pipeline, "LEAST_FREE_BYTES", free + 10**12)
-    with pytest.raises(StageError, match="GB are free on the disk of"):
-        pipeline._enough_disk(Workspace(tmp_path))
+def test_little_disk_is_one_sentence(checkout: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "LEAST_FREE_BYTES", shutil.disk_usage(checkout.root).free + 10**12)
+    with pytest.raises(StageError, match="GB are free on the disk of"), pipeline.session(checkout, None, (), force=False):
+        pass
 
 
 def test_no_git_is_one_sentence(checkout: Workspace, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from iqaflow.core.workspace import Workspace
 from tests import toy
 from tests.chat_server import scripted
 from tests.faults import planted
+from tests.representatives import representatives
 
 ROOT = Path(__file__).parents[2]
 PLACES = {"notes.py", ".git/config"}  # where the test itself put secrets
@@ -100,7 +101,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("override", REFUSED)
+@pytest.mark.parametrize("override", representatives(REFUSED))
 def test_a_secret_among_the_parameters_is_refused_and_nothing_is_stored(override, checkout, secrets):
     workspace, value = checkout[0], planted.WORD(12)
     secrets.values[override] = value
@@ -128,9 +129,9 @@ def test_a_secret_in_params_yaml_or_a_key_that_does_not_exist_is_not_repeated(ch
     assert done.returncode == 2 and value not in done.stderr
 
 
-@pytest.mark.parametrize(("name", "instead"), [("IQAFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"),
-                                               ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"),
-                                               ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")])
+@pytest.mark.parametrize(("name", "instead"), representatives([
+    ("IQAFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"), ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"),
+    ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")]))
 def test_addresses_of_servers_with_a_password_are_refused(name, instead, checkout, secrets):
     for address in ("http://me:hunter2@127.0.0.1:9/api", "https://hunter2@127.0.0.1:9", "http://127.0.0.1:9/?token=hunter2"):
         done = run(checkout, secrets, "run", **{name: address})

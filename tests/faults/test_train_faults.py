@@ -104,6 +104,7 @@ def test_absent_base_is_one_sentence(work, small_config):
         stage.run(wrong, Workspace(work))
 
 
+@pytest.mark.slow
 def test_loss_that_is_not_finite_stops_after_three(work, small_config):
     wild = small_config.model_copy(update={"train": small_config.train.model_copy(
         update={"lr": 1e30, "clip": 1e30, "warmup": 0})})
@@ -119,8 +120,9 @@ def shared(config, ranks: int, **train):
     return altered(config.model_copy(update={"resources": config.resources.model_copy(update={"ranks": ranks})}), **train)
 
 
+@pytest.mark.slow
 def test_killed_at_random_instants_every_run_ends_in_the_same_bytes(annotated, tmp_path, small_config, request):
-    """Ten kills, or as many as `--kills` says (`make faults`: fifty)."""
+    """Ten kills, or as many as `--kills` says (`make test-all`: fifty)."""
     count = request.config.getoption("--kills")
     job = tmp_path / "config.json"
     job.write_text(json.dumps(altered(small_config, checkpoint_steps=1, max_steps=10).tree()))
@@ -134,6 +136,7 @@ def test_killed_at_random_instants_every_run_ends_in_the_same_bytes(annotated, t
         assert run == told["runs"][0]  # the first one was not killed
 
 
+@pytest.mark.slow
 def test_interrupted_training_commits_where_it_stands(work, trained, small_config):
     rare = altered(small_config, checkpoint_steps=1000)
     process = start(work, rare)
@@ -149,6 +152,7 @@ def test_interrupted_training_commits_where_it_stands(work, trained, small_confi
     assert digest(work) == digest(trained)
 
 
+@pytest.mark.slow
 def test_a_bad_batch_is_left_out_and_nothing_else(work, small_config, monkeypatch, capfd):
     monkeypatch.setattr(launch, "WORKER", (str(Path(__file__).with_name("spoilt.py")), "nan-2"))
     stage.run(small_config, Workspace(work))
@@ -162,6 +166,7 @@ def test_a_bad_batch_is_left_out_and_nothing_else(work, small_config, monkeypatc
     assert all(bool(value.isfinite().all()) for value in weights.values())
 
 
+@pytest.mark.slow
 def test_out_of_memory_goes_on_in_smaller_micro_batches(work, small_config, monkeypatch, capfd):
     monkeypatch.setattr(launch, "WORKER", (str(Path(__file__).with_name("spoilt.py")), "memory"))
     large = altered(small_config, micro_batch=4, micro_batches=1)
@@ -180,9 +185,10 @@ def test_out_of_memory_goes_on_in_smaller_micro_batches(work, small_config, monk
 
 def test_memory_that_one_pack_does_not_fit_into_is_one_sentence(work, small_config):
     with pytest.raises(StageError, match="does not fit into memory"):
-        launch._halved(altered(small_config, micro_batch=1), "no memory")
+        launch.halved(altered(small_config, micro_batch=1), "no memory")
 
 
+@pytest.mark.slow
 def test_a_divided_state_is_not_continued_by_other_ranks(work, small_config):
     killed(work, shared(small_config, 2, zero_stage=2, max_steps=400, checkpoint_steps=1))
     with pytest.raises(StageError, match=r"written by 2 rank\(s\) under ZeRO-2 and cannot be continued by 1 under ZeRO-0"):
@@ -195,6 +201,7 @@ def checkpoints(work: Path) -> list[Path]:
     return sorted(found.glob("step-*"))
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_loses_nothing(work, trained, small_config):
     """On a real file system with room for two checkpoints, not for three."""
     disk = work / ".iqaflow"
@@ -214,6 +221,7 @@ def test_a_disk_that_fills_up_loses_nothing(work, trained, small_config):
     assert digest(work) == digest(trained)
 
 
+@pytest.mark.slow
 def test_a_disk_without_any_room_is_told_by_the_exit_code(work, small_config):
     disk = work / ".iqaflow"
     disk.mkdir(exist_ok=True)
@@ -227,6 +235,7 @@ def test_a_disk_without_any_room_is_told_by_the_exit_code(work, small_config):
     assert not (work / "models").exists()
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_size_keeps_the_older_checkpoint(work, trained, small_config):
     killed(work, small_config)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import shutil
 import socket
 import threading
 import time
@@ -23,15 +22,14 @@ from iqaflow.core.security import secret
 from tests.faults.everything import ALIAS, NAME, Everything, running
 
 pytestmark = pytest.mark.slow
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-EVIL = "evil.example"
+EVIL = "evil.example"  # the browser finds it here
 JSON = {"Content-Type": "application/json"}
 ROWS = {"dataframe_split": {"columns": ["image"], "data": [["QQ=="]]}}
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory, calibrated) -> Iterator[Everything]:
-    with running(tmp_path_factory.mktemp("everything"), calibrated) as services:
+def everything(tmp_path_factory, model, registered) -> Iterator[Everything]:
+    with running(tmp_path_factory.mktemp("everything"), model, registered) as services:
         yield services
 
 
@@ -52,18 +50,6 @@ def evil_port() -> Iterator[int]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on PATH")
-    sync = pytest.importorskip("playwright.sync_api")
-    with sync.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[
-            "--no-sandbox", f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"])  # root has no sandbox
-        yield chromium
-        chromium.close()
 
 
 def requests(everything: Everything) -> list[tuple[str, str, str, dict[str, Any]]]:

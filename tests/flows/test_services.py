@@ -49,7 +49,6 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, di
     call(workspace, "down")
 
 
-@pytest.mark.slow
 def test_pages_answer_on_loopback_only(up: tuple[Workspace, dict, str]) -> None:
     workspace, listed, said = up
     assert set(listed) == {"prefect", "mlflow", "worker", "reaper"}
@@ -65,7 +64,6 @@ def test_pages_answer_on_loopback_only(up: tuple[Workspace, dict, str]) -> None:
         assert {laddr.ip for laddr in listening} == {loopback.HOST}
 
 
-@pytest.mark.slow
 def test_a_port_in_use_is_one_sentence(up: tuple[Workspace, dict, str]) -> None:
     _, listed, said = up
     assert "Port 5000 is in use, so mlflow takes" in said
@@ -80,7 +78,6 @@ def test_up_again_changes_nothing(up: tuple[Workspace, dict, str]) -> None:
     assert json.loads((workspace.state / "services.json").read_text()) == listed
 
 
-@pytest.mark.slow
 def test_the_schedule_is_registered(up: tuple[Workspace, dict, str]) -> None:
     deployments = post(up, "/deployments/filter", {})
     assert [(item["name"], item["work_pool_name"]) for item in deployments] == [("iqaflow", "iqaflow")]
@@ -127,7 +124,6 @@ def test_the_secret_is_said_once_and_written_nowhere_else(up: tuple[Workspace, d
     assert password not in json.dumps(get(up, "/admin/settings"))
 
 
-@pytest.mark.slow
 def test_down_stops_just_those(up: tuple[Workspace, dict, str]) -> None:
     workspace, listed, _ = up
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)

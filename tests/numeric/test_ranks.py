@@ -17,6 +17,7 @@ from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import Workspace
 from iqaflow.train import stage
 from iqaflow.train.ranks import launch
+from tests.representatives import representatives
 
 BASE = Path(__file__).parents[2] / "models" / "base-tiny"
 TOLERANCE = 2e-6  # relative; a sum in another order costs the last bit or two of a loss
@@ -42,17 +43,18 @@ def alone(annotated, tmp_path_factory, small_config) -> list[float]:
     return losses(root)
 
 
-@pytest.mark.parametrize(("resources", "train"), [
-    ({"ranks": 2}, {"zero_stage": 1}), ({"ranks": 2}, {"zero_stage": 2}), ({"ranks": 2}, {"zero_stage": 3}),
+@pytest.mark.parametrize(("resources", "train"), representatives([
+    ({"ranks": 2}, {"zero_stage": 2}), ({"ranks": 2}, {"zero_stage": 1}), ({"ranks": 2}, {"zero_stage": 3}),
     ({"ranks": 1}, {"zero_stage": 3, "offload": True}),
     ({"ranks": 2, "launcher": "torchrun"}, {}), ({"ranks": 2, "launcher": "deepspeed"}, {}),
-], ids=["zero1", "zero2", "zero3", "zero3-offload", "torchrun", "deepspeed"])
+]), ids=["zero2", "zero1", "zero3", "zero3-offload", "torchrun", "deepspeed"])
 def test_losses_do_not_depend_on_who_shares_the_work(annotated, tmp_path, small_config, alone, resources, train):
     shutil.copytree(annotated, tmp_path / "work")
     stage.run(configured(small_config, resources, **train), Workspace(tmp_path / "work"))
     assert losses(tmp_path / "work") == pytest.approx(alone, rel=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_ranks_of_one_host_listen_to_nobody_else(annotated, tmp_path, small_config):
     """torch's own meeting place would listen on every network of the machine, without a password."""
     import threading
@@ -91,6 +93,7 @@ def test_slurm_outside_an_allocation_is_one_sentence(small_config, tmp_path):
         launch.commands(configured(small_config, {"launcher": "slurm"}), tmp_path / "job.json", 1, 29500)
 
 
+@pytest.mark.slow
 def test_slurm_ends_in_the_same_losses(annotated, tmp_path, small_config, alone):
     """Two ranks in an allocation of a real SLURM, where one answers; a node with two free processors is enough."""
     if shutil.which("scontrol") is None or subprocess.run(["timeout", "10", "scontrol", "ping"], capture_output=True).returncode:
@@ -155,6 +158,7 @@ def wait_for(there, processes, seconds: float = 240) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_training_on_two_hosts_survives_the_loss_of_one(annotated, tmp_path, small_config, hosts):
     root = tmp_path / "work"
     shutil.copytree(annotated, root)

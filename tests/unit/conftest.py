@@ -1,4 +1,4 @@
-"""Small real models, made once per run: a vision-language model that has learnt one reply, and a Grounding DINO."""
+"""Small real models, made once for all workers: a vision-language model that has learnt one reply, a Grounding DINO, SAMs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ YES = '{"answer": "yes"}'
 
 
 @pytest.fixture(scope="session")
-def yes_model(tmp_path_factory) -> Path:
+def yes_model(once) -> Path:
     """A tiny Qwen3-VL that has learnt to answer every question with YES, as a folder in Hugging Face layout."""
+    return once("yes-tiny", _yes_model)
+
+
+def _yes_model(folder: Path) -> None:
     import torch
 
     from iqaflow.annotate.grounding.objects import PROMPT
@@ -33,15 +37,16 @@ def yes_model(tmp_path_factory) -> Path:
         optimizer.zero_grad()
         model(**inputs, labels=labels).loss.backward()
         optimizer.step()
-    folder = tmp_path_factory.mktemp("models") / "yes-tiny"
-    folder.mkdir()
     base.save(model.eval(), processor, folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
-def dino_folder(tmp_path_factory) -> Path:
+def dino_folder(once) -> Path:
     """A real Grounding DINO of toy size with random weights, saved the way the hub saves one."""
+    return once("dino-tiny", _dino)
+
+
+def _dino(folder: Path) -> None:
     import torch
     from transformers import BertTokenizer, GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig
     from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
@@ -56,21 +61,23 @@ def dino_folder(tmp_path_factory) -> Path:
         num_queries=12, d_model=32, encoder_layers=1, encoder_ffn_dim=32, encoder_attention_heads=2, decoder_layers=2,
         decoder_ffn_dim=32, decoder_attention_heads=2, max_text_len=64,
     )
-    folder = tmp_path_factory.mktemp("models") / "dino-tiny"
     GroundingDinoForObjectDetection(config).save_pretrained(folder)
     BertTokenizer(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder)
     GroundingDinoImageProcessorPil(size={"shortest_edge": 96, "longest_edge": 160}).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
-def sam_folders(tmp_path_factory) -> dict[str, Path]:
+def sam_folders(once) -> dict[str, Path]:
     """A real SAM and a real SAM 2 of toy size with random weights."""
+    folder = once("sam", _sams)
+    return {"sam": folder / "sam-tiny", "sam2": folder / "sam2-tiny"}
+
+
+def _sams(folder: Path) -> None:
     import torch
     from transformers import Sam2Config, Sam2Model, SamConfig, SamImageProcessorPil, SamModel
 
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("models")
     decoder = {"hidden_size": 16, "mlp_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "iou_head_hidden_dim": 16}
     SamModel(SamConfig(
         vision_config={"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64, "patch_size": 8,
@@ -89,4 +96,3 @@ def sam_folders(tmp_path_factory) -> dict[str, Path]:
         prompt_encoder_config={"hidden_size": 16, "image_size": 64, "patch_size": 16, "mask_input_channels": 4},
         mask_decoder_config={**decoder, "dynamic_multimask_via_stability": True},
     )).save_pretrained(folder / "sam2-tiny")
-    return {"sam": folder / "sam-tiny", "sam2": folder / "sam2-tiny"}

@@ -207,7 +207,7 @@ def test_construction_is_uniform():
     from iqaflow import distortions
 
     rng = np.random.default_rng(1)
-    steps = [views._step(category, 5, rng) for category in (next(views._categories(rng)) for _ in range(6000))]
+    steps = [views.drawn_step(category, 5, rng) for category in (next(views.drawn_categories(rng)) for _ in range(6000))]
     by_category, by_level = Counter(step.category for step in steps), Counter(step.level for step in steps)
     assert len(by_category) == 12 and max(by_category.values()) < 1.25 * min(by_category.values())
     assert len(by_level) == 5 and max(by_level.values()) < 1.15 * min(by_level.values())
@@ -227,7 +227,7 @@ def test_region_scores_do_not_need_the_rest_of_the_view():
     for one in views_of(12, "annotate.local=1", "annotate.clean=0"):
         for area in one.scene.faulty_areas:
             region = regions.Region(area.mask, area.box, area.label)
-            assert views._score(one.view.pixels, one.image, region) == pytest.approx(area.score, abs=1e-6)
+            assert views.region_score(one.view.pixels, one.image, region) == pytest.approx(area.score, abs=1e-6)
     for one in views_of(12):
         whole = mdsi.score(mdsi.similarity(one.view.pixels, one.image))
         assert one.scene.score == pytest.approx(whole, abs=1e-6)

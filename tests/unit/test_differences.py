@@ -8,7 +8,7 @@ import pytest
 import skimage
 
 from iqaflow import distortions
-from iqaflow.infer.differences import _asked, _detail, _higher, changed
+from iqaflow.infer.differences import chance_higher, changed, named_region, similarity_map
 from iqaflow.infer.findings import shrunk
 from iqaflow.iqa import mdsi
 from iqaflow.regions import bounds
@@ -69,7 +69,7 @@ def test_a_global_distortion_is_the_whole_image(photograph, name):
     image = sized(photograph, 256, 384)
     mask, = changed(image, distortions.apply(image, name, 5, np.random.default_rng(0)))
     assert mask.shape == (256, 384) and mask.all()
-    assert _asked(image, mask).label == grammar.WHOLE
+    assert named_region(image, mask).label == grammar.WHOLE
 
 
 def test_other_sizes_and_other_pictures_are_no_versions_of_one(photograph):
@@ -101,8 +101,8 @@ def test_the_strips_of_a_large_image_meet_without_a_seam():
     b = a.copy()
     b[200:1100, 300:600] = 255 - b[200:1100, 300:600]
     shape = shrunk(a).shape[:2]
-    alike = _detail(a, b, shape)
-    assert alike.shape == shape and _detail(a, a, shape) == pytest.approx(np.ones(shape))
+    alike = similarity_map(a, b, shape)
+    assert alike.shape == shape and similarity_map(a, a, shape) == pytest.approx(np.ones(shape))
     expected = cv2.resize(mdsi.similarity(a, b), shape[::-1], interpolation=cv2.INTER_AREA)
     assert np.abs(alike - expected).mean() < 0.01
     assert len(changed(a, b)) == 1
@@ -113,17 +113,17 @@ def test_a_region_is_named_by_its_colour_and_box():
     pixels[20:40, 60:100] = (220, 20, 20)
     mask = np.zeros((100, 200), bool)
     mask[20:40, 60:100] = True
-    asked = _asked(pixels, mask)
+    asked = named_region(pixels, mask)
     assert asked.label == "red region" and asked.box == (60, 20, 100, 40)
     assert asked.cells == (4 * grammar.GRID + 6, 7 * grammar.GRID + 9)
 
 
 def test_the_better_one_is_rated_higher_in_a_draw():
     bad, fair, excellent = np.eye(5)[0], np.eye(5)[2], np.eye(5)[4]
-    assert _higher(excellent, bad) == 1 and _higher(bad, excellent) == 0 and _higher(fair, fair) == 0.5
+    assert chance_higher(excellent, bad) == 1 and chance_higher(bad, excellent) == 0 and chance_higher(fair, fair) == 0.5
     # half bad, half excellent, against fair: better in one case of two
-    assert _higher((bad + excellent) / 2, fair) == pytest.approx(0.5)
+    assert chance_higher((bad + excellent) / 2, fair) == pytest.approx(0.5)
     # (.5 fair, .5 excellent) against (.5 bad, .5 fair): equal in a quarter of the draws, else better
-    assert _higher((fair + excellent) / 2, (bad + fair) / 2) == pytest.approx(0.875)
+    assert chance_higher((fair + excellent) / 2, (bad + fair) / 2) == pytest.approx(0.875)
     # rounded distributions need not sum to one
-    assert _higher(excellent * 0.999, excellent * 1.001) == pytest.approx(0.5)
+    assert chance_higher(excellent * 0.999, excellent * 1.001) == pytest.approx(0.5)

@@ -299,7 +299,7 @@ def test_shuffle_agrees_with_a_sequential_scan(photo):
             for x in reversed(range(shift + 1, 36 - shift + 1)):
                 dy, dx = moves[:, y - shift - 1, x - shift - 1]
                 expected[y, x] = expected[y + dy, x + dx]
-        assert np.array_equal(blur._shuffle(image, shift, rng(1)), expected)
+        assert np.array_equal(blur.blur_jitter(image, shift, rng(1)), expected)
 
 
 def test_motion_agrees_with_a_sum_of_shifts(photo):

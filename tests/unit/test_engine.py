@@ -56,7 +56,7 @@ def test_candidates_of_several_tokens_are_scored_exactly(engine, images):
             said: list[int] = []
             total = 0.0
             for token in [*engine.ids(candidate), engine.processor.tokenizer.eos_token_id]:
-                step = single.tree.last([(0, single._asked(Prompt(0, QUESTIONS[0], list(said))))])[0]
+                step = single.tree.last([(0, [*engine.packer.branch(("image",), QUESTIONS[0]).prompt, *said])])[0]
                 total += float(step[token])
                 said.append(token)
             sums.append(total)

@@ -81,7 +81,7 @@ def test_the_card_counts_and_escapes(exported) -> None:
 
     card = (exported / "README.md").read_text()
     assert card.startswith("---\nlicense: other") and "split: calibration" in card and "| ground |" in card
-    assert "<" not in datasets._plain("<script>alert(1)</script> [x](http://y)") and "\n" not in datasets._plain("a\nb")
+    assert "<" not in datasets.plain("<script>alert(1)</script> [x](http://y)") and "\n" not in datasets.plain("a\nb")
 
 
 def test_two_exports_are_equal(annotated, exported, tmp_path) -> None:

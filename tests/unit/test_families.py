@@ -267,8 +267,8 @@ def test_the_prompt_is_the_librarys_own_and_the_answer_too(loaded) -> None:
     session = engine.session([[picture]], [["image"]])
     assert isinstance(session.tree, Rows if make in ALONE else Tree)
     ids = [token for token in made if token != processor.tokenizer.eos_token_id]
-    assert session.tree.grow([(0, session._asked(Prompt(0, question)))], 6, lambda t: t == processor.tokenizer.eos_token_id
-                             )[0][0] == ids
+    prompt = engine.packer.branch(("image",), question).prompt
+    assert session.tree.grow([(0, prompt)], 6, lambda t: t == processor.tokenizer.eos_token_id)[0][0] == ids
     assert session.write([Prompt(0, question)], 6)[0][0] == processor.tokenizer.decode(ids)
 
 
@@ -354,14 +354,14 @@ def test_an_answer_read_piece_by_piece_is_the_answer_that_was_learnt(loaded) -> 
     """The engine puts a grounding answer together; its tokens must spell it without the spaces some tokenizers add."""
     _, model, processor = loaded
     engine = Engine(model, processor)
-    prompt = Prompt(0, QUESTIONS[1][0])
-    session = engine.session([[image(0)]], [["image"]])
+    said: list[int] = []
     for piece in ("top", " left", ": [", "gray region", "](<", "21", ">)"):
-        session._say([prompt], [piece])
+        said += engine.ids(piece, begun=bool(said))
     learnt = engine.packer.branch(("image",), *QUESTIONS[1]).answer
-    assert processor.tokenizer.decode(prompt.said) == processor.tokenizer.decode(learnt[:-1]) == QUESTIONS[1][1]
+    assert processor.tokenizer.decode(said) == processor.tokenizer.decode(learnt[:-1]) == QUESTIONS[1][1]
 
 
+@pytest.mark.slow
 def test_the_stage_fine_tunes_it(annotated, small_config, tmp_path) -> None:
     """The real ranks on a LLaVA base: adapters are merged into a model that loads and answers."""
     from iqaflow.core.workspace import Workspace

@@ -143,7 +143,7 @@ def test_a_point_at_the_very_edge_stays_on_the_image():
     place = Judge().ground(np.zeros((480, 640, 3)), [(50, 50, 100, 100)])
     place.points[0] = (640 - 1e-3, 480 - 1e-3)  # as far as a read-out goes
     for size in ((480, 640), (960, 1280)):
-        asked = findings._asked(subject(*size).pixels, subject(480, 640).pixels, place, None)
+        asked = findings.in_original(subject(*size).pixels, subject(480, 640).pixels, place, None)
         (x, y), = asked.points
         assert asked.mask[int(y), int(x)]
 

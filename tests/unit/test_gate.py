@@ -128,16 +128,8 @@ def test_unknown_metrics_are_named():
         compare.check(Config.model_validate({"benchmark": {"primary": "identify.accurazy"}}))
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    made = Workspace(tmp_path_factory.mktemp("template"))
-    store.ensure(made, CONFIG)
-    return made.mlruns
-
-
 @pytest.fixture
-def workspace(tmp_path, monkeypatch, trained, template):
+def workspace(tmp_path, monkeypatch, trained, empty_store):
     """A real tiny model with an uncalibrated record, and an empty store."""
     from iqaflow.engine import calibration as record
 
@@ -145,7 +137,7 @@ def workspace(tmp_path, monkeypatch, trained, template):
         monkeypatch.delenv(name, raising=False)
     made = Workspace(tmp_path / "work")
     shutil.copytree(trained / "models", made.root / "models")
-    shutil.copytree(template, made.mlruns)
+    shutil.copytree(empty_store, made.mlruns)
     write_json(made.calibration, record.defaults())
     integrity.bind(made.models)
     measured(made, items(), "test-1")
@@ -174,7 +166,7 @@ def aliases(workspace):
     return {alias: int(number) for alias, number in mlflow.get_registered_model("iqaflow").aliases.items()}
 
 
-def test_models_are_registered_compared_promoted_and_served(workspace, tmp_path):
+def test_models_are_registered_compared_and_promoted(workspace):
     with parent_run(CONFIG, workspace) as parent:
         result = gate.run(CONFIG, workspace)
     assert result.metrics["promoted"] == 1.0 and "is the first champion" in result.markdown
@@ -207,13 +199,13 @@ def test_models_are_registered_compared_promoted_and_served(workspace, tmp_path)
     assert versions.rollback(CONFIG, workspace) == 1
     assert aliases(workspace) == {"challenger": 3, "champion": 1, "rollback": 2}
 
-    predictions(workspace, tmp_path)
 
-
-def predictions(workspace, tmp_path):
-    """What `mlflow models predict` answers, in a process that knows neither the checkout nor the package."""
+@pytest.mark.slow
+def test_the_champion_answers_in_a_process_that_knows_neither_the_checkout_nor_the_package(workspace, tmp_path):
+    """By `mlflow models predict`."""
     from iqaflow.data.images import encode_png
 
+    gate.run(CONFIG, workspace)
     picture = base64.b64encode(encode_png(np.random.default_rng(0).integers(0, 255, (80, 96, 3), np.uint8))).decode()
     rows = {"dataframe_split": {"columns": ["image"], "data": [[picture], ["no picture"]]}}
     write_json(tmp_path / "rows.json", rows)

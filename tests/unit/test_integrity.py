@@ -18,6 +18,7 @@ from iqaflow.core.workspace import Workspace
 from iqaflow.model import base, integrity
 from iqaflow.registry.locate import locate
 from iqaflow.train import student
+from tests.representatives import representatives
 
 
 @pytest.fixture
@@ -41,10 +42,13 @@ def warmer(calibration: Path) -> None:
     calibration.write_text(text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :])
 
 
-@pytest.mark.parametrize("command", [["assess", "IMAGE"], ["assess", "IMAGE", "--json"], ["score", "IMAGE"],
-                                     ["compare", "IMAGE", "IMAGE"], ["demo"]])
-@pytest.mark.parametrize("harm", [lambda models: flip(models / "stage1" / "model.safetensors"),
-                                  lambda models: warmer(models / "calibration.json")], ids=["weights", "calibration"])
+HARMS = {"weights": lambda models: flip(models / "stage1" / "model.safetensors"),
+         "calibration": lambda models: warmer(models / "calibration.json")}
+COMMANDS = ("assess IMAGE", "score IMAGE", "compare IMAGE IMAGE", "assess IMAGE --json", "demo")
+
+
+@pytest.mark.parametrize(("command", "harm"), representatives(
+    ((command, harm) for command in COMMANDS for harm in HARMS), 2))
 def test_a_command_stops_in_one_sentence(models, tmp_path, command, harm) -> None:
     import numpy as np
 
@@ -52,8 +56,8 @@ def test_a_command_stops_in_one_sentence(models, tmp_path, command, harm) -> Non
 
     image = tmp_path / "image.png"
     image.write_bytes(encode_png(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)))
-    harm(models)
-    words = [str(image) if word == "IMAGE" else word for word in command]
+    HARMS[harm](models)
+    words = [str(image) if word == "IMAGE" else word for word in command.split()]
     done = subprocess.run([sys.executable, "-m", "iqaflow.cli", *words, "--model", str(models)], cwd=tmp_path,
                           capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(Path(base.__file__).parents[2])})
     assert done.returncode == STOPPED, done.stderr

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from iqaflow.core.config import Config
 from iqaflow.core.config import params_file as params
-from iqaflow.core.errors import StageError
+from iqaflow.core.errors import StageError, redacted
 from iqaflow.core.security import redaction
 from iqaflow.core.security.redaction import redact, redact_all
 
@@ -208,8 +208,8 @@ def test_log_records_are_redacted_with_their_tracebacks(caplog):
 
 
 def test_failures_keep_their_kind():
-    with pytest.raises(StageError, match=r"^at http://\*\*\*@h$"), redaction.redacted():
+    with pytest.raises(StageError, match=r"^at http://\*\*\*@h$"), redacted():
         raise StageError("at http://u:hunter2@h")
-    with pytest.raises(Exception, match=r"^KeyError: .*\*\*\*") as caught, redaction.redacted():
+    with pytest.raises(Exception, match=r"^KeyError: .*\*\*\*") as caught, redacted():
         raise KeyError("token=hunter2")
     assert caught.value.__suppress_context__

@@ -64,7 +64,7 @@ def test_finds_segments_and_keeps_them(checkpoint, picture, tmp_path, monkeypatc
 
     [kept] = (workspace.state / "regions" / "sam").rglob("*.npz")
     with monkeypatch.context() as patch:  # kept segments need no model
-        patch.setattr(promptable, "_load", lambda *_: pytest.fail("loaded again"))
+        patch.setattr(promptable, "see", lambda *_: pytest.fail("asked again"))
         again = regions.of_photograph(photo(), picture, options, workspace)
     assert np.array_equal(again.labels, found.labels)
     for damaged in (kept.read_bytes()[:-30], b"", b"PK" + bytes(200)):
@@ -120,7 +120,7 @@ def test_masks_are_those_of_the_model_asked_plainly(make, size, picture, tmp_pat
     options = chosen(tmp_path, "annotate.sam.points_per_side=1", "annotate.sam.predicted_iou=0.0",
                      "annotate.sam.stability=0.0").annotate.sam
     seen = promptable.see(picture, options, Workspace(tmp_path))
-    logits, scores = sam._asked(seen, options)
+    logits, scores = sam.sure_masks(seen, options)
     if make is sam2_video_model:  # which cannot be asked about one picture: its weights must have arrived
         stored = made.state_dict()
         assert all(torch.equal(value, stored[name]) for name, value in seen.model.state_dict().items())

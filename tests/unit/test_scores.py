@@ -251,6 +251,7 @@ def test_scores_are_learnt_as_the_parameter_says(scored, ratings: str) -> None:
     assert seen >= 3
 
 
+@pytest.mark.slow
 def test_training_on_scores_end_to_end(scored) -> None:
     from iqaflow.engine.session import Engine, Prompt
     from iqaflow.train import stage

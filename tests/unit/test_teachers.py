@@ -88,12 +88,12 @@ def test_the_key_is_all_that_a_reply_depends_on(tmp_path):
              Question("t/1", "Is it ?", YesNo, (image,)), Question("t/1", "Is it?", YesNo, (image + 1,)),
              Question("t/1", "Is it?", YesNo, (image.reshape(6, 4, 3),)), Question("t/1", "Is it?", YesNo, (image, image))]
     one, hot = dictated(tmp_path), Teacher(Section(temperature=0.5), Dictated(), Cache(tmp_path))
-    keys = {one._key(question) for question in asked} | {hot._key(asked[0])}
+    keys = {one.key(question) for question in asked} | {hot.key(asked[0])}
     other = Dictated()
     other.identity = "dictated@1"
-    keys.add(Teacher(Section(), other, Cache(tmp_path))._key(asked[0]))
+    keys.add(Teacher(Section(), other, Cache(tmp_path)).key(asked[0]))
     assert len(keys) == len(asked) + 2
-    assert one._key(asked[0]) == one._key(Question("t/1", "Is it?", YesNo, (image.copy(),), {"not": "part of it"}))
+    assert one.key(asked[0]) == one.key(Question("t/1", "Is it?", YesNo, (image.copy(),), {"not": "part of it"}))
 
 
 def test_kept_replies_need_no_teacher(tmp_path):
@@ -271,15 +271,12 @@ def test_missing_weights_are_one_sentence(tmp_path):
 
 
 def test_weights_are_told_apart_by_what_they_hold(tmp_path):
-    (tmp_path / "model").mkdir()
-    big = tmp_path / "model" / "model.safetensors"
     seen = set()
-    from iqaflow.annotate.teachers import weights
-
-    for head, tail in ((b"a", b"a"), (b"b", b"a"), (b"a", b"b")):
-        big.write_bytes(head + bytes(3 << 20) + tail)
-        weights._fingerprint.cache_clear()
-        seen.add(located("model", None, "annotate.teacher", Workspace(tmp_path)).identity)
+    for head, tail in ("aa", "ba", "ab"):
+        folder = tmp_path / (head + tail) / "model"
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(head.encode() + bytes(3 << 20) + tail.encode())
+        seen.add(located("model", None, "annotate.teacher", Workspace(folder.parent)).identity)
     assert len(seen) == 3 and all(one.startswith("model:") for one in seen)
     assert located("a/b", "f" * 40, "annotate.teacher", Workspace(tmp_path)).identity == f"a/b@{'f' * 40}"
 

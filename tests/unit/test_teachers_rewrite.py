@@ -136,7 +136,7 @@ def test_other_texts_are_dropped(rows, tmp_path, spoilt, says):
     dropped = [text for text in texts if "Your last reply could not be used" in text]
     assert dropped and all(re.search(says, text) for text in dropped)
     kept = sum(old != new for old, new in zip(one_split, after, strict=True))
-    wanted = sum(rewrite._wanted(row, {image["image_id"]: image for image in images}) for row in one_split)
+    wanted = sum(rewrite.is_wanted(row, {image["image_id"]: image for image in images}) for row in one_split)
     assert kept == wanted - len(dropped)
     if "|" not in says:
         assert kept == 0
@@ -153,13 +153,13 @@ def test_other_texts_are_dropped(rows, tmp_path, spoilt, says):
     ("A dog compared with a cat.", "A dog compared with a cat."),
 ])
 def test_mentions_of_the_reference_are_cut_out(text, expected):
-    assert rewrite._without_reference(text) == expected
+    assert rewrite.without_reference(text) == expected
 
 
 @pytest.mark.parametrize("text", ["The reference image is sharper.", "Its original colors are gone.", "The first image is dark."])
 def test_mentions_that_cannot_be_cut_out_are_refused(text):
     with pytest.raises(ValueError, match="reference"):
-        rewrite._without_reference(text)
+        rewrite.without_reference(text)
 
 
 def _row(answer, task="describe", images=(("image", "a"),)):
@@ -177,26 +177,26 @@ def _image(flaws, regions=()):
 def test_distortions_of_one_image_are_not_given_to_the_other():
     known = {"a": _image([("serious", "blur", None)]), "b": _image([("slight", "noise", None)])}
     row = _row("Image B is better. Image A shows serious blur. Image B shows slight noise.", "rate", (("A", "a"), ("B", "b")))
-    case = rewrite._case(row, known)
-    assert rewrite._mixed_up("Image B is better. Image A has serious blur. Slight noise is all Image B has.", case) == ""
-    assert rewrite._mixed_up("Image B is better. Image B has serious blur.", case) == "Image B does not have serious blur"
-    assert rewrite._mixed_up("Image A has serious blur, unlike Image B.", case) == ""  # both are named: cannot be told
+    case = rewrite.case_of(row, known)
+    assert rewrite.mixed_up("Image B is better. Image A has serious blur. Slight noise is all Image B has.", case) == ""
+    assert rewrite.mixed_up("Image B is better. Image B has serious blur.", case) == "Image B does not have serious blur"
+    assert rewrite.mixed_up("Image A has serious blur, unlike Image B.", case) == ""  # both are named: cannot be told
 
 
 def test_distortions_of_one_region_are_not_given_to_another():
     regions = [(0, "red region", (0.0, 0.0, 50.0, 50.0)), (1, "sky", (50.0, 50.0, 100.0, 100.0))]
     known = {"a": _image([("serious", "blur", 0), ("slight", "noise", 1)], regions)}
     answer = "The [red region](<0, 189>) shows serious blur. The [sky](<210, 399>) shows slight noise. The quality is poor."
-    case = rewrite._case(_row(answer), known)
+    case = rewrite.case_of(_row(answer), known)
     assert case.text == "The [R1] shows serious blur. The [R2] shows slight noise. The quality is poor."
     assert case.filled(case.text) == answer and case.facts["regions"] == {"[R1]": "red region", "[R2]": "sky"}
-    assert rewrite._mixed_up("The [R1] has serious blur. In [R2] there is slight noise.", case) == ""
-    assert rewrite._mixed_up("The [R1] has slight noise.", case) == "[R1] does not have slight noise"
-    worded = rewrite._case(_row("There is serious blur in the red region at the top left. The quality is poor."), known)
+    assert rewrite.mixed_up("The [R1] has serious blur. In [R2] there is slight noise.", case) == ""
+    assert rewrite.mixed_up("The [R1] has slight noise.", case) == "[R1] does not have slight noise"
+    worded = rewrite.case_of(_row("There is serious blur in the red region at the top left. The quality is poor."), known)
     assert worded.text == "There is serious blur in the [R1]. The quality is poor."
     assert worded.facts["image"]["distortions"][1]["where"] == "only the sky"
     known["a"]["regions"].append({"region_id": 2, "label": "dark red region", "box_xyxy": (0.0, 0.0, 40.0, 40.0)})
-    darker = rewrite._case(_row("There is serious blur in the dark red region at the top left. The quality is poor."), known)
+    darker = rewrite.case_of(_row("There is serious blur in the dark red region at the top left. The quality is poor."), known)
     assert darker.markers == ("dark red region at the top left",)
 
 

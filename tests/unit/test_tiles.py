@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iqaflow.engine.session import Engine
-from iqaflow.infer.tiles import FROM, Mosaic, Part, _stitched, crops, is_large, parts
+from iqaflow.infer.tiles import FROM, Mosaic, Part, crops, is_large, parts, stitched
 from iqaflow.regions import bounds
 
 BUDGET = 256 * 256
@@ -60,12 +60,12 @@ def test_tiles_stay_in_place_when_those_of_one_line_differ_by_a_row():
     places = [Part(0, 0, 8, 8), Part(0, 8, 8, 8), Part(8, 0, 8, 8), Part(8, 8, 8, 8)]
     shapes = [(4, 4), (5, 4), (3, 5), (3, 4)]
     grids = [np.full((*shape, 6), float(number), np.float32) for number, shape in enumerate(shapes)]
-    made = _stitched(places, tuple(grids))
+    made = stitched(places, tuple(grids))
     assert made.shape == (5 + 3, 9, 6)
     assert (made[:5, :4] == 0).all() and (made[:5, 5:] == 1).all()
     assert (made[5:, :5] == 2).all() and (made[5:, 5:] == 3).all()
     shuffled = [2, 0, 1, 3]  # lines come from where tiles lie, not from their order
-    assert (_stitched([places[at] for at in shuffled], tuple(grids[at] for at in shuffled)) == made).all()
+    assert (stitched([places[at] for at in shuffled], tuple(grids[at] for at in shuffled)) == made).all()
 
 
 def test_a_region_that_fits_is_one_crop_around_it():

@@ -38,18 +38,9 @@ def workspace(tmp_path, monkeypatch):
     return Workspace(tmp_path / "check out é%41")
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    """An empty store, made once; a copy is right after `ensure`."""
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    made = Workspace(tmp_path_factory.mktemp("template"))
-    store.ensure(made, CONFIG)
-    return made.mlruns
-
-
 @pytest.fixture
-def mlflow(workspace, template):
-    shutil.copytree(template, workspace.mlruns)
+def mlflow(workspace, empty_store):
+    shutil.copytree(empty_store, workspace.mlruns)
     return store.client(store.ensure(workspace, CONFIG))
 
 

@@ -42,18 +42,13 @@ def test_a_capital_counts_where_it_is_as_short(plain, rich):
 
 
 def test_the_capitals_chance_is_added(rich):
-    words = ["top", "middle", "bottom"]
     single = session(rich)
-    spelt = single.choose([Prompt(0, QUESTION)], ["top", "Top", "middle", "Middle", "bottom", "Bottom"], ended=False)
-    joined = single._words([Prompt(0, QUESTION)], words)
-    assert np.exp(joined[0]) == pytest.approx(np.exp(spelt[0]).reshape(3, 2).sum(1)) and np.exp(joined).sum() == pytest.approx(1)
-    assert np.exp(spelt[0, 1]) > 1e-4  # or there would be nothing to add
-
-
-def test_an_axis_has_a_middle_where_the_model_has_the_word(plain, rich):
-    for axis, middle in ((grammar.VERTICAL, "middle"), (grammar.HORIZONTAL, "center")):
-        assert session(rich)._axis(axis, middle) == (axis[0], middle, axis[1])
-        assert session(plain)._axis(axis, middle) == axis
+    words = [spelling for word in (grammar.WHOLE, "top", "middle", "bottom") for spelling in rich.spellings(word)]
+    spelt = np.exp(single.choose([Prompt(0, QUESTION)], words, ended=False)[0])
+    assert words[-6:] == ["top", "Top", "middle", "Middle", "bottom", "Bottom"] and spelt.sum() == pytest.approx(1)
+    (spatial, _), = single.spatial([Prompt(0, QUESTION)])
+    assert np.exp(spatial.rows) == pytest.approx(spelt[-6:].reshape(3, 2).sum(1))
+    assert spelt[-5] > 1e-4  # or there would be nothing to add
 
 
 def test_three_words_an_axis_are_read_beside_the_published_two(rich):
@@ -70,8 +65,8 @@ def test_a_model_without_middle_words_reads_two(plain):
 
 
 def test_the_base_that_is_made_here_has_two_words(trained):
-    made = Engine.load(trained / "models" / "stage1")
-    assert session(made)._axis(grammar.VERTICAL, "middle") == grammar.VERTICAL
+    (spatial, _), = session(Engine.load(trained / "models" / "stage1")).spatial([Prompt(0, QUESTION)])
+    assert spatial.rows is None and spatial.columns is None
 
 
 def test_what_is_said_after_a_middle_still_begins_at_an_end(rich):

@@ -110,14 +110,14 @@ def _everywhere(view: np.ndarray, config: Annotate, rng: np.random.Generator) ->
     if rng.random() < config.two:
         for _ in range(TRIES):
             categories = pick(rng, distortions.allowed_pairs())
-            steps = [_step(category, len(SEVERITIES_PAIR), rng) for category in categories]
+            steps = [drawn_step(category, len(SEVERITIES_PAIR), rng) for category in categories]
             images = [view]
             for step in steps:
                 images.append(distortions.apply(images[-1], step.name, step.level, rng, offset=_offset(rng)))
             if all(_seen(a, b) for a, b in pairwise(images)):
                 return images[-1], [step.flaw(order, None, SEVERITIES_PAIR) for order, step in enumerate(steps)]
-    for category in _categories(rng):
-        step = _step(category, len(SEVERITIES), rng)
+    for category in drawn_categories(rng):
+        step = drawn_step(category, len(SEVERITIES), rng)
         image = distortions.apply(view, step.name, step.level, rng, offset=_offset(rng))
         if _seen(view, image):
             return image, [step.flaw(0, None, SEVERITIES)]
@@ -129,10 +129,10 @@ def _inside(view: np.ndarray, found: list[Region], config: Annotate, rng: np.ran
     count = 2 if len(found) > 1 and rng.random() < config.two else 1
     image, flaws, same = view, [], rng.random() < SAME
     for region in map(int, rng.permutation(len(found))):
-        for category in _categories(rng):
-            step = _step(flaws[0].category if flaws and same else category, len(SEVERITIES), rng)
+        for category in drawn_categories(rng):
+            step = drawn_step(flaws[0].category if flaws and same else category, len(SEVERITIES), rng)
             changed = _applied(image, found[region].mask, step, config, rng)
-            if _score(view, changed, found[region]) <= config.visible:
+            if region_score(view, changed, found[region]) <= config.visible:
                 flaws.append(step.flaw(len(flaws), region, SEVERITIES))
                 image = changed
                 break
@@ -157,12 +157,12 @@ def _twice_inside(view: np.ndarray, found: list[Region], config: Annotate,
     for region in map(int, rng.permutation(len(found))):
         pair = wanted[len(flaws) // 2]
         for _ in range(TRIES):
-            steps = [_step(category, len(SEVERITIES_PAIR), rng) for category in pair]
+            steps = [drawn_step(category, len(SEVERITIES_PAIR), rng) for category in pair]
             images = [image]
             for step in steps:
                 images.append(_applied(images[-1], found[region].mask, step, config, rng))
             seen = all(_seen(a, b, found[region].mask) for a, b in pairwise(images))
-            if seen and _score(view, images[-1], found[region]) <= config.visible:
+            if seen and region_score(view, images[-1], found[region]) <= config.visible:
                 flaws += [step.flaw(len(flaws) + at, region, SEVERITIES_PAIR) for at, step in enumerate(steps)]
                 image = images[-1]
                 break
@@ -183,12 +183,12 @@ class _Step:
         return Flaw(self.name, self.category, self.level, severities[self.level - 1], order, region)
 
 
-def _step(category: str, most: int, rng: np.random.Generator) -> _Step:
+def drawn_step(category: str, most: int, rng: np.random.Generator) -> _Step:
     """A distortion of a category: function and level uniform."""
     return _Step(category, pick(rng, distortions.categories()[category].functions), int(rng.integers(1, most + 1)))
 
 
-def _categories(rng: np.random.Generator) -> Iterator[str]:
+def drawn_categories(rng: np.random.Generator) -> Iterator[str]:
     """Categories to try, uniform. One that shows nothing gets three more functions and levels before another one is drawn,
     or the strong categories would be the frequent ones."""
     for _ in range(TRIES // 4):
@@ -199,7 +199,7 @@ def _applied(image: np.ndarray, mask: np.ndarray, step: _Step, config: Annotate,
     return distortions.apply_in_mask(image, mask, step.name, step.level, rng, config.feather_px, offset=_offset(rng))
 
 
-def _score(view: np.ndarray, image: np.ndarray, region: Region) -> float:
+def region_score(view: np.ndarray, image: np.ndarray, region: Region) -> float:
     """The full-reference score of one region, from its surroundings alone."""
     part = _around(region.box)
     return mdsi.score(mdsi.similarity(view[part], image[part])[region.mask[part]])

@@ -29,11 +29,11 @@ def differences(judge: Any, session: Any, pair: Sequence[Subject]) -> list[dict[
     masks = changed(pair[0].pixels, pair[1].pixels)
     if masks is None:
         return None
-    areas = [_asked(pair[0].pixels, mask) for mask in masks]
+    areas = [named_region(pair[0].pixels, mask) for mask in masks]
     found = findings.regions(judge, session, pair, [areas, areas], given=True)
     out = []
     for a, b in zip(*found, strict=True):
-        chance = _higher(*(np.array(list(one["score"]["distribution"].values())) for one in (a, b)))
+        chance = chance_higher(*(np.array(list(one["score"]["distribution"].values())) for one in (a, b)))
         out.append({**{key: a[key] for key in ("label", "box_xyxy", "cells", "mask_rle")},
                     "images": {name: {key: one[key] for key in ("distortions", "score")}
                                for name, one in (("Image A", a), ("Image B", b))},
@@ -57,7 +57,7 @@ def changed(a: np.ndarray, b: np.ndarray) -> list[np.ndarray] | None:
     if alike.mean() < ALIKE and _correlation(*small) < SAME_PICTURE:
         return None
     if small[0].shape != a.shape:  # what vanishes when reduced, such as noise, shows in the detail
-        alike = np.minimum(alike, _detail(a, b, alike.shape))
+        alike = np.minimum(alike, similarity_map(a, b, alike.shape))
     spread = max(2.0, 0.015 * max(alike.shape))
     alike, drift = (cv2.GaussianBlur(values, (0, 0), spread) for values in (
         alike.astype(np.float32), small[0].astype(np.float32) - small[1]))
@@ -80,7 +80,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(*light)[0, 1]) if min(spreads) > 0 else 0.0
 
 
-def _detail(a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def similarity_map(a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Their similarity pixel by pixel, averaged to a smaller shape; by strips, for it takes many times the memory."""
     import cv2
 
@@ -93,14 +93,15 @@ def _detail(a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         for (start, end), (top, below) in zip(pairwise(rows.tolist()), pairwise(edges), strict=True)])
 
 
-def _asked(pixels: np.ndarray, mask: np.ndarray) -> Asked:
+def named_region(pixels: np.ndarray, mask: np.ndarray) -> Asked:
+    """A changed region, named by its colour; all of an image is the whole image."""
     box = bounds(mask)
     height, width = mask.shape
     name = grammar.WHOLE if mask.all() else f"{colour(pixels[mask][:: max(1, int(mask.sum()) // 4096)])} region"
     return Asked(name, tuple(map(float, box)), mask, [], grammar.box_cells(box, width, height))
 
 
-def _higher(a: np.ndarray, b: np.ndarray) -> float:
+def chance_higher(a: np.ndarray, b: np.ndarray) -> float:
     """The chance that a draw of rating words (5,) from `a` is better than one from `b`; equal ones count half."""
     joint = np.outer(a, b)
     values = np.array(rating.VALUES)

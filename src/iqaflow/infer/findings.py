@@ -102,7 +102,7 @@ def places(judge: Any, session: Any, subjects: Sequence[Subject], found: Sequenc
                     _overlap(part.mask, mask) > SAME for mask in masks):
                 continue
             masks.append(part.mask)
-            wanted[item].append(_asked(subject.pixels, working, part, label if number == 0 else None))
+            wanted[item].append(in_original(subject.pixels, working, part, label if number == 0 else None))
     return wanted
 
 
@@ -198,7 +198,7 @@ def shrunk(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
-def _asked(pixels: np.ndarray, working: np.ndarray, place: Grounding, label: str | None) -> Asked:
+def in_original(pixels: np.ndarray, working: np.ndarray, place: Grounding, label: str | None) -> Asked:
     """A place found in a working copy, in pixels of the original."""
     import cv2
 

@@ -73,7 +73,7 @@ class Mosaic:
                 read += zip(session.lens.chances, session.lens.severities, strict=True)
         self.identify, self.ratings = np.concatenate(named), np.concatenate(rated)
         whole = not most or len(self.parts) < most
-        self.lens = Lens(*([_stitched(self.parts, values)] for values in zip(*read, strict=True))) if read and whole else None
+        self.lens = Lens(*([stitched(self.parts, values)] for values in zip(*read, strict=True))) if read and whole else None
 
     def pooled(self, chances: np.ndarray) -> np.ndarray:
         """Chances (13,) of the whole image from those of its tiles (tiles, 13): the quadratic mean for distortions, which a few
@@ -91,7 +91,7 @@ class Mosaic:
         return self.parts[int(self.identify[:, candidate].argmax())]
 
 
-def _stitched(parts_: list[Part], values: tuple[np.ndarray, ...]) -> np.ndarray:
+def stitched(parts_: list[Part], values: tuple[np.ndarray, ...]) -> np.ndarray:
     """Values (rows, columns, k) of the tiles' own grids, laid side by side as one grid."""
     import cv2
 

@@ -34,14 +34,14 @@ HEADLINES = (
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Write `models/base-tiny` (safetensors, tokenizer, processor, card, manifest). Raises StageError where a stage does."""
     inner = Workspace(workspace.state / "base")
-    _begin(config, inner)
+    begin(config, inner)
     for name in STAGES:
         if StageResult.read(inner, name) is None:
             importlib.import_module(f"iqaflow.{name}.stage").run(config, inner)
     return release(config, inner, workspace)
 
 
-def _begin(config: Config, inner: Workspace) -> None:
+def begin(config: Config, inner: Workspace) -> None:
     """Stages that are done stay done, unless they were done with other parameters."""
     tree = {name: section for name, section in config.tree().items() if name not in ("resources", "track")}
     asked = inner.root / "asked.json"

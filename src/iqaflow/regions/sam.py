@@ -64,7 +64,7 @@ def segment(pixels: np.ndarray, sam: Segmenter, workspace: Workspace, threads: i
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        logits, scores = _asked(promptable.see(pixels, sam, workspace), sam)
+        logits, scores = sure_masks(promptable.see(pixels, sam, workspace), sam)
     finally:
         torch.set_num_threads(before)
     if not len(logits):
@@ -73,7 +73,7 @@ def segment(pixels: np.ndarray, sam: Segmenter, workspace: Workspace, threads: i
     return proposals.layered([proposals.mended(logits[at].astype(np.float32)) for at in chosen], pixels.shape[:2])
 
 
-def _asked(seen: promptable.Seen, sam: Segmenter) -> tuple[np.ndarray, np.ndarray]:
+def sure_masks(seen: promptable.Seen, sam: Segmenter) -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, h, w) over the photograph and predicted IoUs (N) of the sure masks of all points."""
     points = proposals.grid(sam.points_per_side) * seen.shape[::-1]
     found, trusted = [], []

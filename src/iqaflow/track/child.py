@@ -105,7 +105,11 @@ class StageRun:
         for folder, paths in (("pictures", result.images), ("files", result.artifacts)):
             for path in paths:
                 self.artifact(root / path, folder)
-        self._recorder.flush()
+        self.flush()
+
+    def flush(self, last: bool = False) -> None:
+        """Bring what was said to the store, or to the spool; `last` tries the store even after a recent failure."""
+        self._recorder.flush(last)
 
     def _keep(self, name: str, say: Callable[[Path], None]) -> None:
         """Hand `say` a place for a file that lives until the store has it. Trouble costs the file, not the work."""

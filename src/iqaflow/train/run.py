@@ -92,7 +92,7 @@ class Run:
             if step in self.skipped:
                 self.engine.lr_scheduler.step()
                 continue
-            row, leave = self._step(step)
+            row, leave = self.step(step)
             if row is None:
                 self._skip(step)
             if self.best and self.best.due(step + 1, self.steps):
@@ -139,7 +139,7 @@ class Run:
         if sheet:
             write_bytes(self.work / "probes" / f"{step:07d}.png", sheet)
 
-    def _step(self, step: int) -> tuple[dict[str, float] | None, bool]:
+    def step(self, step: int) -> tuple[dict[str, float] | None, bool]:
         """One optimizer step: its metrics (None where loss or gradient were not finite), and whether a rank was asked to stop."""
         import torch
         import torch.distributed as dist

@@ -88,7 +88,7 @@ class Teacher:
 
     def _one(self, question: Question) -> Reply | None:
         self._count("asked")
-        key = self._key(question)
+        key = self.key(question)
         if (kept := self.cache.get(key)) is not None:
             try:
                 reply = Reply(read(question.schema, kept["reply"], question.context), kept["confidence"])
@@ -119,7 +119,7 @@ class Teacher:
         with self.lock:
             self.counts[what] += 1
 
-    def _key(self, question: Question) -> str:
+    def key(self, question: Question) -> str:
         """Model and revision, prompt version, prompt text, images and options: what a reply depends on."""
         images = [[list(image.shape), hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()]
                   for image in question.images]

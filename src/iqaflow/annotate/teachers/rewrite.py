@@ -89,7 +89,7 @@ def shard(images: Sequence[dict[str, Any]], conversations: Sequence[dict[str, An
     if teacher is None:
         return rows
     known = {row["image_id"]: row for row in images}
-    cases = {at: _case(row, known) for at, row in enumerate(rows) if _wanted(row, known)}
+    cases = {at: case_of(row, known) for at, row in enumerate(rows) if is_wanted(row, known)}
     replies = teacher.ask([_question(case, known) for case in cases.values()])
     for (at, case), reply in zip(cases.items(), replies, strict=True):
         if reply is not None:
@@ -97,7 +97,7 @@ def shard(images: Sequence[dict[str, Any]], conversations: Sequence[dict[str, An
     return rows
 
 
-def _wanted(row: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+def is_wanted(row: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     """Whole descriptions, and comparisons that give reasons for both images."""
     if row["style"] != "detailed" or row["origin"] != "synthetic":
         return False
@@ -106,7 +106,8 @@ def _wanted(row: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     return row["task"] == "describe" or (row["task"] == "rate" and len(set(_ROLE.findall(row["turns"][-1]["text"]))) == 2)
 
 
-def _case(row: dict[str, Any], known: Mapping[str, dict[str, Any]]) -> Case:
+def case_of(row: dict[str, Any], known: Mapping[str, dict[str, Any]]) -> Case:
+    """A row's answer to rewrite; `known` are the image rows by id."""
     text = row["turns"][-1]["text"]
     shown = [(one["role"], known[one["image_id"]]) for one in row["image_ids"] if one["role"] != "reference"]
     names = [str(place) for place in grammar.parse(text).places] or [name for _, image in shown for name in _phrases(image)]
@@ -177,7 +178,7 @@ def _accepting(case: Case, truth: grammar.Answer, words: int, beside: bool) -> C
         if _EXCUSE.search(text):
             raise ValueError("it is an excuse, not a description")
         if not beside:
-            text = _without_reference(text)
+            text = without_reference(text)
         count = len(text.split())
         if not LEAST <= count <= words:
             raise ValueError(f"{count} words, expected {LEAST} to {words}")
@@ -186,7 +187,7 @@ def _accepting(case: Case, truth: grammar.Answer, words: int, beside: bool) -> C
         if re.search(r"[<>{}|`]|https?:|www\.", text) or re.search(r"[\[\]]", _MARKER.sub("", text)) or not text.isprintable():
             raise ValueError("only plain words, no markup")
         said = tasks.parse(case.row["task"], case.filled(text))
-        if fault := _difference(said, truth, text) or _mixed_up(text, case):
+        if fault := _difference(said, truth, text) or mixed_up(text, case):
             raise ValueError(fault)
         return text
 
@@ -211,7 +212,7 @@ def _difference(said: grammar.Answer, truth: grammar.Answer, text: str) -> str:
     return ""
 
 
-def _mixed_up(text: str, case: Case) -> str:
+def mixed_up(text: str, case: Case) -> str:
     """Whether a sentence about one image, or one region, gives it a distortion of another."""
     for sentence in re.split(r"(?<=[.;!?])\s+", text):
         names = {name[0] for name in re.finditer(r"\bImage [AB]\b|\[R\d+\]", sentence)}
@@ -225,7 +226,7 @@ def _mixed_up(text: str, case: Case) -> str:
     return ""
 
 
-def _without_reference(text: str) -> str:
+def without_reference(text: str) -> str:
     """The text for a reader who sees no reference. Raises ValueError where the mention cannot simply be cut out."""
     text = re.sub(r"\s+([.,;])", r"\1", " ".join(_REVEALS.sub(" ", text).split()))
     text = re.sub(r"(^|[.!?] )([a-z])", lambda match: match[1] + match[2].upper(), text.lstrip(" ,"))

@@ -46,21 +46,21 @@ def _lines(model: type[BaseModel], tree: dict[str, Any], docs: bool, indent: str
         if docs and field.description:
             lines += [f"{indent}# {line}\n" for line in field.description.splitlines()]
         if nested and indent and len(kind.model_fields) <= SHORT:
-            lines.append(f"{indent}{key}: {_value(value)}\n")
+            lines.append(f"{indent}{key}: {as_flow(value)}\n")
         elif nested:
             lines.append(f"{indent}{key}:\n")
             lines += _lines(kind, value, docs, indent + "  ")
         else:
-            lines.append(f"{indent}{key}: {_value(value)}\n")
+            lines.append(f"{indent}{key}: {as_flow(value)}\n")
     return lines
 
 
-def _value(value: Any) -> str:
+def as_flow(value: Any) -> str:
     """A value in YAML's flow style."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_value(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {as_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
+        return "[" + ", ".join(as_flow(item) for item in value) + "]"
     if isinstance(value, float):
         text = repr(value)  # YAML 1.1 readers need the dot in 1.0e-05
         return text.replace("e", ".0e") if "e" in text and "." not in text else text

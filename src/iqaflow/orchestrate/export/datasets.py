@@ -76,9 +76,9 @@ def card(counts: dict[str, int], seen: dict[str, Counter[str]], manifest: dict[s
         f"- config_name: {table}\n  data_files:\n" + "".join(
             f"  - split: {split}\n    path: {table}/{split}-*.parquet\n" for split in SPLITS if seen["split"][split])
         for table in ("images", "conversations"))
-    licences = "\n".join(f"- {_plain(name)}: {number} images" for name, number in seen["license"].most_common(30))
+    licences = "\n".join(f"- {plain(name)}: {number} images" for name, number in seen["license"].most_common(30))
     tasks = "\n".join(f"| {task} | {number} |" for task, number in sorted(seen["task"].items()))
-    sets = ", ".join(f"{_plain(name)} {number}" for name, number in sorted(seen["dataset"].items()))
+    sets = ", ".join(f"{plain(name)} {number}" for name, number in sorted(seen["dataset"].items()))
     splits = ", ".join(f"{split} {seen['split'][split]}" for split in SPLITS)
     return f"""---
 license: other
@@ -103,7 +103,7 @@ questions and answers, which name their images by `image_id` and role. Splits sh
 {licences}
 
 ## Where it comes from
-Source `{_plain(str(manifest['source']))}`, seed {manifest['seed']}, {sum(manifest['photographs'].values())} photographs; the same
+Source `{plain(str(manifest['source']))}`, seed {manifest['seed']}, {sum(manifest['photographs'].values())} photographs; the same
 parameters, photographs and version give the same bytes.
 
 ## Limits
@@ -112,6 +112,6 @@ synthetic and authentic rows are made from templates. Check the licence of each 
 """
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text from the data as text: no markup, one line."""
     return " ".join("".join(char if char.isalnum() or char in " .,:;/()'+-_" else " " for char in str(text)).split())[:200]

@@ -75,7 +75,7 @@ def train(config: Config, workspace: Workspace, work: Path) -> None:
         if failure is None:
             return
         if failure.get("out_of_memory"):
-            config = _halved(config, failure["sentence"])
+            config = halved(config, failure["sentence"])
         if failure.get("hung"):
             hung = [step for step in hung if step == _newest_step(work)] + [_newest_step(work)]
             if len(hung) > RESTARTS:
@@ -84,7 +84,7 @@ def train(config: Config, workspace: Workspace, work: Path) -> None:
         print(f"train: {failure['sentence']}", file=sys.stderr, flush=True)
 
 
-def _halved(config: Config, sentence: str) -> Config:
+def halved(config: Config, sentence: str) -> Config:
     """The same global batch in micro-batches of half the size."""
     train = config.train
     if train.micro_batch % 2 or train.tokens:

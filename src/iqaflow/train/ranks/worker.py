@@ -59,7 +59,8 @@ def _out_of_memory(error: BaseException) -> bool:
     return type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
-def _run(job_path: Path) -> int:
+def run_rank(job_path: Path) -> int:
+    """The rank as a process of its own: guarded, beating, its reason left to the launcher; the exit code."""
     from iqaflow.core.environment import prepare
     from iqaflow.core.errors import exit_code, sentence
     from iqaflow.core.process import die_with_parent
@@ -100,4 +101,4 @@ def _tell(path: Path, reason: dict[str, Any]) -> int:
 
 if __name__ == "__main__":
     # the deepspeed launcher puts --local_rank=N before the arguments; the environment says the same
-    sys.exit(_run(Path(next(argument for argument in sys.argv[1:] if not argument.startswith("--")))))
+    sys.exit(run_rank(Path(next(argument for argument in sys.argv[1:] if not argument.startswith("--")))))
