@@ -21,6 +21,7 @@ PATH = re.compile(r"(?<![\w/.~:-])((?:[\w.-]+/)+[\w.-]*)")
 PARAMETER = re.compile(r"\b(?:source|annotate|validate|train|calibrate|benchmark|schedule|track|resources)(?:\.[a-z_]+)+\b")
 VARIABLE = re.compile(r"\bIQAFLOW_[A-Z_]+\b")
 COMMAND = re.compile(r"(?:^|[\s`(])(iqaflow|make) ([a-z][a-z-]*)(?: ([^`\n|&;]*))?", re.MULTILINE)
+EXAMPLES = ("vignetting.py",)  # files that a worked example tells the reader to write
 HISTORY = ("CHANGELOG.md",)  # speaks of what was; only its links are checked
 
 
@@ -67,6 +68,8 @@ def _link(path: Path, target: str) -> str | None:
 def _exists(place: str) -> bool:
     """Paths that begin in a folder of the repository or in a room of the package; others are a reader's own, or made by a run."""
     first, parts = place.split("/")[0], place.rstrip("/.")
+    if place.endswith(EXAMPLES):
+        return True
     if first in ("src", "flows", "docs", "tests", "perf", "infra", ".ci", ".github") or place.startswith("models/base-tiny"):
         return (ROOT / parts).exists()
     if (PACKAGE / first / "__init__.py").is_file() and place.endswith((".py", "/")) and first != "data":

@@ -34,7 +34,7 @@ from iqaflow.infer import findings, load
 from iqaflow.infer.picture import opened
 from iqaflow.infer.regions import asked_region
 from iqaflow.tasks import grammar
-from iqaflow.tasks.answers import set_credit
+from iqaflow.tasks.grading.answers import set_credit
 from iqaflow.tasks.refer import faults
 
 SIZES = "[[96, 96], [96, 128], [128, 96], [128, 128], [160, 160], [192, 144], [256, 192]]"

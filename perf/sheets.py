@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from iqaflow import tasks
 from iqaflow.data import tables
 from iqaflow.data.image_store import Pictures
 from iqaflow.data.images import decode
@@ -123,13 +124,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="OUT.html or OUT.png")
     parser.add_argument("--folder", type=Path, default=Path("data/annotated"))
-    parser.add_argument("--task", choices=tables.TASKS)
+    parser.add_argument("--task", choices=tasks.names())
     parser.add_argument("--split", choices=tables.SPLITS, default="train")
     parser.add_argument("--n", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     pictures = Pictures(options.folder, options.split, ["regions"])
-    wanted = [options.task] if options.task else list(tables.TASKS)
+    wanted = [options.task] if options.task else list(tasks.names())
     chosen = {task: samples(options.folder, task, options.split, options.n, options.seed) for task in wanted}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     if options.out.suffix == ".png":

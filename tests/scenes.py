@@ -76,9 +76,9 @@ def every(count: int, plain: bool = False, seed: int = 0, people: bool = False) 
     rng = np.random.default_rng(seed)
     for _ in range(count):
         made = random_scene(rng, people)
-        for task in tasks.SINGLE:
-            for reference in (False, True) if task in ("identify", "score", "describe") else (False,):
-                for exchange in tasks.module(task).questions(made, reference, rng, plain):
+        for task in tasks.single():
+            for reference in (False, True) if task.reference else (False,):
+                for exchange in task.questions(made, reference, rng, plain):
                     yield made, exchange, reference
 
 

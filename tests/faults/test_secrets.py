@@ -19,6 +19,7 @@ from iqaflow.core.workspace import Workspace
 from tests import toy
 from tests.chat_server import scripted
 from tests.faults import planted
+from tests.faults.test_reaper import reapers, until
 from tests.representatives import representatives
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +72,7 @@ def test_no_secret_is_in_any_file_or_on_the_terminal(checkout, secrets):
         asked = run(checkout, secrets, "run", "--set", "validate.phash_distance=3", REVEAL="teacher", TEACHER=server.url)
         assert server.headers[0]["Authorization"] == refuse.header.partition(": ")[2], "the teacher was asked with the key"
     assert asked.returncode == 3 and "bad header, got" in asked.stderr and "***" in asked.stderr
+    until(lambda: not reapers(workspace))  # that of the last run would send what waits in the spool
     away = run(checkout, secrets, "validate", REVEAL="raise", DVC_STAGE="validate", IQAFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert away.returncode == 1 and list((workspace.state / "spool").glob("local-*.jsonl"))
     lost = run(checkout, secrets, "score", "data", "--model", "champion", MLFLOW_TRACKING_URI=secrets.environment["DATABASE_URL"])

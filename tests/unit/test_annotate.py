@@ -100,7 +100,7 @@ def test_every_answer_parses_back_to_its_targets(annotated):
             assert parsed.vertical and parsed.horizontal and not parsed.whole
         if row["task"] == "ground" and not targets["region_ids"]:
             assert parsed.whole
-    assert seen == set(tables.TASKS)
+    assert seen == set(tasks.names())
 
 
 def test_references_are_stored_where_somebody_looks_at_them(annotated):
@@ -131,7 +131,7 @@ def test_sheets_show_samples_of_every_task(annotated, tmp_path, name):
     done = subprocess.run([sys.executable, script, "--folder", folder, "--n", "2", tmp_path / name], capture_output=True,
                           text=True)
     assert done.returncode == 0, done.stderr
-    assert all(f"{task} 2" in done.stdout for task in tables.TASKS)
+    assert all(f"{task} 2" in done.stdout for task in tasks.names())
     if name.endswith("png"):
         assert decode((tmp_path / name).read_bytes()).shape[1] > 1000
     else:
@@ -190,7 +190,7 @@ def test_ordered_views_have_two_distortions_in_each_of_several_regions():
         union = np.any([area.mask for area in one.scene.faulty_areas], axis=0)
         assert not changed(one)[~union].any()
         reversed_ += any(pair[::-1] in pairs for pair in pairs)
-        asked = tasks.module("ground").questions(one.scene, False, np.random.default_rng(0))
+        asked = tasks.find("ground").questions(one.scene, False, np.random.default_rng(0))
         kinds = {exchange.targets.kind for exchange in asked}
         assert sum(kind.startswith("order_") for kind in kinds) == len(pairs)
     assert reversed_ > 2

@@ -7,7 +7,8 @@ import pytest
 from iqaflow.benchmark import items
 from iqaflow.core.config import load
 from iqaflow.core.errors import StageError
-from iqaflow.tasks import answers, questions
+from iqaflow.tasks.grading import answers
+from iqaflow.tasks.grading import items as questions
 
 
 def image(name: str, *flaws: tuple[str, float, int | None], score: float | None = 0.5, source: str = "photo") -> dict:

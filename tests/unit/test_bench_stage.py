@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from iqaflow import tasks
 from iqaflow.benchmark import baselines, items, metrics, stage
 from iqaflow.benchmark.baselines.position import iou, true_mask
 from iqaflow.core.errors import DamagedError, StageError
@@ -17,10 +19,12 @@ from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.data.tables import encode_mask
 from iqaflow.gate.publish import publish
+from iqaflow.report import explain
 from iqaflow.report import page as report
 from iqaflow.report import stage as drawing
 from iqaflow.report.material import Material
-from iqaflow.tasks.questions import FAMILIES, subject
+from iqaflow.tasks.grading.items import subject
+from iqaflow.tasks.vocabulary import current
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +109,7 @@ def test_metrics_have_the_contracts_shape(workspace, result):
             "whole_image"} == set(value["baselines"])
     for table in (value["model"], *value["baselines"].values()):
         for family, entries in table.items():
-            assert family in FAMILIES
+            assert family in tasks.names()
             for entry in entries.values():
                 assert set(entry) == {"value", "ci95", "ci95_photos", "n"}
                 if entry["ci95"]:
@@ -113,6 +117,22 @@ def test_metrics_have_the_contracts_shape(workspace, result):
     assert re.fullmatch("[0-9a-f]{64}", value["items"]["test_sha256"])
     assert result.metrics["score.srcc"] == value["model"]["score"]["srcc"]["value"]
     assert "| score.srcc |" in result.markdown
+
+
+def test_a_model_is_asked_what_its_vocabulary_has_words_for(exam, result, workspace):
+    known = replace(current(), categories=tuple(pair for pair in current().categories if pair[0] != "noise"))
+    asked = exam.within(known)
+    names = {row["conversation_id"]: str([row["turns"], row["targets"]["categories"]]) for row in exam.conversations}
+    beyond = {name for name, text in names.items() if "noise" in text}
+    assert beyond and {item["item_id"] for item in exam.items} - {item["item_id"] for item in asked.items} == beyond
+    assert {row["conversation_id"] for row in asked.conversations} == names.keys() - beyond
+    assert asked.left_out == len(beyond) and exam.left_out == 0 and asked.sha256() == exam.sha256()
+    assert f"{len(beyond)} more name categories" in asked.summary() and "more name" not in exam.summary()
+    whole = exam.within(current())
+    assert (whole.items, whole.left_out) == (exam.items, 0)
+    results, frame = json.loads(workspace.metrics.read_text()), items.read(workspace.items)
+    results["items"]["left_out"] = asked.left_out
+    assert f" {len(beyond)} questions name categories that the model was never taught" in explain.data(results, frame)
 
 
 def test_every_predictor_of_a_family_answers_the_same_items(workspace, result):

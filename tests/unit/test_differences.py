@@ -69,7 +69,7 @@ def test_a_global_distortion_is_the_whole_image(photograph, name):
     image = sized(photograph, 256, 384)
     mask, = changed(image, distortions.apply(image, name, 5, np.random.default_rng(0)))
     assert mask.shape == (256, 384) and mask.all()
-    assert named_region(image, mask).label == grammar.WHOLE
+    assert named_region(image, mask, grammar.GRID).label == grammar.WHOLE
 
 
 def test_other_sizes_and_other_pictures_are_no_versions_of_one(photograph):
@@ -113,7 +113,7 @@ def test_a_region_is_named_by_its_colour_and_box():
     pixels[20:40, 60:100] = (220, 20, 20)
     mask = np.zeros((100, 200), bool)
     mask[20:40, 60:100] = True
-    asked = named_region(pixels, mask)
+    asked = named_region(pixels, mask, grammar.GRID)
     assert asked.label == "red region" and asked.box == (60, 20, 100, 40)
     assert asked.cells == (4 * grammar.GRID + 6, 7 * grammar.GRID + 9)
 

@@ -81,15 +81,15 @@ def test_spatial_reads_every_step(engine, images):
 
 
 def test_two_distortions_are_a_set_whatever_their_order():
-    from iqaflow import distortions
-    from iqaflow.engine.answers import as_sets, identify_candidates, in_set
+    from iqaflow.engine.answers import in_set
+    from iqaflow.tasks.vocabulary import FIRST
 
-    ordered, logs = identify_candidates(2), np.full(132, -50.0)
+    ordered, logs = FIRST.ordered_pairs, np.full(132, -50.0)
     for text, chance in (("blur and noise", 0.5), ("noise and blur", 0.2), ("blur and pixelation", 0.3)):
         assert text in ordered
         logs[ordered.index(text)] = np.log(chance)
-    candidates, both = as_sets(logs)
-    assert len(candidates) == len(set(candidates)) == 66 and len(distortions.categories()) == 12
+    candidates, both = FIRST.pairs(logs)
+    assert len(candidates) == len(set(candidates)) == 66
     chances = np.exp(both)
     best = int(chances.argmax())
     assert set(candidates[best].split(" and ")) == {"blur", "noise"} and chances[best] == pytest.approx(0.7)

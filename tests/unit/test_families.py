@@ -19,6 +19,7 @@ from iqaflow.model import base, dense_head, families
 from iqaflow.model.packing import LEAK, Pack, Packer, packer_for, probe
 from iqaflow.model.tokenizer import SPECIAL, TEMPLATE
 from iqaflow.tasks import grammar
+from iqaflow.tasks.vocabulary import current
 from iqaflow.train.objective import Objective
 
 QUESTIONS = [("What distortion does the image show?", "noise"), ("Where is the quality worst?", "top left: [gray region](<21>)"),
@@ -313,10 +314,10 @@ def test_the_whole_picture_is_shown(loaded) -> None:
 def test_split_answer_words_are_refused_in_a_sentence(loaded) -> None:
     make, _, processor = loaded
     if make in (qwen2_5_vl, qwen3_vl):  # these test checkpoints have the tiny base's words
-        assert len(dense_head.DenseHead(processor.tokenizer).ids["place"]) == grammar.CELLS
+        assert len(dense_head.DenseHead(processor.tokenizer, current()).ids["place"]) == grammar.CELLS
     else:
         with pytest.raises(StageError, match=r"train.dense needs single-token answer words, but the base splits .* set it to 0"):
-            dense_head.DenseHead(processor.tokenizer)
+            dense_head.DenseHead(processor.tokenizer, current())
 
 
 def test_a_language_model_that_refuses_a_tree_mask_gets_one_question_per_row(tmp_path, capsys) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from iqaflow.engine import calibration
-from iqaflow.engine.answers import identify_candidates, region_candidates
 from iqaflow.grounding.ground import Grounding
 from iqaflow.infer import findings
 from iqaflow.infer.assessor import Assessor
 from iqaflow.infer.picture import Subject
 from iqaflow.infer.regions import Asked, asked_region
 from iqaflow.tasks import grammar, ground
+from iqaflow.tasks.vocabulary import current
 
 Box = tuple[int, int, int, int]
 
@@ -26,7 +26,7 @@ class Judge(Assessor):
     """Uncalibrated, with a model that sees everything pixel by pixel; an answer is the place itself."""
 
     def __init__(self) -> None:
-        super().__init__(SimpleNamespace(budget=10**9, ids=list), calibration.defaults(), {})
+        super().__init__(SimpleNamespace(budget=10**9, ids=list, vocabulary=current()), calibration.defaults(), {})
 
     def ground(self, image: np.ndarray, spatial: list[Box] | str) -> Grounding:
         """Boxes in shares of a hundred, or the whole image."""
@@ -56,7 +56,7 @@ class Session:
         if len(candidates) == 5:  # severities of one distortion
             return [0, 0, 0.25, 0.75, 0]
         key = next(key for key in self.chances if key == prompt.item or f"[{key}]" in prompt.question)
-        worded = {f"serious {phrase}" if candidates == list(region_candidates()) and phrase != "none" else phrase: chance
+        worded = {f"serious {phrase}" if candidates == list(current().regions) and phrase != "none" else phrase: chance
                   for phrase, chance in self.chances[key].items()}
         return [worded.get(candidate, 0.0) for candidate in candidates]
 
@@ -82,7 +82,7 @@ def found(places: dict, *phrases: str, height: int = 100, width: int = 100) -> l
 def test_distortions_are_listed_by_chance_down_to_a_fifth():
     session = Session({0: {"noise": 0.3, "blur": 0.45, "pixelation": 0.15, "none": 0.1}, 1: {"noise": 0.3, "none": 0.7},
                        2: {"blur": 0.19, "noise": 0.18, "none": 0.1}})
-    assert set(session.chances[0]) <= set(identify_candidates(1))
+    assert set(session.chances[0]) <= set(current().names)
     both, clean, unsure = findings.distortions(Judge(), session, [subject()] * 3)
     assert [one["phrase"] for one in both] == ["blur", "noise"] and clean == []
     assert [one["phrase"] for one in unsure] == ["blur", "noise"]  # chances are of one another: .19 / .47 and .18 / .47
@@ -143,7 +143,7 @@ def test_a_point_at_the_very_edge_stays_on_the_image():
     place = Judge().ground(np.zeros((480, 640, 3)), [(50, 50, 100, 100)])
     place.points[0] = (640 - 1e-3, 480 - 1e-3)  # as far as a read-out goes
     for size in ((480, 640), (960, 1280)):
-        asked = findings.in_original(subject(*size).pixels, subject(480, 640).pixels, place, None)
+        asked = findings.in_original(subject(*size).pixels, subject(480, 640).pixels, place, None, grammar.GRID)
         (x, y), = asked.points
         assert asked.mask[int(y), int(x)]
 

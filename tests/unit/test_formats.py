@@ -13,6 +13,7 @@ from iqaflow.annotate import imports
 from iqaflow.annotate.imports import label_studio, vocabulary
 from iqaflow.core.config.schema import Labelled
 from iqaflow.core.errors import ConfigError, InputError
+from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.tables import decode_mask
 
@@ -27,8 +28,9 @@ def read(tmp_path: Path, form: str, content: Any, name: str = "labels.json") -> 
 
 
 def test_formats_are_found_and_unknown_ones_are_named(tmp_path) -> None:
-    assert imports.formats() == ["coco", "dq495k", "label_studio", "llava", "pathway", "q_instruct", "qground", "scores"]
-    with pytest.raises(ConfigError, match=r"people has the unknown format 'voc'; choose one of coco, dq495k"):
+    known = ("coco", "dq495k", "label_studio", "llava", "pathway", "q_instruct", "qground", "scores")
+    assert KINDS["formats"].names() == known
+    with pytest.raises(ConfigError, match=r"people: format: 'voc' is unknown; choose one of coco, dq495k"):
         read(tmp_path, "voc", [])
 
 
@@ -137,7 +139,7 @@ def test_descriptions_and_qground(tmp_path) -> None:
     assert items[0].findings[0].distortions == (("darken", None),) and items[0].description == "Dark." and len(left_out) == 1
 
 
-@pytest.mark.parametrize("form", imports.formats())
+@pytest.mark.parametrize("form", KINDS["formats"].names())
 @pytest.mark.parametrize("content", ["", "{", "7", '"text"', "\x00", "[[[[", '{"images": 3}'])
 def test_files_broken_as_a_whole_are_one_sentence(tmp_path, form, content) -> None:
     try:
@@ -148,7 +150,7 @@ def test_files_broken_as_a_whole_are_one_sentence(tmp_path, form, content) -> No
         assert items == []  # an empty file of lines holds no entries
 
 
-@pytest.mark.parametrize("form", [form for form in imports.formats() if form != "scores"])  # a CSV file, in test_scores.py
+@pytest.mark.parametrize("form", [form for form in KINDS["formats"].names() if form != "scores"])  # a CSV file, in test_scores.py
 def test_hostile_values_never_raise(tmp_path, form) -> None:
     """Values of every kind in every place of a well-formed entry."""
     rng = np.random.default_rng(1)

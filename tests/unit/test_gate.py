@@ -118,6 +118,16 @@ def test_only_shared_items_count_and_a_metric_that_vanished_blocks():
     assert found.promoted  # what the champion never did cannot get worse
 
 
+def test_items_that_only_one_vocabulary_has_are_left_out_and_said():
+    new, old = items(identify=0.9), items(identify=0.5)
+    beyond = new["item_id"].isin([f"identify-{number}" for number in range(30)])
+    found = verdict.against_champion(CONFIG, new, old[~beyond], 4, 3, {"haze", "fog"})
+    assert found.promoted and found.primary.n == COUNT - 30 and found.plain()["left_out"] == 30
+    assert found.sentence.endswith("guarded got worse. 30 items are left out: only one of the two knows fog, haze.")
+    found = verdict.against_champion(CONFIG, new, old, 4, 3, {"fog"})  # a test set that holds none of it
+    assert found.left_out == 0 and "left out" not in found.sentence
+
+
 def test_less_is_better_for_errors():
     found = compare.against(items(score_noise=0.02), items(score_noise=0.3), "score.mae", 200, 0)
     assert found.better and found.new < found.old and found.difference > 0

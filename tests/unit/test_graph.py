@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from iqaflow.core.config import Config
+from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import STAGES, Workspace
 from iqaflow.orchestrate.stages import MODULES
 
@@ -21,7 +22,7 @@ GRAPH: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
 NO_BYTES = ("core", "orchestrate", "registry", "sources", "track", "cli", "__init__.py")
 NOT_FOLLOWED = ("train/probes.py",)  # it draws for MLflow alone
 MORE = 1.1  # declared lines for each line that is imported: declaring too much runs stages for nothing
-PLUGINS = re.compile(r"iter_modules\((\w+\.)?__path__\)|import_module\(f")  # a package that imports what lies in its folder
+PLUGINS = re.compile(r'KINDS\["(\w+)"\]')  # a package that imports what lies in a folder
 PROCESS = re.compile(r'"-m", "(iqaflow[.\w]+)"')
 
 
@@ -45,9 +46,9 @@ def closure(module: str) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("iqaflow"):
                 todo += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         todo += PROCESS.findall(text)
-        if PLUGINS.search(text):
-            folder = path.parent / "synthetic" if path.name == "registry.py" else path.parent
-            todo += [dotted(file) for file in folder.glob("*.py")]
+        for kind in PLUGINS.findall(text):
+            package = KINDS[kind].package
+            todo += [package, *(f"{package}.{name}" for name in KINDS[kind].names())]
     return known
 
 

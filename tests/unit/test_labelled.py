@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iqaflow import distortions, sources
-from iqaflow.annotate import imports, labelled
+from iqaflow import distortions, sources, tasks
+from iqaflow.annotate import labelled
 from iqaflow.core import config
 from iqaflow.core.config.schema import Labelled
+from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
 from iqaflow.data import tables
 from iqaflow.data.images import decode
@@ -48,11 +49,11 @@ def photograph(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 @pytest.fixture
 def by_hand(tmp_path, monkeypatch):
     """The format `by_hand`, found where formats are found."""
-    folder = tmp_path / "formats"
-    folder.mkdir()
+    folder = tmp_path / "plugins" / "formats"
+    folder.mkdir(parents=True)
     (folder / "by_hand.py").write_text(FORMAT)
-    monkeypatch.setattr(imports, "__path__", [*imports.__path__, str(folder)])
-    assert "by_hand" in imports.formats()
+    monkeypatch.setenv("IQAFLOW_PLUGINS", str(folder.parent))
+    assert "by_hand" in KINDS["formats"].names()
 
 
 class Set:
@@ -241,7 +242,7 @@ def test_rows_fit_the_tables_and_say_their_truth(by_hand, tmp_path):
         known = {flaw["category"]: flaw["severity"] for flaw in shown["image"]["distortions"]}
         assert not any(severity and None in known.values() for severity, _ in read.faults)
     assert {row["score_source"] for row in images if row["score"] is not None} == {"human"}
-    assert {row["task"] for row in asked} == set(tables.TASKS)
+    assert {row["task"] for row in asked} == set(tasks.names())
     better = [row["targets"]["better"] for row in asked if row["task"] == "rate"]
     assert better and set(better) == {"Image B"}
 

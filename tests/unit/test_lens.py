@@ -9,6 +9,7 @@ from iqaflow import distortions
 from iqaflow.engine.logit_lens import Lens
 from iqaflow.tasks import ground
 from iqaflow.tasks.grammar import GRID
+from iqaflow.tasks.vocabulary import current
 
 CATEGORIES = sorted(distortions.categories())
 LEFT, RIGHT = np.s_[:, : GRID // 2 - 1], np.s_[:, GRID // 2 + 1 :]  # off the seam, where the map is interpolated
@@ -23,7 +24,7 @@ def lens(left: dict[str, float], right: dict[str, float], levels: tuple[int, int
             chances[half][..., CATEGORIES.index(name) + 1] = chance
         chances[half][..., 0] = 1 - sum(given.values())
         severities[half][..., level - 1] = 1
-    return Lens([chances], [severities])
+    return Lens([chances], [severities], current())
 
 
 def halves(made: Lens, kind: str) -> tuple[float, float]:
@@ -72,6 +73,6 @@ def test_the_map_has_a_cell_for_every_token_and_no_fewer_than_the_grid(side, sho
 
 def test_a_map_is_of_its_own_image():
     one, two = lens({"noise": 0.5}, {}), lens({}, {"blur": 0.7})
-    both = Lens([*one.chances, *two.chances], [*one.severities, *two.severities])
+    both = Lens([*one.chances, *two.chances], [*one.severities, *two.severities], current())
     for item, alone in enumerate((one, two)):
         assert (both.map(item, ground.asked("worst")) == alone.map(0, ground.asked("worst"))).all()

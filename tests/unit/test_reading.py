@@ -14,8 +14,9 @@ from iqaflow.calibrate import stage
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.tables import conversations_schema, images_schema, read_rows, write_table
-from iqaflow.engine.answers import by_category, calibrated_set, closed_set, region_candidates
+from iqaflow.engine.answers import calibrated_set, closed_set
 from iqaflow.tasks import grammar
+from iqaflow.tasks.vocabulary import FIRST
 
 
 def conversation(task: str, *categories: str, style: str = "brief", kind: str = "local") -> dict:
@@ -23,7 +24,7 @@ def conversation(task: str, *categories: str, style: str = "brief", kind: str = 
 
 
 def test_a_region_has_one_of_sixty_flaws_or_none():
-    candidates = region_candidates()
+    candidates = FIRST.regions
     assert len(candidates) == len(set(candidates)) == 61 and candidates[-1] == grammar.CLEAN
     for at, candidate in enumerate(candidates[:-1]):
         (severity, category), = grammar.parse(candidate).faults
@@ -34,29 +35,29 @@ def test_severities_are_summed_by_category():
     chances = np.full(61, 0.002)
     first, none = 5 * sorted(grammar.phrases()).index("noise"), 60
     chances[first : first + 5], chances[none] = (0.1, 0.2, 0.3, 0.05, 0.05), 0.19
-    summed = np.exp(by_category(np.log(chances)))
+    summed = np.exp(FIRST.by_category(np.log(chances)))
     expected = np.full(13, 0.01)
     expected[first // 5], expected[-1] = 0.7, 0.19
     assert summed == pytest.approx(expected) and summed.sum() == pytest.approx(1)
-    assert by_category(np.log(np.stack([chances, chances[::-1]]))).shape == (2, 13)
+    assert FIRST.by_category(np.log(np.stack([chances, chances[::-1]]))).shape == (2, 13)
 
 
 def test_a_region_with_at_most_one_flaw_is_calibrated_as_a_closed_set():
     for categories in ((), ("noise",)):
         row = conversation("refer", *categories)
-        assert calibrated_set(row) == region_candidates() and closed_set(row) is None  # the benchmark reads it as free text
-    assert calibrated_set(conversation("refer", "noise", "blur")) is None
-    assert calibrated_set(conversation("refer", "noise", style="detailed")) is None
+        assert calibrated_set(row, FIRST) == FIRST.regions and closed_set(row, FIRST) is None  # benchmarks read text
+    assert calibrated_set(conversation("refer", "noise", "blur"), FIRST) is None
+    assert calibrated_set(conversation("refer", "noise", style="detailed"), FIRST) is None
     for row in (conversation("identify", "noise"), conversation("score"), conversation("rate"), conversation("describe"),
                 conversation("vqa", kind="yesno_any"), conversation("vqa", kind="what"), conversation("ground")):
-        assert calibrated_set(row) == closed_set(row)
+        assert calibrated_set(row, FIRST) == closed_set(row, FIRST)
 
 
 def test_true_answers_about_regions_are_in_the_closed_set(annotated):
     rows = [row for row in read_rows(Workspace(annotated).annotated, "conversations") if row["task"] == "refer"]
-    closed = [row for row in rows if calibrated_set(row)]
+    closed = [row for row in rows if calibrated_set(row, FIRST)]
     assert closed and len(closed) < len(rows)
-    inside = [row["turns"][-1]["text"] in region_candidates() for row in closed]
+    inside = [row["turns"][-1]["text"] in FIRST.regions for row in closed]
     assert np.mean(inside) > 0.9, [row["turns"][-1]["text"] for row, good in zip(closed, inside, strict=True) if not good]
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-
 import cv2
 import numpy as np
 import pytest
 
 from iqaflow.core.errors import ConfigError
+from iqaflow.core.plugins import KINDS
 from iqaflow.data.masks import above, contains, iou, keep, rectangle, resize
 from iqaflow.grounding import segmenters
 from iqaflow.grounding.channels import features, quality_channels
 from tests.toy_sam import sam2_model, sam2_video_model, sam_model
 
-CLASSICAL = tuple(name for name in segmenters.available()
-                  if not importlib.import_module(f"iqaflow.grounding.segmenters.{name}").WEIGHTS)
+CLASSICAL = tuple(name for name, module in KINDS["segmenters"].modules().items() if not module.WEIGHTS)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +32,8 @@ def scene():
 
 
 def test_every_module_is_found_and_has_the_interface():
-    assert set(segmenters.available()) >= {"map", "superpixels", "random_walker", "grabcut", "sam"}
-    for name in segmenters.available():
+    assert set(KINDS["segmenters"].names()) >= {"map", "superpixels", "random_walker", "grabcut", "sam"}
+    for name in KINDS["segmenters"].names():
         module, _ = segmenters.find(f"{name}:x" if name == "sam" else name)
         assert callable(module.segment) and module.OPTIONS and isinstance(module.SLOW, bool)
 

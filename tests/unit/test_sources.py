@@ -16,6 +16,7 @@ from iqaflow import sources
 from iqaflow.core import config
 from iqaflow.core.config.schema import Labelled
 from iqaflow.core.errors import PipelineError, StageError
+from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import perceptual_hash
 from iqaflow.data.photographs import Index, Photograph
@@ -52,9 +53,8 @@ def splits(found: Index) -> dict[str, str]:
 
 
 def test_kinds_are_found_by_listing():
-    assert sources.kinds() == ["download", "dvc", "folder", "packaged"]
-    for kind in sources.kinds():
-        module = __import__(f"iqaflow.sources.{kind}", fromlist=["bring"])
+    assert KINDS["sources"].names() == ("download", "dvc", "folder", "packaged")
+    for module in KINDS["sources"].modules().values():
         assert callable(module.bring) and callable(module.path)
 
 
@@ -322,6 +322,7 @@ from iqaflow.core import config
 from iqaflow import regions, sources
 from iqaflow.sources import cache, folder, inputs, split
 from iqaflow.core.errors import StageError
+from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
 Image.init()
 imagehash.phash(Image.new("L", (64, 64)))

@@ -221,8 +221,8 @@ def test_what_cannot_be_seen_is_not_asked_about():
     faint = scene([area(0, "sky", (0, 0, 40, 30), 0.97)], [flaw("brighten", 1, 0, None, SEVERITIES)], 0.97)
     rng = np.random.default_rng(0)
     for task in ("identify", "describe", "describe_local", "ground", "refer", "vqa"):
-        assert tasks.module(task).questions(faint, False, rng) == []
-    assert tasks.module("identify").questions(faint, True, rng) and not vqa.questions(faint, True, rng)
+        assert tasks.find(task).questions(faint, False, rng) == []
+    assert tasks.find("identify").questions(faint, True, rng) and not vqa.questions(faint, True, rng)
 
 
 def test_a_label_that_is_not_said_is_an_error():

@@ -14,6 +14,7 @@ from iqaflow.infer.assessor import Assessor
 from iqaflow.infer.descriptions import descriptions
 from iqaflow.infer.differences import changed
 from iqaflow.serve.page import pictures, views
+from iqaflow.tasks.vocabulary import current
 
 COFFEE = skimage.data.coffee()
 
@@ -56,7 +57,7 @@ def test_the_place_of_a_difference_is_not_called_a_guess():
 def test_a_description_says_the_word_of_the_score():
     """The word nearest to the value may be another one, and two words for one image are one too many."""
     told = descriptions({"image": {"height": 900, "width": 900}, "regions": [], "distortions": [],
-                         "score": {"value": 0.68, "level": "excellent"}})
+                         "score": {"value": 0.68, "level": "excellent"}}, current())
     assert "excellent" in told["brief"] and "good" not in told["brief"]
 
 

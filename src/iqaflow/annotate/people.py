@@ -25,10 +25,6 @@ WHOLE = 0.95  # share of the image from which a region is the whole image: its b
 FAR = 10  # image sizes that a corner may lie outside: COCO's code walks every pixel of an outline, and dies of a far one
 INSIDE = 0.5  # share of a region inside another one from which it shows that one's distortions too
 UNKNOWN, NOT_SAID = len(SEVERITIES), "?"  # stand for the level and severity that nobody gave; nothing asked needs them
-LOCAL = tasks.SINGLE
-GLOBAL = ("identify", "score", "describe")
-RATED = ("score",)
-UNGRADED = ("identify", "score", "ground", "vqa")
 
 
 class Seen(Scene):
@@ -149,21 +145,14 @@ def scene(item: Item, image_id: str, height: int, width: int, pixels: Callable[[
 def exchanges(item: Item, made: Scene, graded: bool, rng: np.random.Generator, plainly: bool) -> list[Exchange]:
     """All questions about the scene of an item. An image with distortions of the whole only is identified and described in
     short (IQA-Spider 1.2); one that was only rated is rated."""
-    chosen = [task for task in (LOCAL if made.areas else GLOBAL if item.findings else RATED) if graded or task in UNGRADED]
-    asked = [one for task in chosen for one in tasks.module(task).questions(made, False, rng, plainly)]
-    if not graded:
-        return [replace(one, targets=replace(one.targets, levels=())) for one in asked if _without_levels(made, one)]
+    chosen = [task for task in tasks.single() if (graded or task.ungraded)
+              and (made.areas or (task.about == "image" if item.findings else task.rated))]
+    asked = [one for task in chosen for one in task.questions(made, False, rng, plainly)]
+    if not graded:  # neither the answer nor the choice of it may need to know how severe anything is
+        return [replace(exchange, targets=replace(exchange.targets, levels=())) for task in chosen if task.ungraded
+                for exchange in asked if exchange.task == task.name and task.ungraded(made, exchange)]
     short = any(one.task == "describe" and one.style == "brief" for one in asked)
     return [one for one in asked if made.areas or not short or one.task != "describe" or one.style == "brief"]
-
-
-def _without_levels(made: Scene, one: Exchange) -> bool:
-    """Whether neither the answer nor the choice of it needs to know how severe anything is."""
-    if one.task == "identify":
-        return one.style == "brief"
-    if one.task == "ground":  # the strongest of one is that one
-        return made.whole or len(made.faulty_areas) == 1
-    return not one.targets.kind.startswith("how")
 
 
 def _flaws(places: list[tuple[int | None, dict[str, float | None]]]) -> Iterator[Flaw]:

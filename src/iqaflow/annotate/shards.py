@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 from iqaflow import regions, sources
-from iqaflow.core import process
+from iqaflow.core import plugins, process
 from iqaflow.core.config import Config
 from iqaflow.core.errors import DamagedError, InputError
 from iqaflow.core.files import write_json
@@ -65,6 +65,7 @@ def make(work: Path, shard: Shard, config: Config, workspace: Workspace) -> str:
 
     cv2.setNumThreads(1)  # workers share the cores
     found = _index(sources.index_path(workspace))
+    plugins.check(found.inputs.get(plugins.NAME), workspace.relative(sources.index_path(workspace)))
     images, conversations = (_synthetic if shard.dataset == OWN else _labelled)(shard, config, found, workspace)
     files = {}
     for table, rows, schema in (("images", images, tables.images_schema()),

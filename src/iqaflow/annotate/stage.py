@@ -16,7 +16,7 @@ from typing import Any
 
 from iqaflow import regions, sources
 from iqaflow.annotate import shards
-from iqaflow.core import lock
+from iqaflow.core import lock, plugins
 from iqaflow.core.config import Config
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.version import VERSION
@@ -54,6 +54,8 @@ def _run(config: Config, workspace: Workspace) -> StageResult:
     commit_directory(work, workspace.annotated, {
         "schema": "iqaflow.annotated/1", "pipeline_version": VERSION, "seed": config.seed,
         "source": found.kind, "photographs": {split: len(found.of(split)) for split in SPLITS}, "counts": counts,
+        # whatever plugin changes, all that follows is made anew: every later stage depends on this file
+        **{name: digest for name, digest in found.inputs.items() if name == plugins.NAME},
     })
     result = StageResult(
         "annotate",

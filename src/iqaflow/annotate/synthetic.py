@@ -61,12 +61,12 @@ def _asked_alone(made: Annotated, split: str, config: Annotate, rng: np.random.G
     scene = made.scene
     roles = [("image", scene.image_id)]
     plain = split != "train"  # calibration and test ask as the papers test
-    alone = [one for task in tasks.SINGLE for one in tasks.module(task).questions(scene, False, rng, plain)]
+    alone = [one for task in tasks.single() for one in task.questions(scene, False, rng, plain)]
     rows = [_conversation_row(one, roles, "nr", split, number) for number, one in enumerate(alone)]
     # what cannot be seen without the reference is always asked about beside it
     if rng.random() < config.reference or not scene.visible(False):
         both = [("reference", scene.image_id), *roles]
-        compared = [one for task in tasks.FULL_REFERENCE for one in tasks.module(task).questions(scene, True, rng, plain)]
+        compared = [one for task in tasks.with_reference() for one in task.questions(scene, True, rng, plain)]
         rows += [_conversation_row(one, both, "fr", split, number) for number, one in enumerate(compared)]
     return rows
 
@@ -79,7 +79,8 @@ def _compared(made: list[Annotated], split: str, config: Annotate, rng: np.rando
         roles.insert(0, ("reference", a.scene.image_id))
     elif not (a.scene.visible(False) and b.scene.visible(False)):
         return []
-    exchanges = tasks.module("rate").questions(a.scene, b.scene, mode == "fr", rng, split != "train")
+    exchanges = [one for task in tasks.pairs()
+                 for one in task.questions(a.scene, b.scene, mode == "fr", rng, split != "train")]
     return [_conversation_row(one, roles, mode, split, number, "-pair") for number, one in enumerate(exchanges)]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from iqaflow import tasks
 from iqaflow.benchmark import metrics, stats
 from iqaflow.benchmark.items import MODEL
 from iqaflow.core.config import Config
@@ -14,16 +15,6 @@ from iqaflow.core.config import Config
 if TYPE_CHECKING:
     import pandas as pd
 
-# what a reader looks at first, in this order; everything else is in the full table
-HEADLINE = (
-    ("identify", "accuracy_single_nr"), ("identify", "false_alarm_nr"), ("identify", "accuracy_two_nr"),
-    ("identify", "accuracy_local"), ("score", "srcc"), ("score", "plcc"), ("rate", "accuracy"), ("ground", "hit_rate"),
-    ("ground", "miou"), ("refer", "accuracy"), ("vqa", "accuracy_yesno"), ("vqa", "accuracy_what"), ("identify", "ece"),
-    ("describe", "bleu4"), ("describe", "tag_recall"),
-)
-# the metric that names the rival where lower is better: a guess of `none` raises no false alarm, and means nothing
-MAIN = {"identify": "accuracy_single_nr", "score": "srcc", "rate": "accuracy", "ground": "miou", "refer": "accuracy",
-        "vqa": "accuracy", "describe": "bleu4", "describe_local": "bleu4"}
 ABOVE, LEVEL, BELOW = "better", "no clear difference", "worse"
 
 
@@ -54,7 +45,8 @@ def yardsticks() -> set[str]:
 def rival(results: dict[str, Any], family: str, name: str) -> str | None:
     """The strongest baseline in a metric that sees no more than the model does."""
     entry = metrics.find(family, name)
-    by = MAIN[family] if entry.lower_is_better else name
+    # where lower is better another metric names the rival: a guess of `none` raises no false alarm, and means nothing
+    by = tasks.find(family).headline if entry.lower_is_better else name
     values = {baseline: table[family][by]["value"] for baseline, table in results["baselines"].items()
               if by in table.get(family, {}) and name in table[family] and baseline not in yardsticks()}
     return max(sorted(values), key=lambda baseline: values[baseline]) if values else None
@@ -63,7 +55,7 @@ def rival(results: dict[str, Any], family: str, name: str) -> str | None:
 def compare(results: dict[str, Any], frame: pd.DataFrame, config: Config) -> list[Comparison]:
     """The headline metrics the model has, with their rivals."""
     found = []
-    for family, name in HEADLINE:
+    for family, name in metrics.headlines():
         if name not in results["model"].get(family, {}):
             continue
         best, verdict = rival(results, family, name), None

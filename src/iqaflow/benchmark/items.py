@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from iqaflow import tasks
 from iqaflow.core.errors import StageError
-from iqaflow.tasks import answers, grammar
-from iqaflow.tasks.questions import FAMILIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +63,7 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
 
     table = pd.DataFrame(list(rows), columns=schema().names)
     table["_model"] = table["predictor"] != MODEL
-    table["_family"] = table["family"].map(FAMILIES.index)
+    table["_family"] = table["family"].map(tasks.benchmarked().index)
     table = table.sort_values(["_model", "predictor", "_family", "cell", "item_id"], kind="stable", ignore_index=True)
     numbers = ["target_value", "value", "confidence", "hit", "level"]
     return table[schema().names].astype(dict.fromkeys(numbers, float))
@@ -91,22 +90,9 @@ def read(path: Any) -> pd.DataFrame:
 
 
 def _graded(predictor: str, item: Row, answer: Row) -> Row:
-    family, text = item["family"], str(answer.get("prediction") or "")
-    value = answer.get("value")
-    if family == "identify":
-        text = answers.label(text)
-        value = answers.set_credit(item["target"], text)
-    elif family == "refer":
-        text = answers.severities(text)
-        value = answers.set_credit(item["target"], text)
-    elif family == "rate":
-        text = grammar.parse(text).better or text
-        value = float(text == item["target"])
-    elif family == "vqa":
-        text = answers.plain(text)  # the order of two distortions does not matter
-        value = float(text == item["target"] or answers.severities(text) == answers.severities(item["target"]))
-    elif family in ("describe", "describe_local"):
-        value = answers.set_credit(item["target"], text)
+    text, value = str(answer.get("prediction") or ""), answer.get("value")
+    if credit := tasks.find(item["family"]).credit:
+        text, value = credit(item["target"], text)
     numbers = {"value": value, "confidence": answer.get("confidence"), "hit": answer.get("hit")}
     # six decimals: more than any metric shows, fewer than differ between two machines' arithmetic
     return {**item, "predictor": predictor, "prediction": text,

@@ -13,6 +13,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from iqaflow import tasks
 from iqaflow.benchmark import baselines, compare, items, metrics
 from iqaflow.benchmark import results as measured
 from iqaflow.benchmark.items import MODEL, Row
@@ -23,7 +24,8 @@ from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.grounding import examples
 from iqaflow.model.location import in_folder
-from iqaflow.tasks import questions
+from iqaflow.tasks.grading import items as questions
+from iqaflow.tasks.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Benchmark `models/stage1` with its calibration. Raises StageError if the test split is empty, and DamagedError
     if the data set is incomplete."""
-    exam = Exam.load(config, workspace)
-    answers, grounded = _ask(in_folder(workspace.stage1, workspace.relative(workspace.stage1)), exam, config)
+    model = in_folder(workspace.stage1, workspace.relative(workspace.stage1))
+    exam = Exam.load(config, workspace).within(model.vocabulary)
+    answers, grounded = _ask(model, exam, config)
     return conclude(exam, answers, grounded, config, workspace)
 
 
@@ -61,8 +64,9 @@ def conclude(exam: Exam, answers: dict[str, list[Row]], grounded: list[Row], con
 
 
 def evaluate(model: Location, config: Config, workspace: Workspace) -> pd.DataFrame:
-    """The items frame of another model (a champion) on this workspace's test split: rows of the predictor `model`."""
-    exam = Exam.load(config, workspace)
+    """The items frame of another model (a champion) on this workspace's test split: rows of the predictor `model`, for the items
+    within its vocabulary."""
+    exam = Exam.load(config, workspace).within(model.vocabulary)
     answers, _ = _ask(model, exam, config)
     return _graded(exam, {MODEL: answers[MODEL]})
 
@@ -78,18 +82,21 @@ def summarise(frame: pd.DataFrame, exam: Exam, config: Config, workspace: Worksp
             "test_sha256": exam.sha256(),
             "images": len(exam.images),
             "photographs": len({row["source_id"] for row in exam.images}),
-            "counts": {family: sum(item["family"] == family for item in exam.items) for family in questions.FAMILIES},
+            "counts": {family: sum(item["family"] == family for item in exam.items) for family in tasks.benchmarked()},
             "score_sources": sorted({row["score_source"] for row in exam.images if row["score_source"]}),
             "bootstrap": config.benchmark.bootstrap,
+            **({"left_out": exam.left_out} if exam.left_out else {}),
         },
     }
 
 
 class Exam:
-    """The frozen test split: image rows, the items asked about them, and the conversations behind the items."""
+    """The frozen test split: image rows, the items asked about them, and the conversations behind the items. `left_out` counts
+    the items that a model's vocabulary has no words for."""
 
     def __init__(self, images: list[Row], asked: list[Row], conversations: list[Row]) -> None:
         self.images, self.items, self.conversations = images, asked, conversations
+        self.left_out, self._sha256 = 0, ""
 
     @classmethod
     def load(cls, config: Config, workspace: Workspace) -> Exam:
@@ -105,8 +112,19 @@ class Exam:
             raise StageError(f"{workspace.annotated} has no test items: raise annotate.images.test and annotate again.")
         return cls(images, asked, conversations)
 
+    def within(self, vocabulary: Vocabulary) -> Exam:
+        """What a model of this vocabulary is asked. Items that name a category it was never taught measure nothing but that, so
+        they are left out, for its baselines too; the test set keeps its name."""
+        beyond = {row["conversation_id"] for row in self.conversations if not vocabulary.covers(row)}
+        exam = Exam(self.images, [item for item in self.items if item["item_id"] not in beyond],
+                    [row for row in self.conversations if row["conversation_id"] not in beyond])
+        exam.left_out, exam._sha256 = len(beyond), self.sha256()
+        return exam
+
     def sha256(self) -> str:
-        """Names the test set: two benchmarks compare only if it is equal."""
+        """Names the test set, all of it: two benchmarks compare only if it is equal."""
+        if self._sha256:
+            return self._sha256
         digest = hashlib.sha256()
         for row in self.images:
             digest.update(f"{row['image_id']} {hashlib.sha256(row['image']).hexdigest()}\n".encode())
@@ -115,8 +133,9 @@ class Exam:
         return digest.hexdigest()
 
     def summary(self) -> str:
+        left_out = f" {self.left_out} more name categories the model was never taught." if self.left_out else ""
         return (f"{len(self.items)} items on {len(self.images)} images of "
-                f"{len({row['source_id'] for row in self.images})} test photographs.")
+                f"{len({row['source_id'] for row in self.images})} test photographs.{left_out}")
 
 
 def _ask(model: Location, exam: Exam, config: Config) -> tuple[dict[str, list[Row]], list[Row]]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow import distortions
 from iqaflow.core.config import Config
 from iqaflow.data.images import decode
 from iqaflow.data.tables import decode_mask
 from iqaflow.grounding.item import Item
-from iqaflow.tasks import grammar, questions
+from iqaflow.tasks import grammar
 from iqaflow.tasks import score as rating
+from iqaflow.tasks.grading import items
 
 Row = dict[str, Any]
 
@@ -22,18 +22,20 @@ Row = dict[str, Any]
 def ask(folder: Path, images: Sequence[Row], conversations: Sequence[Row], config: Config) -> Any:
     """What stage two is fitted to: grounding items and, per task, (log_probs, index of the true candidate)."""
     from iqaflow.calibrate.fit import Item
-    from iqaflow.engine.answers import by_category, calibrated_set, read
+    from iqaflow.engine.answers import calibrated_set, read
     from iqaflow.engine.session import Engine
 
-    chosen = questions.select(images, config.calibrate.max_items)
+    chosen = items.select(images, config.calibrate.max_items)
     by_id = {row["image_id"]: row for row in chosen}
+    engine = Engine.load(folder)
+    vocabulary = engine.vocabulary
     wanted = [
-        row for row in questions.truth(chosen, conversations, config)[1]
-        if row["task"] == "ground" or calibrated_set(row)
+        row for row in items.truth(chosen, conversations, config)[1]
+        if vocabulary.covers(row) and (row["task"] == "ground" or calibrated_set(row, vocabulary))
     ]
     grounds: list[Item] = []
     answers: dict[str, list[tuple[np.ndarray, int]]] = {}
-    for reading in read(Engine.load(folder), chosen, wanted, calibrated_set):
+    for reading in read(engine, chosen, wanted, calibrated_set):
         if reading.spatial is not None:
             row = by_id[reading.conversation["image_ids"][-1]["image_id"]]
             regions = {region["region_id"]: region for region in row["regions"]}
@@ -52,6 +54,6 @@ def ask(folder: Path, images: Sequence[Row], conversations: Sequence[Row], confi
             if truth in reading.candidates:
                 logs, at = reading.log_probs, reading.candidates.index(truth)
                 if reading.task == "refer":
-                    logs, at = by_category(logs), at // len(distortions.SEVERITIES)
+                    logs, at = vocabulary.by_category(logs), at // len(vocabulary.severities)
                 answers.setdefault(reading.kind, []).append((logs, at))
     return grounds, answers

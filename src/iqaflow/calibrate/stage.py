@@ -28,6 +28,7 @@ from iqaflow.engine.calibration import SCHEMA, rounded
 from iqaflow.grounding import examples, segmenters
 from iqaflow.grounding.ground import ground
 from iqaflow.model.integrity import bind
+from iqaflow.tasks import vocabulary
 
 SPLIT = "calibration"
 Answers = dict[str, list[confidence.Answer]]
@@ -67,7 +68,9 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
         "items": record.pop("items") | {task: len(given) for task, given in sorted(answers.items())},
         "seed": config.seed,
     }
-    record = {key: rounded(record[key]) for key in ("schema", "provenance", *(k for k in record if k != "provenance"))}
+    record = {**dict.fromkeys(("schema", "provenance", vocabulary.KEY)), **record,
+              vocabulary.KEY: vocabulary.of_model(workspace.stage1).tree()}
+    record = {key: rounded(value) for key, value in record.items()}
     _write(workspace, record, curves, items)
     result = StageResult("calibrate", metrics=metrics(record), markdown=markdown(record),
                          artifacts=[workspace.relative(workspace.calibration),

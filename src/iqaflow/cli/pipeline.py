@@ -74,6 +74,20 @@ def rollback(preset: Preset = None, set_: Sets = None) -> None:
     typer.echo(f"Version {number} is champion again; `iqaflow rollback` once more undoes this.")
 
 
+@app.command("list", rich_help_panel="Pipeline")
+def list_(kind: Annotated[str | None, typer.Argument(help="What to list; without it the kinds.")] = None) -> None:
+    """What grows by one file: distortions, tasks, metrics, ...; those in the folders of IQAFLOW_PLUGINS, too."""
+    from iqaflow.core.errors import InputError
+    from iqaflow.core.plugins import KINDS
+
+    if kind is not None and kind not in KINDS:
+        raise InputError(f"There is no kind {kind!r}; choose one of {', '.join(KINDS)}.")
+    entries = [(name, one.says) for name, one in KINDS.items()] if kind is None else KINDS[kind].entries()
+    width = max(len(name) for name, _ in entries)
+    for name, says in entries:
+        typer.echo(f"{name:<{width}}  {says}")
+
+
 @config_app.command("show")
 def config_show(preset: Preset = None, set_: Sets = None, json: Json = False) -> None:
     """The resolved parameters."""

@@ -21,7 +21,6 @@ SPLITS = ("train", "calibration", "test")
 # where a row comes from: distortions of our own, people's region labels, people's descriptions grounded by a detector,
 # or somebody's instruction data as it is
 ORIGINS = ("synthetic", "authentic", "grounded", "imported")
-TASKS = ("identify", "rate", "describe", "describe_local", "ground", "refer", "vqa", "score")
 
 
 def images_schema() -> pa.Schema:

@@ -1,20 +1,18 @@
-"""The registry: every module of `synthetic/` is a category, every decorated function in it a distortion.
+"""The registry: every module of `synthetic/` that sets `PHRASE` is a category, every decorated function in it a distortion.
 
 A category module sets `PHRASE` (the words of an answer), `NR_MIN_LEVEL` (the lowest level that can be seen without
-a reference) and `FOLLOWED_BY` (category ids that may be applied after it).
+a reference), `FOLLOWED_BY` (category ids that may be applied after it) and, if it likes, `EFFECTS` (what it does, in words).
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from iqaflow.distortions import synthetic
+from iqaflow.core.plugins import KINDS
 
 LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
 
@@ -42,13 +40,15 @@ class Distortion:
 
 @dataclass(frozen=True)
 class Category:
-    """One of the 12 categories; `phrase` is its name in answers, `followed_by` the categories allowed after it."""
+    """One category; `phrase` is its name in answers, `followed_by` the categories allowed after it, `effects` what it does to a
+    picture in words (six or more, the first four for any level), where its file says it."""
 
     id: str
     phrase: str
     functions: tuple[str, ...]
     nr_min_level: int
     followed_by: tuple[str, ...]
+    effects: tuple[str, ...] = ()
 
 
 def distortion(levels: tuple, blocks: bool = False) -> Callable:
@@ -69,15 +69,15 @@ def distortion(levels: tuple, blocks: bool = False) -> Callable:
 @functools.cache
 def load() -> tuple[dict[str, Category], dict[str, Distortion]]:
     """Import every category module, once, and return all categories and distortions."""
-    ids = sorted(module.name for module in pkgutil.iter_modules(synthetic.__path__))
+    modules = KINDS["distortions"].modules()
     categories = {}
-    for id in ids:
-        module = importlib.import_module(f"{synthetic.__name__}.{id}")
+    for id, module in modules.items():
         functions = tuple(d.name for d in _registered.values() if d.category == id)
         if not functions:
             raise ValueError(f"category {id!r} registers no distortion, expected at least one")
-        categories[id] = Category(id, module.PHRASE, functions, module.NR_MIN_LEVEL, tuple(module.FOLLOWED_BY))
+        categories[id] = Category(id, module.PHRASE, functions, module.NR_MIN_LEVEL, tuple(module.FOLLOWED_BY),
+                                  tuple(getattr(module, "EFFECTS", ())))
     for category in categories.values():
-        if unknown := set(category.followed_by) - set(ids):
-            raise ValueError(f"category {category.id!r} is followed by unknown {sorted(unknown)}, expected {ids}")
+        if unknown := set(category.followed_by) - set(modules):
+            raise ValueError(f"category {category.id!r} is followed by unknown {sorted(unknown)}, expected {sorted(modules)}")
     return categories, dict(sorted(_registered.items()))

@@ -43,14 +43,18 @@ def faults(distortions: Iterable[Any], confidence: bool = True) -> str:
     parts = []
     for entry in distortions or []:
         entry = {"category": entry} if isinstance(entry, str) else entry
-        words = f"{entry.get('severity') or ''} {_phrase(entry.get('category'))}".strip()
+        words = f"{entry.get('severity') or ''} {_phrase(entry.get('category'), entry.get('phrase'))}".strip()
         sure = next((entry[key] for key in ("confidence", "probability") if entry.get(key) is not None), None)
         parts.append(f"{words} {percent(sure)}" if confidence and sure is not None else words)
     return ", ".join(part for part in parts if part)
 
 
-def _phrase(category: Any) -> str:
+def _phrase(category: Any, said: Any = None) -> str:
+    """The words of the model for a category, or else those of today."""
     from iqaflow.distortions import categories
+
+    if said:
+        return plain(said)
 
     known = categories().get(str(category or ""))
     return known.phrase if known else plain(category)

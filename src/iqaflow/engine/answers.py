@@ -5,24 +5,22 @@ Calibration and benchmark read the same way, so that what was calibrated is what
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from iqaflow import distortions
+from iqaflow import tasks
 from iqaflow.data.images import decode
 from iqaflow.engine.session import Engine, Prompt
 from iqaflow.grounding.text_to_point import Spatial
 from iqaflow.tasks import grammar
 from iqaflow.tasks import score as rating
+from iqaflow.tasks.vocabulary import Vocabulary
 
 Row = dict[str, Any]
 SETS_AT_ONCE = 12
-ORDERED = 132  # pairs of distortions in both orders
-WORDS = {"refer": 24, "refer_detailed": 64, "vqa": 32, "describe": 160, "describe_local": 80}  # most tokens of an answer
 
 
 @dataclass(frozen=True)
@@ -46,67 +44,25 @@ class Reading:
         return "identify_two" if self.task == "identify" and grammar.CLEAN not in self.candidates else self.task
 
 
-def identify_candidates(count: int) -> tuple[str, ...]:
-    """Closed set of an identification whose count is told: one of 12 or none (last); for two the 132 ordered pairs."""
-    names = sorted(distortions.categories())
-    if count == 2:
-        return tuple(grammar.identification([a, b]) for a in names for b in names if a != b)
-    return (*sorted(distortions.phrase(name) for name in names), grammar.CLEAN)
-
-
-def as_sets(logs: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """The 66 pairs of distortions whatever their order, with log-probabilities (..., 66) from those (..., 132) of both orders: an
-    answer counts as a set (DepictQA-Wild, section 3.7), so its chance is that of the set."""
-    names = sorted(distortions.categories())
-    ordered = [(a, b) for a in names for b in names if a != b]
-    pairs = [(a, b) for a, b in ordered if a < b]
-    both = np.stack([np.logaddexp(logs[..., ordered.index(pair)], logs[..., ordered.index(pair[::-1])]) for pair in pairs], -1)
-    return tuple(grammar.identification(list(pair)) for pair in pairs), both
-
-
 def in_set(chances: np.ndarray, candidates: Sequence[str], chosen: int) -> float:
     """How sure a named pair is, in the credit it earns: the mean chance of its two members to be in the true pair."""
     return float(np.mean([sum(chance for chance, other in zip(chances, candidates, strict=True) if name in other.split(" and "))
                           for name in candidates[chosen].split(" and ")]))
 
 
-@functools.cache
-def region_candidates() -> tuple[str, ...]:
-    """Closed set of a region with at most one distortion: each of 12 at five severities, and none (last)."""
-    names = sorted(grammar.phrases())
-    return (*(f"{severity} {phrase}" for phrase in names for severity in distortions.SEVERITIES), grammar.CLEAN)
+def closed_set(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+    """A model's candidates for a conversation's question, or None where the answer is free."""
+    return tasks.find(row["task"]).closed(row, vocabulary)
 
 
-def by_category(logs: np.ndarray) -> np.ndarray:
-    """Log-probabilities (..., 13) of the distortions and none from those (..., 61) of `region_candidates`."""
-    grouped = logs[..., :-1].reshape(*logs.shape[:-1], -1, len(distortions.SEVERITIES))
-    return np.concatenate([np.logaddexp.reduce(grouped, axis=-1), logs[..., -1:]], axis=-1)
-
-
-def closed_set(row: Row) -> tuple[str, ...] | None:
-    """The candidates of a conversation's question, or None where the answer is free."""
-    if row["style"] != "brief":
-        return None
-    if row["task"] == "identify":
-        return identify_candidates(len(row["targets"]["categories"]))
-    if row["task"] == "rate":
-        return "Image A", "Image B"
-    if row["task"] == "score":
-        return grammar.RATINGS
-    if row["task"] == "vqa" and row["targets"]["kind"].startswith("yesno"):
-        return "Yes", "No"
-    return None
-
-
-def calibrated_set(row: Row) -> tuple[str, ...] | None:
-    """Like `closed_set`, and for a region with at most one distortion, which `assess` asks as a closed set too."""
-    if row["task"] == "refer" and row["style"] == "brief" and len(row["targets"]["categories"]) < 2:
-        return region_candidates()
-    return closed_set(row)
+def calibrated_set(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+    """Like `closed_set`, and where `assess` asks more as a closed set: a region with at most one distortion."""
+    task = tasks.find(row["task"])
+    return (task.calibrated or task.closed)(row, vocabulary)
 
 
 def read(engine: Engine, images: Sequence[Row], conversations: Sequence[Row],
-         closed: Callable[[Row], tuple[str, ...] | None] = closed_set) -> Iterator[Reading]:
+         closed: Callable[[Row, Vocabulary], tuple[str, ...] | None] = closed_set) -> Iterator[Reading]:
     """Answers to all conversations about the given images, and each image's rating under its own id. `closed` says which
     questions have a closed set of answers.
 
@@ -131,16 +87,17 @@ def read(engine: Engine, images: Sequence[Row], conversations: Sequence[Row],
 
 
 def _answers(session: Any, asked: list[tuple[int, Row | None]], keys: list[Any], closed: Any) -> Iterator[Reading]:
+    vocabulary = session.engine.vocabulary
     sets: dict[tuple[str, ...], list[tuple[int, Row | None]]] = {}
     for item, row in asked:
-        sets.setdefault(closed(row) or () if row else grammar.RATINGS, []).append((item, row))
+        sets.setdefault(closed(row, vocabulary) or () if row else vocabulary.ratings, []).append((item, row))
     for candidates, members in sorted(sets.items(), key=lambda pair: pair[0]):
         if not candidates:
             yield from _open_answers(session, members)
             continue
         logs = session.choose([Prompt(item, _question(row) if row else rating.asked()) for item, row in members], candidates)
-        if len(candidates) == ORDERED:
-            candidates, logs = as_sets(logs)
+        if candidates == vocabulary.ordered_pairs:
+            candidates, logs = vocabulary.pairs(logs)
         for (item, row), log_probs in zip(members, logs, strict=True):
             item_id, task = (row["conversation_id"], row["task"]) if row else (keys[item][0][1], "score")
             yield Reading(item_id, task, row, candidates, log_probs)
@@ -155,8 +112,7 @@ def _open_answers(session: Any, members: list[tuple[int, Row]]) -> Iterator[Read
     lengths: dict[int, list[tuple[int, Row]]] = {}
     for item, row in members:
         if row["task"] != "ground":
-            detailed = f"{row['task']}_{row['style']}"
-            lengths.setdefault(WORDS.get(detailed, WORDS.get(row["task"], 96)), []).append((item, row))
+            lengths.setdefault(tasks.find(row["task"]).most_tokens(row["style"]), []).append((item, row))
     for most, some in sorted(lengths.items()):
         for (_, row), (text, sure) in zip(some, session.write([Prompt(item, _question(row)) for item, row in some], most),
                                           strict=True):

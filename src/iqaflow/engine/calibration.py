@@ -10,6 +10,7 @@ import numpy as np
 
 from iqaflow.core.errors import DamagedError
 from iqaflow.grounding.text_to_point import Settings, softmax
+from iqaflow.tasks import vocabulary
 
 SCHEMA = "iqaflow.calibration/1"
 SECTIONS = ("text_to_point", "segmenter", "gate", "clean", "confidence", "region")
@@ -20,6 +21,7 @@ def defaults() -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "provenance": None,
+        vocabulary.KEY: vocabulary.current().tree(),
         "text_to_point": Settings().tree(),
         "segmenter": {"name": "map", "options": {}},
         "gate": {"threshold": 0.0},
@@ -39,7 +41,8 @@ def read(path: Path) -> dict[str, Any]:
         if missing:
             raise ValueError(f"no {', '.join(missing)}")
         Settings.read(record["text_to_point"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        vocabulary.of(record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path} is no calibration for this version ({error}): run `iqaflow calibrate`.") from None
     return record
 

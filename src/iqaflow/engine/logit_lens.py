@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow import distortions
 from iqaflow.tasks import grammar
+from iqaflow.tasks.vocabulary import Vocabulary
 
 TINY = 1e-6
 LEAST = ("least", "weakest", "best")
@@ -22,10 +22,10 @@ FIRST = ("first", "begin", "before")
 
 
 class Lens:
-    """Distortion chances per visual token of the images of a session."""
+    """Distortion chances per visual token of the images of a session, in the order of the model's vocabulary."""
 
-    def __init__(self, chances: Sequence[np.ndarray], severities: Sequence[np.ndarray]) -> None:
-        self.chances, self.severities = chances, severities
+    def __init__(self, chances: Sequence[np.ndarray], severities: Sequence[np.ndarray], vocabulary: Vocabulary) -> None:
+        self.chances, self.severities, self.vocabulary = chances, severities, vocabulary
 
     @classmethod
     def of(cls, engine: Any, visual: Sequence[Any], grids: Sequence[Any]) -> Lens | None:
@@ -42,7 +42,7 @@ class Lens:
                 for key, out in (("category", chances), ("severity", severities)):
                     read = (tokens @ weight[engine.lens_ids[key]].T).float().softmax(-1)
                     out.append(read.cpu().numpy().reshape(*shape, -1))
-        return cls(chances, severities)
+        return cls(chances, severities, engine.vocabulary)
 
     def map(self, item: int, question: str) -> np.ndarray:
         """How much each part of an image suffers from what the question names, or from anything: the chance times the expected
@@ -54,8 +54,8 @@ class Lens:
         """
         import cv2
 
-        chances, words = self.chances[item], set(re.findall(r"[a-z]+", question.lower()))
-        named = [sorted(distortions.categories()).index(name) + 1 for name in grammar.parse(question).categories]
+        chances, words, known = self.chances[item], set(re.findall(r"[a-z]+", question.lower())), self.vocabulary
+        named = [known.ids.index(name) + 1 for name in grammar.parse(question, known.phrases).categories]
         share = 1.0 - chances[..., 0]
         if len(named) > 1:
             share = np.exp(np.log(chances[..., named] + TINY).mean(-1))
@@ -64,7 +64,8 @@ class Lens:
             share = np.sqrt(only * np.maximum(share - only, 0.0))
         elif named:
             share = chances[..., named[0]]
-        level = self.severities[item] @ np.arange(1, 6, dtype=np.float32) / 5.0
+        steps = len(known.severities)
+        level = self.severities[item] @ np.arange(1, steps + 1, dtype=np.float32) / float(steps)
         values = (share * (1.2 - level if words & set(LEAST) else level)).astype(np.float32)
-        rows, columns = (max(grammar.GRID, side) for side in values.shape)
+        rows, columns = (max(known.grid, side) for side in values.shape)
         return cv2.resize(values, (columns, rows), interpolation=cv2.INTER_LINEAR)

@@ -19,9 +19,9 @@ from iqaflow.engine.row_cache import Rows
 from iqaflow.engine.tree_cache import Tree
 from iqaflow.grounding.text_to_point import Spatial
 from iqaflow.model.packing import Pack, packer_for
-from iqaflow.tasks import grammar
+from iqaflow.tasks import grammar, vocabulary
+from iqaflow.tasks.vocabulary import Vocabulary
 
-CELL_WORDS = tuple(str(cell) for cell in range(grammar.CELLS))
 LABEL_TOKENS = 8
 MIDDLE = ("middle", "center")  # between top and bottom, between left and right
 
@@ -36,24 +36,26 @@ class Prompt:
 
 
 class Engine:
-    """A stage-one model ready to be asked. One instance serves one thread."""
+    """A stage-one model ready to be asked in its own vocabulary: today's for one that is being made. One instance serves one
+    thread."""
 
-    def __init__(self, model: Any, processor: Any) -> None:
-        self.model, self.processor = model.eval(), processor
+    def __init__(self, model: Any, processor: Any, known: Vocabulary | None = None) -> None:
+        self.model, self.processor, self.vocabulary = model.eval(), processor, known or vocabulary.current()
+        self.cells = tuple(map(str, range(self.vocabulary.cells)))
         self.packer = packer_for(model, processor)
         self.budget = self.packer.family.budget(processor)
         self.lens_ids = None
         if getattr(model.config, "iqaflow_dense", False):  # made with the dense read-out
             from iqaflow.model.dense_head import DenseHead
 
-            self.lens_ids = DenseHead(processor.tokenizer).ids
+            self.lens_ids = DenseHead(processor.tokenizer, self.vocabulary).ids
 
     @classmethod
     def load(cls, folder: Path) -> Engine:
         """The engine of a model folder in Hugging Face layout."""
         from iqaflow.model import base
 
-        return cls(*base.load(folder))
+        return cls(*base.load(folder), vocabulary.of_model(folder))
 
     def session(self, images: Sequence[Sequence[np.ndarray]], roles: Sequence[Sequence[str]]) -> Session:
         """Encode image sets (uint8 RGB (H, W, 3) each) once; ask them any number of questions."""
@@ -106,11 +108,11 @@ class Session:
         self._say(prompts, [f" {grammar.HORIZONTAL[index]}: [" for index in horizontal.argmax(1)])
         names = self._names(prompts)
         self._say(prompts, ["](<"] * len(prompts))
-        cells = self.choose(prompts, CELL_WORDS, ended=False)
+        cells = self.choose(prompts, self.engine.cells, ended=False)
         self._say(prompts, [f"{cell}>) [{name}](<" for cell, name in zip(cells.argmax(1), names, strict=True)])
-        first = self.choose(prompts, CELL_WORDS, ended=False)
+        first = self.choose(prompts, self.engine.cells, ended=False)
         self._say(prompts, [f"{cell}, " for cell in first.argmax(1)])
-        last = self.choose(prompts, CELL_WORDS, ended=False)
+        last = self.choose(prompts, self.engine.cells, ended=False)
         return [
             (Spatial(vertical[n], horizontal[n], float(whole[n]), cells[n], first[n], last[n],
                      self.lens.map(prompt.item, prompt.question) if self.lens else None,

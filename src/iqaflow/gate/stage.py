@@ -18,14 +18,17 @@ from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.gate import compare, verdict
 from iqaflow.gate.verdict import MODEL, Verdict
-from iqaflow.model import integrity
+from iqaflow.model import integrity, location
 from iqaflow.registry import package, versions
 from iqaflow.serve.signature import served
+from iqaflow.tasks import vocabulary
 from iqaflow.track import records, spool
 from iqaflow.track import run as runs
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from iqaflow.model.location import Location
 
 Results = dict[str, Any]
 
@@ -63,7 +66,8 @@ def _judge(config: Config, workspace: Workspace, child: runs.StageRun, identity:
         found, champions = verdict.first(config, items, number), None
     else:
         theirs, champions = _champion_items(config, workspace, champion, results)
-        found = verdict.against_champion(config, _of_model(items), theirs, number, champion.number)
+        apart = vocabulary.of_model(workspace.stage1).apart(_place(champion).vocabulary)
+        found = verdict.against_champion(config, _of_model(items), theirs, number, champion.number, apart)
     if found.promoted:
         versions.promote(config, workspace, number, champion.number if champion else None)
     versions.note(config, workspace, number, {"gate": found.outcome, "gate.verdict": found.sentence})
@@ -82,13 +86,15 @@ def _champion_items(config: Config, workspace: Workspace, champion: versions.Ver
         theirs = _of_model(items.read(kept))
     else:
         from iqaflow.benchmark.stage import evaluate
-        from iqaflow.model.location import of_version
 
         spool.say(f"the champion, version {champion.number}, has no results of this very test set that its tags vouch for: it "
                   "answers now.")
-        place = of_version(champion.folder, versions.CHAMPION, champion.number, champion.run_id)
-        theirs = _of_model(evaluate(place, config, workspace))
+        theirs = _of_model(evaluate(_place(champion), config, workspace))
     return theirs, metrics.table(theirs, config)
+
+
+def _place(champion: versions.Version) -> Location:
+    return location.of_version(champion.folder, versions.CHAMPION, champion.number, champion.run_id)
 
 
 def _of_model(items: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,15 @@ MODEL = "model"  # our rows in the items table
 
 @dataclass(frozen=True)
 class Verdict:
-    """`outcome` is promoted, kept (the champion stays, or there is none yet) or unchanged (it is the champion)."""
+    """`outcome` is promoted, kept (the champion stays, or there is none yet) or unchanged (it is the champion). `left_out`
+    counts the items that only one of the two was asked, for the other does not know their categories."""
 
     outcome: str
     sentence: str
     rival: str = ""
     primary: Comparison | None = None
     guarded: tuple[Comparison, ...] = ()
+    left_out: int = 0
 
     @property
     def promoted(self) -> bool:
@@ -44,7 +47,7 @@ class Verdict:
         """The verdict as values for reports/benchmark.json."""
         found = [_plain(each) for each in self._comparisons()]
         return {"outcome": self.outcome, "promoted": self.promoted, "sentence": self.sentence, "rival": self.rival,
-                "primary": found[0] if found else None, "guarded": found[1:]}
+                "primary": found[0] if found else None, "guarded": found[1:], "left_out": self.left_out}
 
     def markdown(self) -> str:
         """The verdict as a report: the sentence, and a table of the comparisons."""
@@ -80,8 +83,10 @@ def first(config: Config, items: pd.DataFrame, number: int) -> Verdict:
                    found.rival, found)
 
 
-def against_champion(config: Config, new: pd.DataFrame, old: pd.DataFrame, number: int, champion: int) -> Verdict:
-    """Against the champion, both on the same items."""
+def against_champion(config: Config, new: pd.DataFrame, old: pd.DataFrame, number: int, champion: int,
+                     apart: Collection[str] = ()) -> Verdict:
+    """Against the champion, both on the same items: those within both vocabularies. `apart` are the categories that only one of
+    the two knows."""
     settings, rival = config.benchmark, f"champion (version {champion})"
 
     def against(metric: str) -> Comparison:
@@ -101,7 +106,14 @@ def against_champion(config: Config, new: pd.DataFrame, old: pd.DataFrame, numbe
     else:
         outcome = "promoted"
         sentence = f"Version {number} replaces the {rival}: {facts}, and nothing guarded got worse."
-    return Verdict(outcome, sentence, rival, primary, guarded)
+    left_out = len(_asked(new) ^ _asked(old)) if apart else 0
+    if left_out:
+        sentence += f" {left_out} items are left out: only one of the two knows {', '.join(sorted(apart))}."
+    return Verdict(outcome, sentence, rival, primary, guarded, left_out)
+
+
+def _asked(items: pd.DataFrame) -> set[tuple[str, str]]:
+    return set(zip(items["family"], items["item_id"], strict=True))
 
 
 def _plain(each: Comparison) -> dict[str, Any]:

@@ -22,14 +22,14 @@ from iqaflow.grounding.text_to_point import (
     read_points,
     upsample,
 )
-from iqaflow.tasks.grammar import CELLS, cell, cells_box
+from iqaflow.tasks.grammar import GRID, cell, cells_box
 
 
 @dataclass(frozen=True)
 class Grounding:
     """A place in an image of (H, W). `mask` (H, W) bool; `points` and `negatives` (x, y) in pixels, the first of
-    `points` being *the* point; `cells` first and last of the box and `box_xyxy` its pixels; `map`, maximum 1, on a grid of 20x20
-    or finer; `confidence` the probability that the point is in the region meant."""
+    `points` being *the* point; `cells` first and last of the box, of `grid` a side, and `box_xyxy` its pixels; `map`, maximum 1,
+    on a grid of 20x20 or finer; `confidence` the probability that the point is in the region meant."""
 
     mask: np.ndarray
     points: list[Point]
@@ -39,28 +39,29 @@ class Grounding:
     whole: bool
     map: np.ndarray
     confidence: float
+    grid: int = GRID
 
 
 def ground(image: np.ndarray, spatial: Spatial, record: dict[str, Any]) -> Grounding:
     """Ground one answer in a uint8 RGB image (H, W, 3) with a calibration record (`record.read` or `defaults`)."""
-    height, width = image.shape[:2]
+    height, width, grid = *image.shape[:2], spatial.grid
     settings, threshold = Settings.read(record["text_to_point"]), record["gate"]["threshold"]
     map_ = read_map(spatial, settings)
     points, negatives = read_points(spatial, map_, (height, width), settings)
     if is_whole(spatial, threshold):  # the point stays: where the gate errs, it still points
-        return Grounding(np.ones((height, width), dtype=bool), points[:1], [], (0, CELLS - 1),
+        return Grounding(np.ones((height, width), dtype=bool), points[:1], [], (0, grid**2 - 1),
                          (0.0, 0.0, float(width), float(height)), True, np.ones_like(map_),
-                         sigmoid(spatial.whole - threshold))
+                         sigmoid(spatial.whole - threshold), grid)
     cells = box_cells(spatial)
-    box = cells_box(*cells, width, height) if cells else None
+    box = cells_box(*cells, width, height, grid) if cells else None
     dense = dense_map(map_, (height, width), settings.cut)
     mask = segmenters.segment(record["segmenter"]["name"], image, dense, points, negatives, box,
                               record["segmenter"]["options"])
     if cells is None:
         box = mask_box(mask)
-        cells = cell(box[0] / width, box[1] / height), cell((box[2] - 1) / width, (box[3] - 1) / height)
+        cells = _cells(box, width, height, grid)
     sure = sigmoid(record["region"]["slope"] * concentration(map_) + record["region"]["offset"])
-    return Grounding(mask, points, negatives, cells, box, False, map_, sure)
+    return Grounding(mask, points, negatives, cells, box, False, map_, sure, grid)
 
 
 def parts(place: Grounding, least: float = 0.25) -> list[Grounding]:
@@ -82,8 +83,7 @@ def parts(place: Grounding, least: float = 0.25) -> list[Grounding]:
         mask = labels == one
         box = mask_box(mask)
         point = next((point for point in place.points if mask[_pixel(point, mask.shape)]), None) or _middle(mask, dense)
-        cells = cell(box[0] / width, box[1] / height), cell((box[2] - 1) / width, (box[3] - 1) / height)
-        found.append(replace(place, mask=mask, points=[point], cells=cells, box_xyxy=box))
+        found.append(replace(place, mask=mask, points=[point], cells=_cells(box, width, height, place.grid), box_xyxy=box))
     return found
 
 
@@ -93,6 +93,10 @@ def _middle(mask: np.ndarray, dense: np.ndarray) -> Point:
     row, column = np.average(rows, weights=weights), np.average(columns, weights=weights)
     nearest = int(np.argmin((rows - row) ** 2 + (columns - column) ** 2))
     return float(columns[nearest]) + 0.5, float(rows[nearest]) + 0.5
+
+
+def _cells(box: tuple[float, float, float, float], width: int, height: int, grid: int) -> tuple[int, int]:
+    return cell(box[0] / width, box[1] / height, grid), cell((box[2] - 1) / width, (box[3] - 1) / height, grid)
 
 
 def _pixel(point: Point, shape: tuple[int, ...]) -> tuple[int, int]:

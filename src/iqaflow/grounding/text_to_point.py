@@ -5,19 +5,20 @@ one point. Beyond it: three words an axis; the distribution over the point's cel
 box's two corner cells as a soft box, their product, what the visual tokens themselves say through the language head
 (`infer.lens`), and all of it together. `iqaflow calibrate` chooses among them.
 
-Maps are (20, 20) arrays over the grid of `tasks.grammar`, row 0 at the top; those of visual tokens may be finer. Sizes are
+Maps are (20, 20) arrays over the grid of the model's cells, row 0 at the top; those of visual tokens may be finer. Sizes are
 (height, width) in pixels, points (x, y) in pixels of the image, origin top left.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
+from math import isqrt
 from typing import Any
 
 import numpy as np
 
 from iqaflow.data.masks import above, keep
-from iqaflow.tasks.grammar import CELLS, GRID
+from iqaflow.tasks.grammar import GRID
 
 READ_OUTS = ("2x2", "3x3", "cells", "soft_box", "product", "visual", "all")
 TINY = 1e-6
@@ -45,6 +46,12 @@ class Spatial:
     visual: np.ndarray | None = None
     rows: np.ndarray | None = None
     columns: np.ndarray | None = None
+
+    @property
+    def grid(self) -> int:
+        """Cells a side of the model's grid."""
+        given = next((logits for logits in (self.cells, self.first, self.last) if logits is not None), None)
+        return GRID if given is None else isqrt(len(given))
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ def point_3x3(spatial: Spatial, size: tuple[int, int], tau: float = 1.0, inset: 
 def map_around(point: Point, size: tuple[int, int]) -> np.ndarray:
     """Map (20, 20) of a point: nearness to it, so that a threshold is a disc around the point."""
     u, v = point[0] / size[1], point[1] / size[0]
-    return np.exp(-8.0 * ((_centres() - u)[None, :] ** 2 + (_centres() - v)[:, None] ** 2))
+    return np.exp(-8.0 * ((_centres(GRID) - u)[None, :] ** 2 + (_centres(GRID) - v)[:, None] ** 2))
 
 
 WORDS = {"2x2": point_2x2, "3x3": point_3x3}
@@ -138,9 +145,10 @@ WORDS = {"2x2": point_2x2, "3x3": point_3x3}
 
 def map_cells(spatial: Spatial, tau: float = 1.0) -> np.ndarray:
     """Probability (20, 20), summing to 1, that the point's cell is each cell; flat if the model gives no cells."""
+    grid = spatial.grid
     if spatial.cells is None:
-        return np.full((GRID, GRID), 1.0 / CELLS)
-    return softmax(spatial.cells, tau).reshape(GRID, GRID)
+        return np.full((grid, grid), 1.0 / grid**2)
+    return softmax(spatial.cells, tau).reshape(grid, grid)
 
 
 def soft_box(spatial: Spatial, tau: float = 1.0) -> np.ndarray:
@@ -149,10 +157,11 @@ def soft_box(spatial: Spatial, tau: float = 1.0) -> np.ndarray:
     A row is inside if the first cell's row is not below it and the last cell's row not above it, columns alike: the
     product of four cumulative distributions (corners taken as independent).
     """
+    grid = spatial.grid
     if spatial.first is None or spatial.last is None:
-        return np.ones((GRID, GRID))
-    first = softmax(spatial.first, tau).reshape(GRID, GRID)
-    last = softmax(spatial.last, tau).reshape(GRID, GRID)
+        return np.ones((grid, grid))
+    first = softmax(spatial.first, tau).reshape(grid, grid)
+    last = softmax(spatial.last, tau).reshape(grid, grid)
     rows, columns = (np.cumsum(first.sum(1 - axis)) * np.cumsum(last.sum(1 - axis)[::-1])[::-1] for axis in (0, 1))
     return rows[:, None] * columns[None, :]
 
@@ -217,7 +226,7 @@ def read_map(spatial: Spatial, settings: Settings) -> np.ndarray:
 def map_visual(spatial: Spatial, settings: Settings) -> np.ndarray:
     """Map, maximum 1, of the visual tokens; ones (20, 20) if the model gives none."""
     if spatial.visual is None:
-        return np.ones((GRID, GRID))
+        return np.ones((spatial.grid, spatial.grid))
     return scaled(np.clip(spatial.visual, 0, None).astype(np.float64)) ** (1.0 / settings.tau_visual)
 
 
@@ -286,9 +295,10 @@ def box_cells(spatial: Spatial) -> tuple[int, int] | None:
     """The likeliest first and last cell, made a box whatever their order; None if the model gives no box."""
     if spatial.first is None or spatial.last is None:
         return None
-    corners = (divmod(int(np.argmax(logits)), GRID) for logits in (spatial.first, spatial.last))
+    grid = spatial.grid
+    corners = (divmod(int(np.argmax(logits)), grid) for logits in (spatial.first, spatial.last))
     rows, columns = zip(*corners, strict=True)
-    return min(rows) * GRID + min(columns), max(rows) * GRID + max(columns)
+    return min(rows) * grid + min(columns), max(rows) * grid + max(columns)
 
 
 def upsample(map_: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -310,7 +320,7 @@ def _interpolation(pixels: int, cells: int) -> np.ndarray:
     return np.maximum(1 - np.abs(at[:, None] - np.arange(cells)[None, :]), 0).astype(np.float32)
 
 
-def _centres(cells: int = GRID) -> np.ndarray:
+def _centres(cells: int) -> np.ndarray:
     return (np.arange(cells) + 0.5) / cells
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from iqaflow.core.errors import InputError
+from iqaflow.core.errors import DamagedError, InputError
 from iqaflow.engine import calibration as records
 from iqaflow.engine.session import Engine, Prompt
 from iqaflow.grounding import ground as grounding
@@ -22,8 +22,7 @@ from iqaflow.infer.picture import MAX_PIXELS, Source, Subject, opened
 from iqaflow.infer.regions import Asked, asked_region
 from iqaflow.infer.schema import Assessment, Comparison, Region, Score
 from iqaflow.infer.tiles import Mosaic, is_large, parts
-from iqaflow.tasks import describe, grammar, rate
-from iqaflow.tasks import score as rating
+from iqaflow.tasks import describe, grammar, rate, vocabulary
 
 if TYPE_CHECKING:
     from iqaflow.model.location import Location
@@ -42,17 +41,21 @@ class Assessor:
 
     @classmethod
     def load(cls, place: Location) -> Assessor:
-        """The model at a place; `iqaflow.load` finds places."""
+        """The model at a place; `iqaflow.load` finds places. DamagedError if its calibration was made for another vocabulary."""
         record = records.read(place.calibration) if place.calibration else records.defaults()
-        return cls(Engine.load(place.stage1), record, place.model)
+        engine = Engine.load(place.stage1)
+        if place.calibration and vocabulary.of(record) != engine.vocabulary:
+            raise DamagedError(f"{place.calibration} was fitted to another vocabulary than that of the model beside it: run "
+                               "`iqaflow calibrate` again.")
+        return cls(engine, record, place.model)
 
     def probabilities(self, kind: str, log_probs: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of the candidates of a question of this kind (`reading.Reading.kind`)."""
         return records.probabilities(log_probs, kind, self.record)
 
     def expected_score(self, probabilities: np.ndarray) -> float:
-        """Score 0..1: the expectation over the five rating words (Q-Align's read-out)."""
-        return float(np.dot(probabilities, rating.VALUES))
+        """Score 0..1: the expectation over the rating words (Q-Align's read-out)."""
+        return float(np.dot(probabilities, self.engine.vocabulary.values))
 
     def ground(self, image: np.ndarray, spatial: Any) -> grounding.Grounding:
         return grounding.ground(image, spatial, self.record)
@@ -67,7 +70,7 @@ class Assessor:
         `question` is answered freely. Raises InputError if an image cannot be read or a region lies outside it.
         """
         subject = opened(image, self.max_pixels)
-        wanted = asked_region(subject.pixels, region, mask, point, phrase)
+        wanted = asked_region(subject.pixels, region, mask, point, phrase, self.engine.vocabulary.grid)
         others = [opened(reference, self.max_pixels)] if reference is not None else None
         return self._assess([subject], others, wanted, question)[0]
 
@@ -89,7 +92,7 @@ class Assessor:
         """What is wrong with one region: an entry of `regions` of an assessment, without the rest. Raises InputError as `assess`
         does, and if no region is given."""
         subject = opened(image, self.max_pixels)
-        wanted = asked_region(subject.pixels, region, mask, point, phrase)
+        wanted = asked_region(subject.pixels, region, mask, point, phrase, self.engine.vocabulary.grid)
         if wanted is None:
             raise InputError("Give a region: a box, a mask, a point or a phrase.")
         session = self.engine.session([[subject.pixels]], [["image"]])
@@ -149,7 +152,8 @@ class Assessor:
         for item, subject in enumerate(subjects):
             result = {"schema": SCHEMA, "image": subject.about, "model": self.model, "score": scores[item],
                       "distortions": found[item], "regions": regions[item]}
-            result["description"] = descriptions(result) if subject.mosaic else {style: next(written)[0] for style in styles}
+            result["description"] = (descriptions(result, self.engine.vocabulary) if subject.mosaic
+                                     else {style: next(written)[0] for style in styles})
             results.append(result)
         if wanted:
             results[0]["regions"], = findings.regions(self, alone, subjects, [[wanted]], given=True)

@@ -7,30 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.distortions import SEVERITIES
 from iqaflow.tasks import describe, grammar
-from iqaflow.tasks import score as rating
 from iqaflow.tasks.scene import Area, Flaw, Scene
+from iqaflow.tasks.vocabulary import Vocabulary
 
 
-def descriptions(result: dict[str, Any]) -> dict[str, str]:
+def descriptions(result: dict[str, Any], vocabulary: Vocabulary) -> dict[str, str]:
     """`brief` and `detailed`, in the plain wording of the answers the model learnt, from an assessment without them."""
+
+    def flaw(one: dict[str, Any], region: int | None) -> Flaw:
+        level = vocabulary.severities.index(one["severity"]) + 1
+        return Flaw(one["phrase"], one["category"], level, one["severity"], 0, region, one["phrase"])
+
     height, width = result["image"]["height"], result["image"]["width"]
     areas, flaws = [], []
     for number, region in enumerate(result["regions"]):
         if region["label"] == grammar.WHOLE:
             continue
         areas.append(Area(number, region["label"], np.zeros((0, 0), bool), tuple(region["box_xyxy"]), region["score"]["value"]))
-        flaws += [_flaw(one, number) for one in region["distortions"]]
-    local = {flaw.category for flaw in flaws}
-    flaws = [_flaw(one, None) for one in result["distortions"] if one["category"] not in local] + flaws
-    said = rating.VALUES[grammar.RATINGS.index(result["score"]["level"])]  # not the value, whose nearest word may be another
+        flaws += [flaw(one, number) for one in region["distortions"]]
+    local = {one.category for one in flaws}
+    flaws = [flaw(one, None) for one in result["distortions"] if one["category"] not in local] + flaws
+    # not the score's value, whose nearest word may be another
+    said = vocabulary.values[vocabulary.ratings.index(result["score"]["level"])]
     scene = Scene("", width, height, said, tuple(flaws), tuple(areas))
     rng = np.random.default_rng(0)  # the plain wording draws nothing
     return {"brief": describe.brief(scene, "", False, rng, varied=False).answer,
             "detailed": describe.detailed(scene, "", False, rng, varied=False, boxed=True).answer}
-
-
-def _flaw(found: dict[str, Any], region: int | None) -> Flaw:
-    level = SEVERITIES.index(found["severity"]) + 1
-    return Flaw(found["phrase"], found["category"], level, found["severity"], 0, region)

@@ -13,7 +13,6 @@ from iqaflow.infer.picture import Subject
 from iqaflow.infer.regions import Asked
 from iqaflow.regions import bounds, colour
 from iqaflow.tasks import grammar
-from iqaflow.tasks import score as rating
 
 CHANGED = 0.93  # similarity under which a pixel's surroundings count as changed
 ALIKE, SAME_PICTURE = 0.95, 0.3  # mean similarity, and correlation of coarse light: other pictures stay under both
@@ -29,7 +28,7 @@ def differences(judge: Any, session: Any, pair: Sequence[Subject]) -> list[dict[
     masks = changed(pair[0].pixels, pair[1].pixels)
     if masks is None:
         return None
-    areas = [named_region(pair[0].pixels, mask) for mask in masks]
+    areas = [named_region(pair[0].pixels, mask, judge.engine.vocabulary.grid) for mask in masks]
     found = findings.regions(judge, session, pair, [areas, areas], given=True)
     out = []
     for a, b in zip(*found, strict=True):
@@ -93,16 +92,13 @@ def similarity_map(a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.n
         for (start, end), (top, below) in zip(pairwise(rows.tolist()), pairwise(edges), strict=True)])
 
 
-def named_region(pixels: np.ndarray, mask: np.ndarray) -> Asked:
+def named_region(pixels: np.ndarray, mask: np.ndarray, grid: int) -> Asked:
     """A changed region, named by its colour; all of an image is the whole image."""
-    box = bounds(mask)
-    height, width = mask.shape
     name = grammar.WHOLE if mask.all() else f"{colour(pixels[mask][:: max(1, int(mask.sum()) // 4096)])} region"
-    return Asked(name, tuple(map(float, box)), mask, [], grammar.box_cells(box, width, height))
+    return Asked(name, tuple(map(float, bounds(mask))), mask, [], grid)
 
 
 def chance_higher(a: np.ndarray, b: np.ndarray) -> float:
-    """The chance that a draw of rating words (5,) from `a` is better than one from `b`; equal ones count half."""
-    joint = np.outer(a, b)
-    values = np.array(rating.VALUES)
-    return float(joint[values[:, None] > values[None, :]].sum() + 0.5 * np.trace(joint)) / float(joint.sum())
+    """The chance that a draw of rating words, worst first, from `a` is better than one from `b`; equal ones count half."""
+    joint, at = np.outer(a, b), np.arange(len(a))
+    return float(joint[at[:, None] > at[None, :]].sum() + 0.5 * np.trace(joint)) / float(joint.sum())

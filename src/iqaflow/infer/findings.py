@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 
 from iqaflow.data.tables import encode_mask
-from iqaflow.distortions import SEVERITIES
-from iqaflow.engine.answers import by_category, identify_candidates, region_candidates
 from iqaflow.engine.session import Prompt
 from iqaflow.grounding.ground import Grounding, mask_box, parts
 from iqaflow.infer import tiles
@@ -32,7 +30,7 @@ LEAST_AREA = 0.004  # smaller parts of a place are specks
 
 def scores(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[dict[str, Any]]:
     """`{value, level, distribution, confidence}` of each image."""
-    logs = session.choose([Prompt(item, rating.asked()) for item in range(len(subjects))], grammar.RATINGS)
+    logs = session.choose([Prompt(item, rating.asked()) for item in range(len(subjects))], judge.engine.vocabulary.ratings)
     out = []
     for subject, one in zip(subjects, logs, strict=True):
         tiled = subject.mosaic
@@ -42,19 +40,20 @@ def scores(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[dict[s
 
 
 def rated(judge: Any, chances: np.ndarray) -> dict[str, Any]:
-    """The entry `score` of a result from the calibrated chances (5,) of the rating words: `value` their expectation, `level` the
+    """The entry `score` of a result from the calibrated chances of the rating words: `value` their expectation, `level` the
     likeliest one, `confidence` its chance."""
-    best = int(chances.argmax())
-    return {"value": rounded(judge.expected_score(chances)), "level": grammar.RATINGS[best],
-            "distribution": {name: rounded(chance) for name, chance in zip(grammar.RATINGS, chances, strict=True)},
+    words, best = judge.engine.vocabulary.ratings, int(chances.argmax())
+    return {"value": rounded(judge.expected_score(chances)), "level": words[best],
+            "distribution": {name: rounded(chance) for name, chance in zip(words, chances, strict=True)},
             "confidence": rounded(chances[best])}
 
 
 def distortions(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[list[dict[str, Any]]]:
     """What each whole image suffers from, most likely first; empty if it is clean."""
-    candidates = identify_candidates(1)
+    vocabulary = judge.engine.vocabulary
+    candidates = vocabulary.names
     logs = session.choose([Prompt(item, identify.asked(1)) for item in range(len(subjects))], candidates)
-    phrases, listed = grammar.phrases(), []
+    listed = []
     raw, chances = np.exp(logs), _each(judge, "identify", logs)
     for item, subject in enumerate(subjects):
         if subject.mosaic:
@@ -71,11 +70,13 @@ def distortions(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[l
     for category in sorted({at[1] for at in listed}):
         some = [at for at in listed if at[1] == category]
         steps = views.choose([(prompts[at], identify.POOL[0]) for at in some],
-                             [f" {severity} {candidates[category]}" for severity in SEVERITIES], "The image shows", ended=False)
+                             [f" {severity} {candidates[category]}" for severity in vocabulary.severities],
+                             "The image shows", ended=False)
         severities |= dict(zip(some, np.exp(steps), strict=True))
     found: list[list[dict[str, Any]]] = [[] for _ in subjects]
     for item, at in listed:
-        found[item].append({"category": phrases[candidates[at]], "phrase": candidates[at], **_severity(severities[item, at]),
+        found[item].append({"category": vocabulary.phrases[candidates[at]], "phrase": candidates[at],
+                            **_severity(severities[item, at], vocabulary.severities),
                             "probability": rounded(raw[item, at]), "confidence": rounded(chances[item, at])})
     return found
 
@@ -88,12 +89,14 @@ def places(judge: Any, session: Any, subjects: Sequence[Subject], found: Sequenc
     wanted: list[list[Asked]] = [[] for _ in subjects]
     if not asked:
         return wanted
-    answers = session.spatial([Prompt(item, ground.asked(kind)) for item, kind in asked])
+    vocabulary = judge.engine.vocabulary
+    questions = [ground.asked(kind, vocabulary.phrase) for _, kind in asked]
+    answers = session.spatial([Prompt(item, question) for (item, _), question in zip(asked, questions, strict=True)])
     kept: dict[int, list[np.ndarray]] = {}
-    for (item, kind), (spatial, label) in zip(asked, answers, strict=True):
+    for (item, _), question, (spatial, label) in zip(asked, questions, answers, strict=True):
         subject = subjects[item]
         if subject.mosaic and subject.mosaic.lens:
-            spatial = replace(spatial, visual=subject.mosaic.lens.map(0, ground.asked(kind)))
+            spatial = replace(spatial, visual=subject.mosaic.lens.map(0, question))
         working = shrunk(subject.pixels)
         place = judge.ground(working, spatial)
         for number, part in enumerate(parts(place)):
@@ -102,7 +105,8 @@ def places(judge: Any, session: Any, subjects: Sequence[Subject], found: Sequenc
                     _overlap(part.mask, mask) > SAME for mask in masks):
                 continue
             masks.append(part.mask)
-            wanted[item].append(in_original(subject.pixels, working, part, label if number == 0 else None))
+            wanted[item].append(
+                in_original(subject.pixels, working, part, label if number == 0 else None, vocabulary.grid))
     return wanted
 
 
@@ -110,8 +114,7 @@ def regions(judge: Any, session: Any, subjects: Sequence[Subject], wanted: Seque
             given: bool = False) -> list[list[dict[str, Any]]]:
     """What is wrong with each region, its score, and how sure we are. A place the model found beside its first, and then calls
     clear, is left out; a region that a person gave stays."""
-    phrases = grammar.phrases()
-    names = sorted(phrases)
+    vocabulary = judge.engine.vocabulary
     views = _Views(judge.engine, session)
     jobs = [(item, where) for item, several in enumerate(wanted) for where in several]
     seen = []  # (job, view, weight, the region's name in that view)
@@ -128,19 +131,19 @@ def regions(judge: Any, session: Any, subjects: Sequence[Subject], wanted: Seque
     if not seen:
         return out
     faults = np.exp(views.choose([(handle, refer.SHORT[0].format(region=name)) for _, handle, _, name in seen],
-                                 region_candidates()))
+                                 vocabulary.regions))
     ratings = np.exp(views.choose([(handle, rating.REGION[0].format(region=name)) for _, handle, _, name in seen],
-                                  grammar.RATINGS))
+                                  vocabulary.ratings))
     for number, (item, where) in enumerate(jobs):
         rows = [at for at, one in enumerate(seen) if one[0] == number]
         weights = np.array([seen[at][2] for at in rows])
         chances, words = (np.average(table[rows], axis=0, weights=weights) for table in (faults, ratings))
-        by_phrase = chances[:-1].reshape(len(names), len(SEVERITIES))
-        raw = by_category(np.log(np.maximum(chances, 1e-12)))
+        by_phrase = chances[:-1].reshape(len(vocabulary.ids), len(vocabulary.severities))
+        raw = vocabulary.by_category(np.log(np.maximum(chances, 1e-12)))
         sure = judge.probabilities("refer", raw)
-        listed = [{"category": phrases[phrase], "phrase": phrase, **_severity(by_phrase[row]),
+        listed = [{"category": category, "phrase": phrase, **_severity(by_phrase[row], vocabulary.severities),
                    "probability": rounded(np.exp(raw[row])), "confidence": rounded(sure[row])}
-                  for row, phrase in enumerate(names) if sure[row] >= max(NAMED, sure[-1])]
+                  for row, (phrase, category) in enumerate(vocabulary.phrases.items()) if sure[row] >= max(NAMED, sure[-1])]
         if not listed and not given and out[item]:
             continue
         listed.sort(key=lambda fault: -fault["confidence"])
@@ -198,7 +201,7 @@ def shrunk(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
-def in_original(pixels: np.ndarray, working: np.ndarray, place: Grounding, label: str | None) -> Asked:
+def in_original(pixels: np.ndarray, working: np.ndarray, place: Grounding, label: str | None, grid: int) -> Asked:
     """A place found in a working copy, in pixels of the original."""
     import cv2
 
@@ -208,17 +211,17 @@ def in_original(pixels: np.ndarray, working: np.ndarray, place: Grounding, label
     # cut, not rounded: a point on the last pixel stays on the image
     points = [tuple(int(value * scale[axis] * 10) / 10 for axis, value in enumerate(point)) for point in place.points]
     name = grammar.WHOLE if mask.all() else label or f"{colour(working[place.mask])} region"
-    return Asked(name, box, mask, points, grammar.box_cells(box, *pixels.shape[1::-1]), place.confidence)
+    return Asked(name, box, mask, points, grid, place.confidence)
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:
     return np.count_nonzero(a & b) / max(np.count_nonzero(a | b), 1)
 
 
-def _severity(chances: np.ndarray) -> dict[str, Any]:
-    """Severity word and expected level 1..5 from the chances of the five words."""
+def _severity(chances: np.ndarray, words: Sequence[str]) -> dict[str, Any]:
+    """Severity word and expected level, from 1 on, from the chances of the words."""
     shares = chances / chances.sum()
-    return {"severity": SEVERITIES[int(shares.argmax())], "level": rounded(float(np.dot(shares, range(1, 6))), 2)}
+    return {"severity": words[int(shares.argmax())], "level": rounded(float(np.dot(shares, range(1, len(words) + 1))), 2)}
 
 
 def rounded(value: float, digits: int = 4) -> float:

@@ -11,8 +11,8 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-Severity = Literal["slight", "moderate", "obvious", "serious", "catastrophic"]
-Rating = Literal["bad", "poor", "fair", "good", "excellent"]
+Severity = str  # one of the model's own words, today slight, moderate, obvious, serious or catastrophic
+Rating = str  # today bad, poor, fair, good or excellent
 Side = Literal["Image A", "Image B"]
 
 
@@ -31,7 +31,7 @@ class Model(TypedDict):
 
 
 class Score(TypedDict):
-    """`value` 0..1 is the expectation over the five words, `level` the likeliest of them, `confidence` its calibrated chance."""
+    """`value` 0..1 is the expectation over the rating words, `level` the likeliest one, `confidence` its calibrated chance."""
 
     value: float
     level: Rating
@@ -59,8 +59,8 @@ class Mask(TypedDict):
 
 
 class Region(TypedDict):
-    """`cells` are the first and the last of its box on the 20x20 grid; `confidence` that the point lies in the region meant, or,
-    for a region that a person gave, of the answer about it."""
+    """`cells` are the first and the last of its box on the model's grid of 20x20; `confidence` that the point lies in the region
+    meant, or, for a region that a person gave, of the answer about it."""
 
     label: str
     box_xyxy: list[float]

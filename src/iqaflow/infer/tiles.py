@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iqaflow.engine.answers import identify_candidates
 from iqaflow.engine.logit_lens import Lens
 from iqaflow.engine.session import Engine, Prompt
-from iqaflow.tasks import grammar, identify
+from iqaflow.tasks import identify
 from iqaflow.tasks import score as rating
 
 FROM = 1.5  # times the budget: below it little is lost
@@ -67,13 +66,14 @@ class Mosaic:
             session = engine.session([[part.of(image) for _, image in shown] for part in some],
                                      [[role for role, _ in shown]] * len(some))
             asked = range(len(some))
-            named.append(session.choose([Prompt(item, identify.asked(1)) for item in asked], identify_candidates(1)))
-            rated.append(session.choose([Prompt(item, rating.asked()) for item in asked], grammar.RATINGS))
+            named.append(session.choose([Prompt(item, identify.asked(1)) for item in asked], engine.vocabulary.names))
+            rated.append(session.choose([Prompt(item, rating.asked()) for item in asked], engine.vocabulary.ratings))
             if session.lens:
                 read += zip(session.lens.chances, session.lens.severities, strict=True)
         self.identify, self.ratings = np.concatenate(named), np.concatenate(rated)
         whole = not most or len(self.parts) < most
-        self.lens = Lens(*([stitched(self.parts, values)] for values in zip(*read, strict=True))) if read and whole else None
+        self.lens = Lens(*([stitched(self.parts, values)] for values in zip(*read, strict=True)),
+                         engine.vocabulary) if read and whole else None
 
     def pooled(self, chances: np.ndarray) -> np.ndarray:
         """Chances (13,) of the whole image from those of its tiles (tiles, 13): the quadratic mean for distortions, which a few

@@ -9,6 +9,8 @@ from typing import Any
 from iqaflow.core.errors import InputError
 from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.model import integrity
+from iqaflow.tasks import vocabulary
+from iqaflow.tasks.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,11 @@ class Location:
     stage1: Path
     calibration: Path | None
     model: dict[str, Any]
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What the model can be asked about."""
+        return vocabulary.of_model(self.stage1)
 
 
 def in_folder(folder: Path, uri: str) -> Location:

@@ -26,7 +26,7 @@ AGREE = {"float32": 1e-3, "bfloat16": 0.05}  # largest share by which a packed q
 @dataclass(frozen=True)
 class Branch:
     """A question and its answer as token ids with a loss weight each. `soft` maps a place in the answer to a distribution
-    over vocabulary ids (ids, probabilities) that replaces the one token written there; `task` is its place in `tables.TASKS`."""
+    over vocabulary ids (ids, probabilities) that replaces the one token written there; `task` is its place in `tasks.names()`."""
 
     prompt: Sequence[int]
     answer: Sequence[int] = ()

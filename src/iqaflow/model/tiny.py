@@ -9,6 +9,7 @@ from typing import Any
 
 from iqaflow.model.processor import CHANNELS, ImageOnlyProcessor, LowLevelImageProcessor
 from iqaflow.tasks.grammar import CELLS, GRID
+from iqaflow.tasks.vocabulary import current
 
 WIDTH = 128
 
@@ -51,6 +52,12 @@ def build(texts: list[str], seed: int, min_pixels: int, max_pixels: int) -> tupl
     return model, ImageOnlyProcessor(images, words, chat_template=words.chat_template)
 
 
+def lacks_words(model: Any, processor: ImageOnlyProcessor) -> bool:
+    """Whether a model whose category phrases are single tokens, as the dense read-out needs, splits one of today's."""
+    phrases = (phrase for _, phrase in current().categories)
+    return getattr(model.config, "iqaflow_dense", False) and any(len(processor.tokenizer.tokenize(one)) > 1 for one in phrases)
+
+
 def grow(model: Any, processor: ImageOnlyProcessor, texts: list[str]) -> tuple[Any, ImageOnlyProcessor]:
     """A tiny model that also has the words of `texts` as tokens: what it knew stays, a new word starts as the mean of the
     pieces that used to spell it."""
@@ -74,7 +81,7 @@ def grow(model: Any, processor: ImageOnlyProcessor, texts: list[str]) -> tuple[A
     config.text_config.update({"vocab_size": len(new), "pad_token_id": ids("<|endoftext|>"), "eos_token_id": ids("<|im_end|>")})
     config.image_token_id, config.video_token_id = ids("<|image_pad|>"), ids("<|video_pad|>")
     config.vision_start_token_id, config.vision_end_token_id = ids("<|vision_start|>"), ids("<|vision_end|>")
-    grown = type(model)(config)
+    grown = type(model)(config).to(before.dtype)
     grown.tie_weights()
     state = {name: value for name, value in model.state_dict().items() if value.shape == grown.state_dict()[name].shape}
     grown.load_state_dict(state, strict=False)

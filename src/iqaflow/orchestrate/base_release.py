@@ -16,6 +16,7 @@ from iqaflow.core.config import Config
 from iqaflow.core.files import write_json
 from iqaflow.core.manifest import commit_directory, read_manifest
 from iqaflow.core.workspace import STAGES, StageResult, Workspace
+from iqaflow.tasks import vocabulary
 
 LIMIT_BYTES = 15_000_000
 HEADLINES = (
@@ -64,7 +65,8 @@ def release(config: Config, made: Workspace, workspace: Workspace, note: str = "
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(made.stage1, work, ignore=shutil.ignore_patterns("manifest.json", "README.md"))
     (work / "README.md").write_text(card(config, made, note), encoding="utf-8")
-    commit_directory(work, final, {"schema": "iqaflow.model/1", "base": "scratch", "steps": manifest["steps"]})
+    commit_directory(work, final, {"schema": "iqaflow.model/1", "base": "scratch", "steps": manifest["steps"],
+                                   vocabulary.KEY: vocabulary.of(manifest).tree()})
     return StageResult("base", metrics={"bytes": float(size)}, markdown=card(config, made, note))
 
 

@@ -10,8 +10,9 @@ import os
 import sys
 import time
 
-from iqaflow.core import lock, process
+from iqaflow.core import lock, plugins, process
 from iqaflow.core.config import Config
+from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.core.security import escaping
 from iqaflow.core.workspace import STAGES, StageResult, Workspace
 from iqaflow.orchestrate import failures, installed
@@ -43,6 +44,8 @@ def _call(stage: str, config: Config, workspace: Workspace) -> StageResult | Non
         sources.index(config, workspace)
         installed.write_hashes(workspace)  # for `dvc repro`, which begins with this stage every time
         return None
+    if stage != "annotate":
+        same_plugins(workspace)
     module = importlib.import_module(MODULES[stage])
     if stage == "gate":  # it writes to the parent run and the registry itself
         return module.run(config, workspace)
@@ -52,6 +55,12 @@ def _call(stage: str, config: Config, workspace: Workspace) -> StageResult | Non
         result = module.run(config, workspace)
         child.finish(result)
     return result
+
+
+def same_plugins(workspace: Workspace) -> None:
+    """No stage works with other plugins than those the data set was made with: DVC sees them in its manifest alone."""
+    if (workspace.annotated / MANIFEST).is_file():
+        plugins.check(read_manifest(workspace.annotated).get(plugins.NAME), workspace.relative(workspace.annotated))
 
 
 def _stay_offline(config: Config, workspace: Workspace) -> None:

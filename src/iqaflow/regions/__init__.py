@@ -11,13 +11,13 @@ A photograph without masks has no regions, so only distortions of the whole imag
 
 from __future__ import annotations
 
-import importlib
 from types import ModuleType
 
 import numpy as np
 
 from iqaflow.core.config import Config
 from iqaflow.core.config.schema import Annotate
+from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.photographs import Photograph
 from iqaflow.regions.phrase import colour
@@ -54,4 +54,4 @@ def left_out(photographs: list[Photograph], config: Config, workspace: Workspace
 
 
 def _kind(config: Annotate) -> ModuleType:
-    return importlib.import_module(f"{__name__}.{config.regions}")
+    return KINDS["regions"].module(config.regions, "annotate.regions")

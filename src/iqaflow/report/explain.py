@@ -80,11 +80,13 @@ def data(results: dict[str, Any], model: pd.DataFrame) -> str:
         f'<td class="n">{part["source_id"].nunique()}</td></tr>'
         for (family, cell), part in model.groupby(["family", "cell"], sort=False)
     )
+    left_out = (f" {tested['left_out']:,} questions name categories that the model was never taught: nobody was asked them."
+                if "left_out" in tested else "")
     sources = escape(", ".join(tested["score_sources"]) or "none")
     return (
         f"<section><h2>What was tested</h2><p>{tested['images']:,} images from {tested['photographs']} photographs of "
         "the test split; training and calibration saw none of these photographs. True scores come from "
-        f"<code>{sources}</code>.</p>"
+        f"<code>{sources}</code>.{left_out}</p>"
         f'<p class="quiet">Data set <code>{tested["dataset_sha256"][:16]}</code>, test set '
         f'<code>{tested["test_sha256"][:16]}</code> (SHA-256, first 16 digits). Two reports compare only if their test '
         'sets are the same.</p><details><summary>Questions by kind</summary><div class="scroll"><table><tr>'

@@ -9,17 +9,16 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-import pkgutil
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from iqaflow.core.config.schema import SCORES_TABLE
-from iqaflow.core.errors import InputError, StageError
+from iqaflow.core.errors import StageError
 from iqaflow.core.files import write_json
+from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import SUFFIXES, decode
 from iqaflow.data.photographs import OWN, Index, Photograph
@@ -33,12 +32,6 @@ if TYPE_CHECKING:
     from iqaflow.sources.cache import Cache
     from iqaflow.sources.listing import Holding
 
-PARTS = ("archive", "cache", "catalogue", "inputs", "licences", "listing", "split", "transfer")  # modules that are no kind
-
-
-def kinds() -> list[str]:
-    """Names for `source.kind`: every module here that brings photographs."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in PARTS)
 
 
 def index_path(workspace: Workspace) -> Path:
@@ -108,9 +101,7 @@ def load(photograph: Photograph, source: Source, workspace: Workspace) -> np.nda
 
 
 def _kind(source: Source) -> ModuleType:
-    if source.kind not in kinds():
-        raise InputError(f"source.kind={source.kind} is unknown; choose one of {', '.join(kinds())}.")
-    return importlib.import_module(f"{__name__}.{source.kind}")
+    return KINDS["sources"].module(source.kind, "source.kind")
 
 
 def _without_scores(holding: Holding, source: Source) -> Holding:

@@ -1,10 +1,11 @@
-"""What else the annotation reads: label files and masks, by content, so that a changed one makes a changed data set."""
+"""What else the annotation reads: label files, masks and plugins, by content, so that a changed one makes a changed data set."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
+from iqaflow.core import plugins
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import Workspace
@@ -15,11 +16,12 @@ from iqaflow.sources.listing import located, walk
 def digests(config: Config, workspace: Workspace, cache: Cache) -> dict[str, str]:
     """SHA-256 by name: `labelled.NAME` of every labelled data set, and what the regions are made from.
 
-    Raises StageError if one is missing or unreadable.
+    Also `plugins`, where there are any: their code decides what is made. Raises StageError if one is missing or unreadable.
     """
     from iqaflow import regions
 
-    found = {}
+    plugged = plugins.digest()
+    found = {plugins.NAME: plugged} if plugged else {}
     for labelled in config.source.labelled:
         where = f"source.labelled: {labelled.name}: path={labelled.path}"
         try:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from iqaflow import distortions
+from iqaflow.tasks.grading import answers, checks
 from iqaflow.tasks.phrasing import agreeing, draw, led, listed
 from iqaflow.tasks.phrasing import describe as phrasing
 from iqaflow.tasks.phrasing.effects import effect
 from iqaflow.tasks.scene import Exchange, Flaw, Scene, Targets, levels, pick, said
 from iqaflow.tasks.score import word
+from iqaflow.tasks.task import Counted, Row, Task
 
 BRIEF, DETAILED = phrasing.BRIEF, phrasing.BOXED
 WORDS_SHARE = 0.4  # detailed descriptions without boxes
@@ -84,8 +85,7 @@ def _fault(scene: Scene, flaw: Flaw, template: str, does: str, boxed: bool) -> s
     if flaw.region is not None:
         area = scene.area(flaw.region)
         label, where = area.label, f"the {scene.place(area) if boxed else scene.phrase(area)}"
-    fault = f"{flaw.severity} {distortions.phrase(flaw.category)}"
-    return template.format(Where=f"The{where[3:]}", where=where, fault=fault, effect=does, **agreeing(label))
+    return template.format(Where=f"The{where[3:]}", where=where, fault=flaw.words, effect=does, **agreeing(label))
 
 
 def targets(scene: Scene, boxed: bool = True) -> Targets:
@@ -93,3 +93,18 @@ def targets(scene: Scene, boxed: bool = True) -> Targets:
     cells = tuple(scene.cells(scene.area(region)) for region in local) if boxed else ()
     return Targets(tuple(flaw.category for flaw in scene.flaws), levels(scene.flaws), local, cells,
                    kind="global" if scene.whole or not scene.flaws else "local")
+
+
+def detailed_item(row: Row, image: Row) -> Counted | None:
+    """Descriptions count by their own words; short ones do not."""
+    return Counted(row["reference_mode"] or "nr", answers.given(row)) if row["style"] == "detailed" else None
+
+
+def credit(target: str, text: str) -> tuple[str, float]:
+    return text, answers.set_credit(target, text)
+
+
+TASK = Task(
+    name="describe", about="image", questions=questions, headline="bleu4", reference=True, tokens=(160, 160), item=detailed_item,
+    credit=credit, check=checks.categories_and_boxes, description=True, place=3, asked=3, benchmarked=7,
+)

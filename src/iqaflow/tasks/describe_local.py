@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from iqaflow.tasks import refer
+from iqaflow.tasks.describe import credit, detailed_item
+from iqaflow.tasks.grading import checks
 from iqaflow.tasks.phrasing import draw, filled
 from iqaflow.tasks.phrasing.describe_local import QUESTIONS, VERDICTS
 from iqaflow.tasks.scene import Area, Exchange, Scene, pick
 from iqaflow.tasks.score import word
+from iqaflow.tasks.task import Task
 
 
 def asked(scene: Scene, area: Area) -> str:
@@ -26,3 +29,9 @@ def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bo
         answer = f"{answer} {(pick(rng, VERDICTS) if varied else VERDICTS[0]).format(verdict=verdict)}"
         labels = (verdict,)
     return [Exchange("describe_local", "detailed", question, answer, refer.targets(scene, area), labels)]
+
+
+TASK = Task(
+    name="describe_local", about="region", questions=questions, headline="bleu4", tokens=(80, 80), item=detailed_item,
+    credit=credit, check=checks.categories_and_boxes, description=True, place=4, asked=4, benchmarked=8,
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from iqaflow import distortions
@@ -43,16 +43,16 @@ def places(label: str, boxes: Iterable[tuple[int, int]]) -> str:
     return f"[{label}]({', '.join(f'<{first}, {last}>' for first, last in boxes)})"
 
 
-def cell(u: float, v: float) -> int:
+def cell(u: float, v: float, grid: int = GRID) -> int:
     """Cell of a relative position, u across and v down, both clamped to [0, 1)."""
-    column, row = (min(max(int(value * GRID), 0), GRID - 1) for value in (u, v))
-    return row * GRID + column
+    column, row = (min(max(int(value * grid), 0), grid - 1) for value in (u, v))
+    return row * grid + column
 
 
-def box_cells(box: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int]:
+def box_cells(box: tuple[float, float, float, float], width: int, height: int, grid: int = GRID) -> tuple[int, int]:
     """Cells of the top left and the bottom right pixel of a box (x0, y0, x1, y1; right and bottom exclusive)."""
     x0, y0, x1, y1 = box
-    return cell(x0 / width, y0 / height), cell(max(x1 - 1, x0) / width, max(y1 - 1, y0) / height)
+    return cell(x0 / width, y0 / height, grid), cell(max(x1 - 1, x0) / width, max(y1 - 1, y0) / height, grid)
 
 
 def centre(index: int) -> tuple[float, float]:
@@ -60,10 +60,10 @@ def centre(index: int) -> tuple[float, float]:
     return (index % GRID + 0.5) / GRID, (index // GRID + 0.5) / GRID
 
 
-def cells_box(first: int, last: int, width: int, height: int) -> tuple[float, float, float, float]:
+def cells_box(first: int, last: int, width: int, height: int, grid: int = GRID) -> tuple[float, float, float, float]:
     """Pixels (x0, y0, x1, y1) from the outer edges of the cells `first` and `last`."""
-    return (first % GRID / GRID * width, first // GRID / GRID * height,
-            (last % GRID + 1) / GRID * width, (last // GRID + 1) / GRID * height)
+    return (first % grid / grid * width, first // grid / grid * height,
+            (last % grid + 1) / grid * width, (last // grid + 1) / grid * height)
 
 
 def position(box: tuple[float, float, float, float], width: int, height: int) -> tuple[str, str]:
@@ -115,11 +115,12 @@ class Answer:
     severity: str | None
 
 
-def parse(text: str) -> Answer:
-    """Read any answer of the grammar; what is not in it is skipped, so every text parses."""
+def parse(text: str, known: Mapping[str, str] | None = None) -> Answer:
+    """Read any answer of the grammar; what is not in it is skipped, so every text parses. `known` are the phrases of a model's
+    own categories (`Vocabulary.phrases`); else all there are today."""
     plain = _PLACE.sub(lambda match: match[1], text)
     words = f" {re.sub(r'[^a-z0-9 ]+', ' ', plain.lower())} "
-    known = phrases()
+    known = phrases() if known is None else known
     found = [
         (match[1], known[match[2]])
         for match in re.finditer(rf"(?:\b({'|'.join(SEVERITIES)}) )?\b({'|'.join(map(re.escape, known))})\b", words)

@@ -13,10 +13,12 @@ from math import isnan
 import numpy as np
 
 from iqaflow import distortions
+from iqaflow.tasks.grading import checks
 from iqaflow.tasks.grammar import GRID, WHOLE, Place, position
 from iqaflow.tasks.phrasing import draw
 from iqaflow.tasks.phrasing import ground as phrasing
 from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene, Targets, levels, pick
+from iqaflow.tasks.task import Counted, Row, Task
 
 POOLS = {"worst": phrasing.WORST, "best": phrasing.BEST}
 POOLS_OF = {"worst": phrasing.WORST_OF, "best": phrasing.BEST_OF, "order": phrasing.ORDER, "first": phrasing.FIRST,
@@ -31,19 +33,19 @@ ORDERS = (
 CLEAR_GAP = 0.05  # regions whose scores differ less have no best or worst
 
 
-def asked(kind: str) -> str:
+def asked(kind: str, phrase: Callable[[str], str] = distortions.phrase) -> str:
     """The test question of a kind: `worst`, `best`, `worst_CATEGORY`, `best_CATEGORY`, `order_FIRST_SECOND`,
-    `first_CATEGORY`, `last_CATEGORY`."""
-    return worded(kind, lambda pool: pool[0])
+    `first_CATEGORY`, `last_CATEGORY`. `phrase` gives the words of a category."""
+    return worded(kind, lambda pool: pool[0], phrase)
 
 
-def worded(kind: str, choose: Callable[[Sequence[str]], str]) -> str:
+def worded(kind: str, choose: Callable[[Sequence[str]], str], phrase: Callable[[str], str] = distortions.phrase) -> str:
     """A question of a kind; `choose` takes one of a pool."""
     which, _, rest = kind.partition("_")
     if not rest:
         return choose(POOLS[which])
     names = (rest,) if which != "order" else next(pair for pair in ORDERS if rest == "_".join(pair))
-    return choose(POOLS_OF[which]).format(*map(distortions.phrase, names))
+    return choose(POOLS_OF[which]).format(*map(phrase, names))
 
 
 def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bool = False) -> list[Exchange]:
@@ -133,3 +135,22 @@ def drawn_cell(mask: np.ndarray, rng: np.random.Generator) -> int:
     inside = np.flatnonzero(mask)
     row, column = divmod(int(inside[int(rng.integers(len(inside)))]), mask.shape[1])
     return row * GRID // mask.shape[0] * GRID + column * GRID // mask.shape[1]
+
+
+def _item(row: Row, image: Row) -> Counted:
+    targets = row["targets"]
+    kind, wanted = targets["kind"] or "", set(targets["region_ids"] or [])
+    levels = [float(entry["level"]) for entry in image["distortions"] if entry["region_id"] in wanted]
+    strongest = max(levels, default=None)
+    if not wanted:
+        return Counted("whole", WHOLE, strongest)
+    sort = kind.partition("_")[0]
+    return Counted("dao" if sort in ("order", "first", "last") else "hyd" if kind == sort else "sid", kind, strongest)
+
+
+TASK = Task(
+    name="ground", about="region", questions=questions, headline="miou", item=_item,
+    check=lambda answer, meant: checks.boxes(answer, meant, needed=True),
+    # the strongest of one is that one
+    ungraded=lambda scene, exchange: scene.whole or len(scene.faulty_areas) == 1, place=5, asked=5, benchmarked=4,
+)

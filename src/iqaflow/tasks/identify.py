@@ -8,10 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from iqaflow import distortions
+from iqaflow.tasks.grading import answers, checks
 from iqaflow.tasks.grammar import TAIL, identification
 from iqaflow.tasks.phrasing import draw, listed
 from iqaflow.tasks.phrasing import identify as phrasing
 from iqaflow.tasks.scene import Exchange, Scene, Targets, levels, named, pick, said
+from iqaflow.tasks.task import Counted, Row, Task
+from iqaflow.tasks.vocabulary import Vocabulary
 
 # the plain question that does not tell the count comes first
 POOL = tuple(phrasing.FAMILIES[index].format(phrasing.UNCOUNTED[0])
@@ -65,3 +68,31 @@ def _sentence(scene: Scene, question: str, targets: Targets, rng: np.random.Gene
     answer = (phrasing.SENTENCES[0] if plain else pick(rng, phrasing.SENTENCES)).format(listed(said(scene.flaws)))
     return Exchange("identify", "detailed", question, answer, targets,
                     tuple(distortions.phrase(category) for category in targets.categories))
+
+
+def _closed(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+    """The count is told: of two all pairs in both orders, else one category or none."""
+    if row["style"] != "brief":
+        return None
+    return vocabulary.ordered_pairs if len(row["targets"]["categories"]) == 2 else vocabulary.names
+
+
+def _item(row: Row, image: Row) -> Counted | None:
+    if row["style"] != "brief":
+        return None
+    categories = row["targets"]["categories"] or []
+    local = any(entry["region_id"] is not None for entry in image["distortions"])
+    cell = "local" if local else ("clean", "single", "two")[min(len(categories), 2)]
+    return Counted(f"{cell}_{row['reference_mode'] or 'nr'}", answers.label(identification(categories)))
+
+
+def _credit(target: str, text: str) -> tuple[str, float]:
+    told = answers.label(text)
+    return told, answers.set_credit(target, told)
+
+
+TASK = Task(
+    name="identify", about="image", questions=questions, headline="accuracy_single_nr", reference=True, closed=_closed,
+    item=_item, credit=_credit, check=checks.categories_and_boxes, ungraded=lambda scene, exchange: exchange.style == "brief",
+    place=1, asked=1, benchmarked=1,
+)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from iqaflow.tasks import grammar
+from iqaflow.tasks.grading.checks import parsed
 from iqaflow.tasks.grammar import TAIL
 from iqaflow.tasks.phrasing import draw, led, listed
 from iqaflow.tasks.phrasing import rate as phrasing
 from iqaflow.tasks.phrasing.effects import effect
 from iqaflow.tasks.scene import Exchange, Scene, Targets, pick, said
+from iqaflow.tasks.task import Counted, Meant, Row, Task
+from iqaflow.tasks.vocabulary import Vocabulary
 
 POOL, DETAILED = phrasing.BRIEF, phrasing.DETAILED
 MIN_GAP = 0.08  # closer scores are a coin toss even for the metric that made them
@@ -59,3 +63,29 @@ def _reason(scenes: dict[str, Scene], better: str, worse: str, reference: bool, 
 
 def _faults(scene: Scene) -> str:
     return listed(said(scene.flaws)) if scene.flaws else "no distortion"
+
+
+def _closed(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+    return ("Image A", "Image B") if row["style"] == "brief" else None
+
+
+def _item(row: Row, image: Row) -> Counted | None:
+    target = row["targets"]["better"]
+    if row["style"] != "brief" or not target:
+        return None
+    return Counted(row["reference_mode"] or "nr", f"Image {target.strip()[-1]}")
+
+
+def _credit(target: str, text: str) -> tuple[str, float]:
+    told = grammar.parse(text).better or text
+    return told, float(told == target)
+
+
+def _check(answer: str, meant: Meant) -> str | None:
+    """By the label words: a reason may mention both images."""
+    chosen = parsed(meant.labels).better
+    return None if chosen == meant.better else f"says {chosen}, the target is {meant.better}"
+
+
+TASK = Task(name="rate", about="pair", questions=questions, headline="accuracy", reference=True, closed=_closed, item=_item,
+            credit=_credit, check=_check, place=2, asked=8, benchmarked=2)

@@ -8,11 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from iqaflow import distortions
+from iqaflow.distortions import SEVERITIES
+from iqaflow.tasks.grading import answers, checks
 from iqaflow.tasks.grammar import faults
 from iqaflow.tasks.phrasing import draw, filled, listed
 from iqaflow.tasks.phrasing import refer as phrasing
 from iqaflow.tasks.phrasing.effects import effect
 from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene, Targets, levels, pick
+from iqaflow.tasks.task import Counted, Row, Task
+from iqaflow.tasks.vocabulary import Vocabulary
 
 SHORT, LONG = phrasing.SHORT_ONE, phrasing.LONG_ONE
 
@@ -90,3 +94,33 @@ def drawn(scene: Scene, rng: np.random.Generator) -> Area:
     if scene.faulty_areas and rng.random() < 0.67:
         return pick(rng, scene.faulty_areas)
     return pick(rng, scene.areas)
+
+
+def _calibrated(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+    """A short answer about at most one distortion: `assess` asks it as a closed set too."""
+    return vocabulary.regions if row["style"] == "brief" and len(row["targets"]["categories"]) < 2 else None
+
+
+def _item(row: Row, image: Row) -> Counted:
+    targets, answer = row["targets"], answers.given(row)
+    names, levels = targets["categories"] or [], targets["levels"] or []
+    told = answers.findings(answer) or []
+    if {category for _, category in told} == set(names):
+        target = answers.severities(answer)  # the answer's own words: pairs have three severities, not five
+    else:
+        words = [SEVERITIES[min(4, max(0, round(float(level)) - 1))] for level in levels]
+        words += [""] * (len(names) - len(words))
+        parts = (f"{word} {distortions.phrase(name)}".strip() for word, name in zip(words, names, strict=False))
+        target = answers.severities(", ".join(parts) or answers.NONE)
+    return Counted("short" if row["style"] == "brief" else "long", target, max(map(float, levels), default=0.0))
+
+
+def _credit(target: str, text: str) -> tuple[str, float]:
+    told = answers.severities(text)
+    return told, answers.set_credit(target, told)
+
+
+TASK = Task(
+    name="refer", about="region", questions=questions, headline="accuracy", calibrated=_calibrated, tokens=(24, 64), item=_item,
+    credit=_credit, check=checks.categories_and_boxes, place=6, asked=6, benchmarked=5,
+)

@@ -15,7 +15,8 @@ from iqaflow.tasks import grammar
 @dataclass(frozen=True)
 class Flaw:
     """A distortion as applied. `region` is None for the whole image; `order` counts from 0 over all distortions of the
-    image in the order they were applied, so that those of one region are in their own order too."""
+    image in the order they were applied, so that those of one region are in their own order too. `phrase` are the words of its
+    category as a model has them; empty for those of today."""
 
     name: str
     category: str
@@ -23,6 +24,12 @@ class Flaw:
     severity: str
     order: int
     region: int | None
+    phrase: str = ""
+
+    @property
+    def words(self) -> str:
+        """`serious blur`."""
+        return f"{self.severity} {self.phrase or distortions.phrase(self.category)}"
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,7 @@ class Exchange:
 
 def said(flaws: Sequence[Flaw]) -> list[str]:
     """`serious blur` for each distortion, in order, each once."""
-    return list(dict.fromkeys(f"{flaw.severity} {distortions.phrase(flaw.category)}" for flaw in flaws))
+    return list(dict.fromkeys(flaw.words for flaw in flaws))
 
 
 def named(flaws: Sequence[Flaw]) -> tuple[str, ...]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from iqaflow.tasks import refer
+from iqaflow.tasks.grading.checks import parsed
 from iqaflow.tasks.grammar import RATINGS
 from iqaflow.tasks.phrasing import draw, filled, led
 from iqaflow.tasks.phrasing.score import IMAGE, REGION
 from iqaflow.tasks.scene import Area, Exchange, Scene, Targets, pick
+from iqaflow.tasks.task import Meant, Row, Task
+from iqaflow.tasks.vocabulary import Vocabulary
 
 NARROW = 0.02  # below this spread only two words have a share that counts
 MOST_TILT = 1e5
@@ -73,3 +76,17 @@ def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bo
         question = filled(draw(rng, REGION, plain), refer.spoken(scene, area, rng, plain), area.label)
         exchanges.append(Exchange("score", "brief", question, answer, targets, (answer,)))
     return exchanges
+
+
+def _closed(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+    return vocabulary.ratings if row["style"] == "brief" else None
+
+
+def _check(answer: str, meant: Meant) -> str | None:
+    return None if parsed(answer).rating else "names no rating word"
+
+
+TASK = Task(
+    name="score", about="image", questions=questions, headline="srcc", reference=True, closed=_closed, check=_check,
+    value=lambda image: image["score"], rated=True, ungraded=lambda scene, exchange: True, place=8, asked=2, benchmarked=3,
+)

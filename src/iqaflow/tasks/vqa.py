@@ -13,10 +13,13 @@ import numpy as np
 
 from iqaflow import distortions
 from iqaflow.tasks import refer
+from iqaflow.tasks.grading import answers, checks
 from iqaflow.tasks.grammar import TAIL, identification
 from iqaflow.tasks.phrasing import draw, filled, listed
 from iqaflow.tasks.phrasing import vqa as phrasing
 from iqaflow.tasks.scene import Area, Exchange, Scene, Targets, named, pick
+from iqaflow.tasks.task import Counted, Meant, Row, Task
+from iqaflow.tasks.vocabulary import Vocabulary
 
 YES_NO, WHAT = phrasing.YES_NO, phrasing.WHAT
 CLEAR_SHARE = 0.35  # of the `no` about a faulty region: as many as clear regions have `yes`
@@ -179,3 +182,32 @@ def _with(scene: Scene, category: str) -> list[Area]:
 def _region(scene: Scene, area: Area, rng: np.random.Generator, plain: bool) -> str:
     """GIQA-VQA gives boxes; the phrase alone stands for one now and then."""
     return scene.place(area) if plain or rng.random() < 0.75 or not scene.alone(area) else scene.phrase(area)
+
+
+def _closed(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+    return ("Yes", "No") if row["style"] == "brief" and row["targets"]["kind"].startswith("yesno") else None
+
+
+def _item(row: Row, image: Row) -> Counted | None:
+    if row["style"] != "brief":
+        return None
+    target = answers.plain(answers.given(row))
+    return Counted("yesno" if target in ("yes", "no") else "what", target)
+
+
+def _credit(target: str, text: str) -> tuple[str, float]:
+    told = answers.plain(text)  # the order of two distortions does not matter
+    return told, float(told == target or answers.severities(told) == answers.severities(target))
+
+
+def _check(answer: str, meant: Meant) -> str | None:
+    if meant.kind.startswith("yesno"):
+        return None if checks.parsed(answer).affirmed is not None else "says neither yes nor no"
+    return checks.categories_and_boxes(answer, meant)
+
+
+TASK = Task(
+    name="vqa", about="region", questions=questions, headline="accuracy", closed=_closed, tokens=(32, 32), item=_item,
+    credit=_credit, check=_check, ungraded=lambda scene, exchange: not exchange.targets.kind.startswith("how"),
+    place=7, asked=7, benchmarked=6,
+)

@@ -13,6 +13,7 @@ import numpy as np
 from iqaflow.core.config import Config
 from iqaflow.core.workspace import Workspace
 from iqaflow.model.packing import packer_for
+from iqaflow.tasks import vocabulary
 from iqaflow.train.dataset import Packs
 
 WINDOW = 64  # packs among which those of like length are put together: more would make steps of one kind
@@ -80,7 +81,7 @@ class Batches:
         if train.dense:
             truths = [truth for _, several in made for truth in several]
             batch["dense"] = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in
-                              dense_head.targets(truths, batch.get("grids")).items()}
+                              dense_head.targets(truths, batch.get("grids"), vocabulary.current()).items()}
         if train.precision == "bf16":
             if batch["attention_mask"].is_floating_point():
                 batch["attention_mask"] = batch["attention_mask"].clamp(min=torch.finfo(torch.bfloat16).min).bfloat16()

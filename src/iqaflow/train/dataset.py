@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow import tasks
 from iqaflow.core.config.schema import Train
 from iqaflow.data.arrow_rows import Held
 from iqaflow.data.image_store import Pictures
 from iqaflow.data.images import decode
-from iqaflow.data.tables import TASKS, decode_mask
+from iqaflow.data.tables import decode_mask
 from iqaflow.model.dense_head import Truth, single_tokens
 from iqaflow.model.packing import Branch, Pack, Packer
 from iqaflow.tasks import score as rating
@@ -95,7 +96,7 @@ class Packs:
 
     def _branch(self, roles: list[str], row: dict[str, Any], image: dict[str, Any]) -> Branch:
         question, answer = (turn["text"] for turn in row["turns"])
-        branch = replace(self.packer.branch(roles, question, answer), task=TASKS.index(row["task"]))
+        branch = replace(self.packer.branch(roles, question, answer), task=tasks.names().index(row["task"]))
         if self.train.soft_targets:
             self._soften(branch, row, image)
         return branch

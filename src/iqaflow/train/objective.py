@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from iqaflow.data.tables import TASKS
+from iqaflow import tasks
 from iqaflow.model import families
 
 
@@ -44,7 +44,7 @@ class Objective(nn.Module):
             soft = -(batch["soft_probs"] * log_probs[rows].gather(1, batch["soft_ids"])).sum(1)
             losses = losses.index_copy(0, rows, soft)
         weighed = losses * batch["weights"]
-        by_task = torch.zeros(len(TASKS), 2, device=losses.device)
+        by_task = torch.zeros(len(tasks.names()), 2, device=losses.device)
         known = batch["tasks"] >= 0
         by_task.index_add_(0, batch["tasks"][known], torch.stack([weighed.detach(), batch["weights"]], 1)[known])
         return weighed.sum() / batch["weights"].sum(), by_task

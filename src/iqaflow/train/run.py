@@ -13,12 +13,13 @@ import sys
 import time
 from pathlib import Path
 
+from iqaflow import tasks
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
 from iqaflow.core.files import explain_full_disk, write_bytes, write_json
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import Workspace
-from iqaflow.data.tables import TASKS
+from iqaflow.tasks import vocabulary
 from iqaflow.train import checkpoint, deepspeed, student
 from iqaflow.train.batches import Batches
 from iqaflow.train.best import Best
@@ -56,7 +57,7 @@ class Run:
         self.batches = Batches(config, workspace, self.model, self.processor)
         self.best = Best(config, workspace, work, self.model, self.processor, self.rank, self.world
                          ) if self.settings.evaluate_steps else None
-        head = dense_head.DenseHead(self.processor.tokenizer) if self.settings.dense else None
+        head = dense_head.DenseHead(self.processor.tokenizer, vocabulary.current()) if self.settings.dense else None
         if head:
             self.model.config.iqaflow_dense = True  # inference may then read visual tokens too
         self.engine = deepspeed.build(Objective(self.model, head, self.settings.dense), self.settings, self.world, self.device,
@@ -147,7 +148,7 @@ class Run:
         begun = time.perf_counter()
         config, waited, tokens = self.settings, 0.0, 0
         # loss, answer part, dense part, bad micro-batches, signals, packs; then per task the sum of losses and of weights
-        sums = torch.zeros(6 + 2 * len(TASKS), dtype=torch.float64)
+        sums = torch.zeros(6 + 2 * len(tasks.names()), dtype=torch.float64)
         vision_only = step * config.micro_batch * config.micro_batches < config.vision_images
         norm = None
         for micro in range(self.rank, config.micro_batches, self.world):
@@ -205,7 +206,7 @@ class Run:
             "samples_per_second": sums[5] / seconds, "tokens_per_second": tokens * self.world / seconds,
             "step_seconds": seconds, "data_wait_share": waited / seconds, "memory_gib": deepspeed.memory_gib(),
         }
-        weighed = zip(TASKS, sums[6::2], sums[7::2], strict=True)
+        weighed = zip(tasks.names(), sums[6::2], sums[7::2], strict=True)
         return row | self.meter.read(seconds) | {f"loss_{task}": loss / weight for task, loss, weight in weighed if weight}
 
     def _finish(self) -> None:

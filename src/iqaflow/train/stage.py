@@ -17,6 +17,7 @@ from iqaflow.core.config import Config
 from iqaflow.core.files import write_bytes
 from iqaflow.core.manifest import commit_directory, read_manifest
 from iqaflow.core.workspace import StageResult, Workspace
+from iqaflow.tasks import vocabulary
 from iqaflow.train import step_log
 from iqaflow.train.ranks import launch
 
@@ -35,7 +36,8 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     finished = work / "finished"
     (finished / "manifest.json").unlink()
     commit_directory(finished, workspace.stage1, {"schema": "iqaflow.model/1", "base": config.train.base,
-                                                  "data": _digest(manifest), "steps": rows[-1]["steps"]})
+                                                  "data": _digest(manifest), "steps": rows[-1]["steps"],
+                                                  vocabulary.KEY: vocabulary.current().tree()})
     write_bytes(workspace.reports / "train.csv", (work / "train.csv").read_bytes())
     shutil.rmtree(work)
     result = StageResult("train", metrics=_metrics(rows), markdown=_markdown(config, rows),
@@ -57,7 +59,8 @@ def _key(config: Config, workspace: Workspace, manifest: dict[str, Any]) -> str:
     weights = hashlib.sha256(base.read_bytes()).hexdigest() if base.is_file() else config.train.base
     package = Path(__file__).parents[1]
     code = [path.read_bytes() for folder in ("model", "train", "tasks") for path in sorted((package / folder).rglob("*.py"))]
-    text = json.dumps([config.seed, config.resources.threads, tree, weights, _digest(manifest)], sort_keys=True)
+    text = json.dumps([config.seed, config.resources.threads, tree, weights, _digest(manifest), vocabulary.current().tree()],
+                      sort_keys=True)
     return hashlib.sha256(text.encode() + b"".join(code)).hexdigest()[:16]
 
 

@@ -20,7 +20,8 @@ PARTS = {
 
 
 def load(config: Config, workspace: Workspace) -> tuple[Any, Any]:
-    """Model and processor, ready to be trained. Raises StageError where the base or what is to be frozen is absent."""
+    """Model and processor, ready to be trained; a tiny base grows the words of categories added since it was made. Raises
+    StageError where the base or what is to be frozen is absent."""
     from iqaflow.model import base, tiny
 
     train = config.train
@@ -31,6 +32,8 @@ def load(config: Config, workspace: Workspace) -> tuple[Any, Any]:
         model, processor = base.load(where if where.is_dir() else train.base, train)
         if train.vocabulary == "data":
             model, processor = tiny.grow(model, processor, _texts(workspace))
+        elif tiny.lacks_words(model, processor):
+            model, processor = tiny.grow(model, processor, [])
     if train.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     return tuned(model, train), processor

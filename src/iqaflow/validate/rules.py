@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
+NUMBERS = "none one two three four five six seven eight nine ten eleven twelve".split()
+
+
+def counted(number: int) -> str:
+    """A number as people write it: a word up to twelve."""
+    return NUMBERS[number] if number < len(NUMBERS) else str(number)
+
 
 def between(column: str, low: float | None, high: float | None, says: str, when: Any = None,
             of: tuple[str, ...] = ()) -> Expectation:

@@ -11,12 +11,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iqaflow import tasks
 from iqaflow.core.config import Config
 from iqaflow.core.errors import DamagedError, StageError
 from iqaflow.core.files import write_json, write_text
 from iqaflow.core.manifest import read_manifest
 from iqaflow.core.workspace import StageResult, Workspace
-from iqaflow.data.tables import TASKS, parts
+from iqaflow.data.tables import parts
 from iqaflow.validate.check import Check
 from iqaflow.validate.checks.frames import IDS
 from iqaflow.validate.expectations import judge
@@ -134,10 +135,10 @@ def _verify(workspace: Workspace) -> None:
 def _counts(data: dict[str, pd.DataFrame]) -> dict[str, Any]:
     if "splits" not in data:
         return {}
-    tasks = Counter(data["conversations"]["task"].fillna("missing"))
+    found = Counter(data["conversations"]["task"].fillna("missing"))
     return {
         "split": {row.pop("split"): row for row in data["splits"].to_dict("records")},
-        "task": {task: tasks[task] for task in sorted({*TASKS, *tasks})},
+        "task": {task: found[task] for task in sorted({*tasks.names(), *found})},
         "category": {
             category: {row["split"]: row["images"] for row in mine.to_dict("records")}
             for category, mine in data["categories"].groupby("category", sort=False)

@@ -6,18 +6,15 @@ cannot be used is left out with `problems(what, reason)`. A file that is broken 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from iqaflow.core.config.schema import Labelled
-from iqaflow.core.errors import ConfigError
+from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
 
-PARTS = ("vocabulary", "shapes", "text")  # modules here that are no formats
 Problems = Callable[[str, str], None]
 
 
@@ -48,19 +45,11 @@ class Item:
     score_source: str = "human"
 
 
-def formats() -> list[str]:
-    """The names for `source.labelled[].format`."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in PARTS)
-
-
 def read(labelled: Labelled, workspace: Workspace, problems: Problems) -> list[Item]:
     """All usable entries of a labelled data set, in the order of its file.
 
     Raises ConfigError for an unknown format and InputError for a file that cannot be read, in one sentence.
     """
-    if labelled.format not in formats():
-        raise ConfigError(f"source.labelled: {labelled.name} has the unknown format {labelled.format!r}; choose one of "
-                          f"{', '.join(formats())}.")
-    module = importlib.import_module(f"{__package__}.{labelled.format}")
+    module = KINDS["formats"].module(labelled.format, f"source.labelled: {labelled.name}: format")
     scale = {"scale": labelled.scale} if labelled.scale else {}
     return list(module.read(workspace.root / Path(labelled.path).expanduser(), problems, **scale))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import json
 import threading
 from collections import Counter
@@ -23,6 +22,7 @@ from pydantic import BaseModel
 
 from iqaflow.annotate.teachers.replies import Cache, ReplyError, read
 from iqaflow.core.config.schema import Teacher as Section
+from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def of(config: Section, workspace: Workspace) -> Teacher | None:
     the first question that is not in the cache. Raises InputError if a parameter is missing."""
     if config.kind == "none":
         return None
-    module = importlib.import_module(f"{__name__}.{config.kind}")
+    module = KINDS["teachers"].module(config.kind, "annotate.teacher.kind")
     return Teacher(config, module.Backend(config, workspace), Cache(workspace.state / "teachers"))
 
 

@@ -7,14 +7,13 @@ keys). It may fit on the train split and tune on the calibration split; it never
 from __future__ import annotations
 
 import functools
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqaflow.core.config import Config
+from iqaflow.core.plugins import KINDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,8 +107,7 @@ def baseline(name: str, about: str, sees_reference: bool = False) -> Callable:
 @functools.cache
 def known() -> dict[str, Baseline]:
     """All baselines by name."""
-    for module in sorted(entry.name for entry in pkgutil.iter_modules(__path__)):
-        importlib.import_module(f"{__name__}.{module}")
+    KINDS["baselines"].modules()
     return dict(sorted(_registered.items()))
 
 

@@ -6,10 +6,11 @@ from collections import Counter
 
 import numpy as np
 
+from iqaflow import tasks
 from iqaflow.benchmark.baselines import Answers, Questions, Row, answer, baseline
 from iqaflow.distortions import categories
-from iqaflow.tasks.answers import NONE
-from iqaflow.tasks.questions import truth
+from iqaflow.tasks.grading.answers import NONE
+from iqaflow.tasks.grading.items import truth
 
 
 @baseline("chance", "any allowed answer, drawn at random")
@@ -35,7 +36,8 @@ def majority(questions: Questions) -> Answers:
     for item in truth(questions.split("train"), questions.dialogues("train"), questions.config)[0]:
         counts.setdefault(_group(item, " and " in item["target"]), Counter())[item["target"]] += 1
     common = {key: min(count.items(), key=lambda entry: (-entry[1], entry[0]))[0] for key, count in counts.items()}
-    for item, _ in questions.of("identify", "rate", "refer", "vqa"):
+    short = [task.name for task in tasks.known().values() if task.credit and not task.description]
+    for item, _ in questions.of(*short):
         key = _group(item, item["family"] == "identify" and questions.two(item))
         if key in common:
             yield answer(item, common[key])

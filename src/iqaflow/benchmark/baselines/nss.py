@@ -14,7 +14,7 @@ import numpy as np
 
 from iqaflow.benchmark.baselines import Answers, Questions, Row, answer, baseline
 from iqaflow.distortions import phrase
-from iqaflow.tasks.answers import NONE
+from iqaflow.tasks.grading.answers import NONE
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator

@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from iqaflow.benchmark.baselines import Answers, Questions, Row, answer, baseline
+from iqaflow.tasks.grading.items import subject
 from iqaflow.tasks.grammar import WHOLE
-from iqaflow.tasks.questions import subject
 
 SIDES = np.arange(0.2, 1.001, 0.1)  # of the image's height and width
 

@@ -10,17 +10,16 @@ often each row was drawn) into the value, so that point values and bootstrap int
 from __future__ import annotations
 
 import functools
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from iqaflow import tasks
 from iqaflow.benchmark import stats
 from iqaflow.core.config import Config
-from iqaflow.tasks.questions import FAMILIES
+from iqaflow.core.plugins import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +29,8 @@ _registered: dict[tuple[str, str], Metric] = {}
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric of one family. `title` completes the sentence `the model ...`; `cells` limits the items it counts."""
+    """One metric of one family. `title` completes the sentence `the model ...`; `cells` limits the items it counts; `headline` is
+    its place among those a reader looks at first, if it is one."""
 
     family: str
     name: str
@@ -40,6 +40,7 @@ class Metric:
     maximum: float
     reduce: stats.Reduce
     function: Callable[[pd.DataFrame], np.ndarray]
+    headline: int | None = None
 
     def columns(self, frame: pd.DataFrame) -> np.ndarray:
         """(n, k) floats for the rows of `frame`; NaN rows do not count."""
@@ -56,13 +57,13 @@ def mean(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def metric(family: str, name: str, title: str, cells: tuple[str, ...] | None = None, lower_is_better: bool = False,
-           maximum: float = 1.0, reduce: stats.Reduce = mean) -> Callable:
+           maximum: float = 1.0, reduce: stats.Reduce = mean, headline: int | None = None) -> Callable:
     """Register the decorated function as a metric; decorators stack."""
 
     def register(function: Callable[[pd.DataFrame], np.ndarray]) -> Callable[[pd.DataFrame], np.ndarray]:
         if (family, name) in _registered:
             raise ValueError(f"metric {family}.{name} is defined twice")
-        _registered[family, name] = Metric(family, name, title, cells, lower_is_better, maximum, reduce, function)
+        _registered[family, name] = Metric(family, name, title, cells, lower_is_better, maximum, reduce, function, headline)
         return function
 
     return register
@@ -71,9 +72,9 @@ def metric(family: str, name: str, title: str, cells: tuple[str, ...] | None = N
 @functools.cache
 def known() -> dict[tuple[str, str], Metric]:
     """All metrics by (family, name), families in their own order, names sorted."""
-    for module in sorted(entry.name for entry in pkgutil.iter_modules(__path__)):
-        importlib.import_module(f"{__name__}.{module}")
-    return dict(sorted(_registered.items(), key=lambda item: (FAMILIES.index(item[0][0]), item[0][1])))
+    KINDS["metrics"].modules()
+    families = tasks.benchmarked()
+    return dict(sorted(_registered.items(), key=lambda item: (families.index(item[0][0]), item[0][1])))
 
 
 def find(family: str, name: str) -> Metric:
@@ -82,6 +83,12 @@ def find(family: str, name: str) -> Metric:
         names = ", ".join(sorted(name for other, name in known() if other == family))
         raise ValueError(f"unknown metric {family}.{name}; metrics of {family}: {names or 'none'}")
     return known()[family, name]
+
+
+def headlines() -> list[tuple[str, str]]:
+    """(family, name) of what a reader looks at first, in its order; everything else is in the full table."""
+    first = [(entry.headline, key) for key, entry in known().items() if entry.headline is not None]
+    return [key for _, key in sorted(first)]
 
 
 def compute(frame: pd.DataFrame, name: str) -> float:

@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iqaflow.benchmark.metrics import metric
-from iqaflow.tasks import answers
+from iqaflow.tasks.grading import answers
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @metric("identify", "accuracy", "names the distortion(s), all questions")
-@metric("identify", "accuracy_single_nr", "names the distortion, or says there is none", ("single_nr", "clean_nr"))
+@metric("identify", "accuracy_single_nr", "names the distortion, or says there is none", ("single_nr", "clean_nr"), headline=1)
 @metric("identify", "accuracy_single_fr", "the same, with the reference beside it", ("single_fr", "clean_fr"))
-@metric("identify", "accuracy_two_nr", "names two distortions", ("two_nr",))
+@metric("identify", "accuracy_two_nr", "names two distortions", ("two_nr",), headline=3)
 @metric("identify", "accuracy_two_fr", "names two distortions, with the reference", ("two_fr",))
-@metric("identify", "accuracy_local", "names distortions that lie in a part of the image", ("local_nr", "local_fr"))
-@metric("rate", "accuracy", "tells which of two images is better")
+@metric("identify", "accuracy_local", "names distortions that lie in a part of the image", ("local_nr", "local_fr"), headline=4)
+@metric("rate", "accuracy", "tells which of two images is better", headline=7)
 @metric("rate", "accuracy_nr", "tells which is better, no reference", ("nr",))
 @metric("rate", "accuracy_fr", "tells which is better, with the reference", ("fr",))
-@metric("refer", "accuracy", "names the distortions of a given region")
+@metric("refer", "accuracy", "names the distortions of a given region", headline=10)
 @metric("refer", "accuracy_short", "names the distortions of a region, short answer", ("short",))
 @metric("refer", "accuracy_long", "names the distortions of a region, long answer", ("long",))
 @metric("vqa", "accuracy", "answers questions")
-@metric("vqa", "accuracy_yesno", "answers yes/no questions", ("yesno",))
-@metric("vqa", "accuracy_what", "answers what-questions", ("what",))
+@metric("vqa", "accuracy_yesno", "answers yes/no questions", ("yesno",), headline=11)
+@metric("vqa", "accuracy_what", "answers what-questions", ("what",), headline=12)
 @metric("describe", "accuracy", "names the right distortions in a description")
 @metric("describe_local", "accuracy", "names the right distortions in a description of a region")
 def credit(frame: pd.DataFrame) -> np.ndarray:
@@ -37,7 +37,7 @@ def credit(frame: pd.DataFrame) -> np.ndarray:
 
 @metric("identify", "false_alarm", "calls a clean image distorted", lower_is_better=True)
 @metric("identify", "false_alarm_nr", "calls a clean image distorted, no reference", ("clean_nr",),
-        lower_is_better=True)
+        lower_is_better=True, headline=2)
 def false_alarm(frame: pd.DataFrame) -> np.ndarray:
     """Clean images: 1 unless the answer is `none`."""
     clean = frame["target"] == answers.NONE

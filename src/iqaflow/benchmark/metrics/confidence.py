@@ -26,7 +26,7 @@ def calibration_error(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.abs(weights @ gap).sum(1) / weights.sum(1)
 
 
-@metric("identify", "ece", "is this far off in its confidence", lower_is_better=True, reduce=calibration_error)
+@metric("identify", "ece", "is this far off in its confidence", lower_is_better=True, reduce=calibration_error, headline=13)
 @metric("rate", "ece", "is this far off in its confidence", lower_is_better=True, reduce=calibration_error)
 @metric("refer", "ece", "is this far off in its confidence", lower_is_better=True, reduce=calibration_error)
 @metric("vqa", "ece", "is this far off in its confidence", lower_is_better=True, reduce=calibration_error)

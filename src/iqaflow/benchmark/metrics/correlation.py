@@ -47,8 +47,8 @@ def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return middle[:, group]
 
 
-@metric("score", "srcc", "ranks images by quality (rank correlation)", reduce=spearman)
-@metric("score", "plcc", "scores quality (linear correlation)", reduce=pearson)
+@metric("score", "srcc", "ranks images by quality (rank correlation)", reduce=spearman, headline=5)
+@metric("score", "plcc", "scores quality (linear correlation)", reduce=pearson, headline=6)
 def scores(frame: pd.DataFrame) -> np.ndarray:
     return frame[["target_value", "value"]].to_numpy()
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@metric("ground", "hit_rate", "points into the region")
+@metric("ground", "hit_rate", "points into the region", headline=8)
 @metric("ground", "hit_rate_hyd", "points into the worst or best region", ("hyd",))
 @metric("ground", "hit_rate_sid", "points into the region worst or best in one distortion", ("sid",))
 @metric("ground", "hit_rate_dao", "points into the region of the order asked for", ("dao",))
@@ -23,7 +23,7 @@ def hits(frame: pd.DataFrame) -> np.ndarray:
     return frame["hit"].where(frame["cell"] != "whole").to_numpy()
 
 
-@metric("ground", "miou", "covers the region (mean IoU)")
+@metric("ground", "miou", "covers the region (mean IoU)", headline=9)
 @metric("ground", "miou_hyd", "covers the worst or best region (mean IoU)", ("hyd",))
 @metric("ground", "miou_sid", "covers the region worst or best in one distortion (mean IoU)", ("sid",))
 @metric("ground", "miou_dao", "covers the region of the order asked for (mean IoU)", ("dao",))

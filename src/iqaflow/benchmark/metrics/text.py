@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iqaflow.benchmark.metrics import metric
-from iqaflow.tasks import answers
+from iqaflow.tasks.grading import answers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,7 @@ def corpus_bleu(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 @metric("describe", "bleu4", "matches the wording of the description (BLEU@4, of 100)", maximum=100.0,
-        reduce=corpus_bleu)
+        reduce=corpus_bleu, headline=14)
 @metric("describe_local", "bleu4", "matches the wording about a region (BLEU@4, of 100)", maximum=100.0,
         reduce=corpus_bleu)
 def bleu_counts(frame: pd.DataFrame) -> np.ndarray:
@@ -40,7 +40,7 @@ def bleu_counts(frame: pd.DataFrame) -> np.ndarray:
     return np.array(rows, dtype=float).reshape(len(frame), 2 * ORDER + 2)
 
 
-@metric("describe", "tag_recall", "puts the boxes of the description on the right objects")
+@metric("describe", "tag_recall", "puts the boxes of the description on the right objects", headline=15)
 def tag_recall(frame: pd.DataFrame) -> np.ndarray:
     """Share of a description's true boxes that are found (IoU > .5, label alike); none to find: not counted."""
     return _boxes(frame, 1)

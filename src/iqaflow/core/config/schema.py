@@ -54,7 +54,7 @@ class Labelled(Section):
 
 
 class Source(Section):
-    kind: Literal["packaged", "folder", "download", "dvc"] = "packaged"
+    kind: str = "packaged"
     """Where photographs come from: `packaged` (inside scikit-image and scikit-learn), `folder`, `download` (a catalogue of
     addresses and checksums) or `dvc` (a folder that `dvc import` or `dvc add` brought)."""
     path: str | None = None
@@ -124,7 +124,7 @@ class Segmenter(Section):
 
 
 class Teacher(Section):
-    kind: Literal["none", "http", "local"] = "none"
+    kind: str = "none"
     """Model that writes texts: none, an OpenAI-compatible endpoint, or a local vision-language model."""
     url: str = "http://127.0.0.1:8000/v1"
     """Address of the endpoint, for `http`; its key comes from the environment variable IQAFLOW_TEACHER_KEY."""
@@ -182,7 +182,7 @@ class Annotate(Section):
     """Share of local images whose regions hold two distortions each, so that their order can be asked about."""
     feather_px: float = Field(default=0.0, ge=0.0)
     """Soft border of a distorted region, inside its mask; the mask stays exact."""
-    regions: Literal["superpixels", "given", "sam"] = "superpixels"
+    regions: str = "superpixels"
     """How regions are found: by colour, from `source.masks`, or by `annotate.sam`."""
     segments: tuple[int, int] = (4, 9)
     """Number of superpixels per view, drawn per image."""

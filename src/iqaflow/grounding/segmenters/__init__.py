@@ -7,23 +7,16 @@ first is the default), `SLOW` (tried on fewer images) and `WEIGHTS` (needs a mod
 
 from __future__ import annotations
 
-import functools
-import importlib
-import pkgutil
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from iqaflow.core.plugins import KINDS
+
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
-
-
-@functools.cache
-def available() -> tuple[str, ...]:
-    """Names of all segmenters in this package."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 def find(name: str) -> tuple[ModuleType, dict[str, Any]]:
@@ -31,10 +24,7 @@ def find(name: str) -> tuple[ModuleType, dict[str, Any]]:
     from iqaflow.core.errors import ConfigError
 
     kind, _, model = name.partition(":")
-    if kind not in available():
-        known = ", ".join(available())
-        raise ConfigError(f"calibrate.segmenters: unknown segmenter {kind!r}, expected one of {known}.")
-    module = importlib.import_module(f"{__name__}.{kind}")
+    module = KINDS["segmenters"].module(kind, "calibrate.segmenters")
     if module.WEIGHTS and not model:
         raise ConfigError(f"calibrate.segmenters: {kind!r} needs weights, written {kind}:FOLDER or "
                           f"{kind}:OWNER/NAME@REVISION.")

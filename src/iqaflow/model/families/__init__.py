@@ -6,12 +6,11 @@ tensors the vision part gets, the positions of a prompt. What is common to all s
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
 from typing import Any
 
 from iqaflow.core.errors import StageError
+from iqaflow.core.plugins import KINDS
 from iqaflow.model.families.family import Family
 
 
@@ -19,10 +18,8 @@ from iqaflow.model.families.family import Family
 def families() -> dict[str, Family]:
     """Every known `model_type` with its family."""
     found: dict[str, Family] = {}
-    for module in pkgutil.iter_modules(__path__):
-        family = getattr(importlib.import_module(f"{__name__}.{module.name}"), "FAMILY", None)
-        if family is not None:
-            found |= dict.fromkeys(family.types, family)
+    for module in KINDS["families"].modules().values():
+        found |= dict.fromkeys(module.FAMILY.types, module.FAMILY)
     return found
 
 

@@ -9,8 +9,6 @@ directory for an index.
 from __future__ import annotations
 
 import functools
-import importlib
-import pkgutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol, cast
@@ -18,6 +16,7 @@ from typing import Protocol, cast
 import numpy as np
 
 from iqaflow.core.errors import StageError
+from iqaflow.core.plugins import KINDS
 from iqaflow.regions.shape import Segments
 
 
@@ -37,11 +36,10 @@ def of(place: Path, named: str) -> Layout:
     """The layout of `place`, which the parameters call `named`. StageError if it is missing or of no known layout."""
     if not place.exists():
         raise StageError(f"source.masks={named} does not exist: give a COCO panoptic JSON or a directory of masks.")
-    known = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    for name in known:
-        layout = cast(Layout, importlib.import_module(f"{__name__}.{name}"))
+    known = KINDS["layouts"].modules()
+    for layout in known.values():
         if layout.owns(place):
-            return layout
+            return cast(Layout, layout)
     raise StageError(f"source.masks={named} is none of the known layouts ({', '.join(known)}): give a COCO panoptic JSON, or a "
                      "directory of BSDS .mat files or PNG label maps.")
 

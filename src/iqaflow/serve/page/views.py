@@ -13,7 +13,6 @@ from typing import Any
 
 from iqaflow.draw.marks import colour
 from iqaflow.draw.text import faults, percent, plain
-from iqaflow.tasks import grammar
 
 REFERENCE = re.compile(r"\[([^\]]*)\]\(<[\d, ]+>\)")  # [dark green region](<63, 190>): the cells are for the model
 
@@ -50,7 +49,7 @@ def score(rated: dict[str, Any]) -> str:
     columns = "".join(
         f'<li class="{"iq-best" if word == rated["level"] else ""}"><span>{percent(chances[word])}</span>'
         f'<span class="iq-column"><i style="height:{_width(chances[word])}"></i></span><span>{word}</span></li>'
-        for word in grammar.RATINGS)
+        for word in chances)
     return (f'<p class="iq-score"><strong>{rated["value"]:.2f}</strong> <span class="iq-level">{escape(rated["level"])}</span> '
             f'<span class="iq-faint">quality from 0 to 1, {percent(rated["confidence"])} sure of the word</span></p>'
             f'<ol class="iq-words" aria-label="How likely each word is">{columns}</ol>')

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from iqaflow import distortions
+
 STRONG = 3  # the level from which all of them may be said
 EFFECTS: dict[str, tuple[str, ...]] = {
     "blur": (
@@ -106,11 +108,12 @@ EFFECTS: dict[str, tuple[str, ...]] = {
 }
 
 
-# a new category is one file in distortions/; until it has effects of its own here, these are said of it
+# said of a category whose file has no `EFFECTS` of its own
 ANY = ("lowers the quality", "draws attention away from the content", "looks unnatural", "hides part of the detail")
 
 
 def effect(category: str, level: float, rng: np.random.Generator, varied: bool = True) -> str:
     """What a distortion of a category does at a level; the plain wording unless `varied`."""
-    known = EFFECTS.get(category, ANY)
+    own = distortions.categories().get(category)  # an older model may know a category that is no more
+    known = EFFECTS.get(category) or (own.effects if own else ()) or ANY
     return known[int(rng.integers(len(known) if level >= STRONG else 4))] if varied else known[0]

@@ -213,13 +213,14 @@ def _exchanges(config: Config, roles: tuple[str, ...], height: int, width: int, 
 
     if roles[0] == "A":
         while True:  # scenes too alike to rate give no question
-            found = tasks.module("rate").questions(scene(), scene(), False, rng)
+            a, b = scene(), scene()
+            found = [exchange for task in tasks.pairs() for exchange in task.questions(a, b, False, rng)]
             if found:
                 yield from found
                 return
     one, reference = scene(), roles[0] == "reference"
-    for task in tasks.FULL_REFERENCE if reference else tasks.SINGLE:
-        yield from tasks.module(task).questions(one, reference, rng)
+    for task in tasks.with_reference() if reference else tasks.single():
+        yield from task.questions(one, reference, rng)
 
 
 def _load(packs: list[Any], packer: Any) -> Load:

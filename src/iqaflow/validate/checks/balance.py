@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iqaflow.data.tables import SPLITS, TASKS
+from iqaflow import tasks
+from iqaflow.data.tables import SPLITS
 from iqaflow.validate.checks import chance
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def phrases(conversations: pd.DataFrame) -> pd.DataFrame:
 
     ours = conversations[conversations["origin"].isin(OURS) & (conversations["split"] == "train")]
     rows = []
-    for task in TASKS:
+    for task in tasks.names():
         mine = ours[ours["task"] == task]
         n = int(mine["shown"].nunique())
         counts = wording(mine["question"].fillna("")).value_counts()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from iqaflow import tasks
 from iqaflow.validate.checks.balance import OURS
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ CLOSE = 1e-4  # scores are stored with seven digits
 def better(conversations: pd.DataFrame) -> np.ndarray:
     """For each conversation null, or what is wrong with its better image: a comparison of ours has one, nothing else has."""
     given = conversations["better"].notna().to_numpy()
-    rate = (conversations["task"] == "rate").to_numpy(bool)
+    pair = conversations["task"].isin([task.name for task in tasks.pairs()]).to_numpy(bool)
     ours = conversations["origin"].isin(OURS).to_numpy(bool)
-    return np.select([rate & ours & ~given, ~rate & given],
+    return np.select([pair & ours & ~given, ~pair & given],
                      ["no better image is given", "only a comparison has a better image"], None)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iqaflow.data.tables import TASKS
+from iqaflow import tasks
 from iqaflow.validate.report import thumbnails
 from iqaflow.validate.report.text import escape
 
@@ -23,7 +23,7 @@ def choose(conversations: pd.DataFrame, links: pd.DataFrame, count: int) -> list
 
     image_of = links.drop_duplicates("conversation_id").set_index("conversation_id")["image_id"]
     queues = []
-    for task in TASKS:
+    for task in tasks.names():
         ids = conversations.loc[conversations["task"] == task, "conversation_id"].dropna().unique()
         ids = np.asarray(ids, dtype=object)
         queues.append(ids[hash_array(ids).argsort(kind="stable")].tolist())  # the key of the hash is fixed

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iqaflow.data.tables import ORIGINS, SPLITS, TASKS
+from iqaflow import tasks as known
+from iqaflow.data.tables import ORIGINS, SPLITS
 from iqaflow.validate.report import charts
 from iqaflow.validate.report.text import escape, number
 
@@ -46,9 +47,9 @@ def _provenance(data: dict[str, pd.DataFrame]) -> str:
                       number(int(asked.get((origin, dataset), 0))), number(mine["has_reference"].sum()),
                       number(mine["score"].notna().sum())])
     where = _table(("origin", "data set", "photographs", "images", "conversations", "with reference", "with score"), lines, 2)
-    kinds = [(origin, [int(((conversations["origin"] == origin) & (conversations["task"] == task)).sum()) for task in TASKS])
-             for origin in ORIGINS]
-    tasks = _table(("conversations", *TASKS),
+    by_task = conversations.groupby(["origin", "task"]).size()
+    kinds = [(origin, [int(by_task.get((origin, task), 0)) for task in known.names()]) for origin in ORIGINS]
+    tasks = _table(("conversations", *known.names()),
                    [[origin, *map(number, counts)] for origin, counts in kinds if any(counts)])
     licences = images.fillna({"license": "missing"}).groupby("license").agg(
         images=("image_id", "size"), photographs=("source_id", "nunique"), origins=("source_origin", _first))
@@ -74,7 +75,7 @@ def _balance(data: dict[str, pd.DataFrame]) -> str:
                    for name in dict.fromkeys(data["categories"]["category"])]
     by_task = [
         (task, [int(((conversations["task"] == task) & (conversations["split"] == split)).sum()) for split in SPLITS])
-        for task in TASKS
+        for task in known.names()
     ]
     split = distortions["row_of_image"].map(images["split"])
     by_level = [

@@ -6,10 +6,9 @@ package gives suites for some frames in `rules(phash_distance)`; those of one fr
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from typing import TYPE_CHECKING
 
+from iqaflow.core.plugins import KINDS
 from iqaflow.validate.rules import between, equal
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def layout() -> dict[str, list[Expectation]]:
 def content(phash_distance: int) -> dict[str, list[Expectation]]:
     """All suites, by frame. `phash_distance` is how alike photographs of two splits may not be, in bits."""
     found: dict[str, list[Expectation]] = {name: [] for name in FRAMES}
-    for module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-        for frame, rules in importlib.import_module(f"{__name__}.{module}").rules(phash_distance).items():
+    for module in KINDS["suites"].modules().values():
+        for frame, rules in module.rules(phash_distance).items():
             found[frame] += rules
     return found

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iqaflow.data.tables import ORIGINS, SPLITS, TASKS
-from iqaflow.validate.rules import above, among, between, empty, equal, filled, once
+from iqaflow import tasks
+from iqaflow.data.tables import ORIGINS, SPLITS
+from iqaflow.validate.rules import above, among, between, counted, empty, equal, filled, once
 from iqaflow.validate.suites.pictures import GIVEN
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 def rules(phash_distance: int) -> dict[str, list[Expectation]]:
     from iqaflow import distortions
 
+    categories = sorted(distortions.categories())
     return {
         "conversations": [*_rows(), *_truth()],
         "turns": [
@@ -34,7 +36,7 @@ def rules(phash_distance: int) -> dict[str, list[Expectation]]:
             empty("fault", "Every label is a piece of its answer that holds words.", of=("start", "end", "answer_length")),
         ],
         "target_categories": [
-            among("category", sorted(distortions.categories()), "Every target category is one of the twelve."),
+            among("category", categories, f"Every target category is one of the {counted(len(categories))}."),
             among("in_image", [True], "Every target category was applied to the image asked about."),
         ],
         "target_levels": [
@@ -52,23 +54,24 @@ def rules(phash_distance: int) -> dict[str, list[Expectation]]:
 def _rows() -> list[Expectation]:
     from great_expectations.expectations.row_conditions import Column
 
-    rate, alone = Column("task") == "rate", Column("task") != "rate"
+    names = [task.name for task in tasks.pairs()]
+    pair, alone = Column("task").is_in(names), Column("task").is_not_in(names)
     return [
         empty("missing", GIVEN),
         once(("conversation_id",), "Every conversation id is given once."),
         among("origin", ORIGINS, "Every conversation's origin is one of the four."),
         among("origin_fits", [True], "A conversation about a synthetic image is synthetic, and no other is.",
               of=("origin", "dataset")),
-        among("task", TASKS, "Every task is one of the eight."),
+        among("task", tasks.names(), f"Every task is one of the {counted(len(tasks.names()))}."),
         among("style", ["brief", "detailed"], "Every style is brief or detailed."),
         among("reference_mode", ["fr", "nr"], "Every conversation says if a reference is shown (fr) or not (nr)."),
         equal("reference_mode", "mode_by_roles", "A reference is shown exactly where the mode is fr."),
         among("split", SPLITS, "Every conversation is in one of the splits."),
         between("teacher_confidence", 0, 1, "Every teacher's confidence lies in 0..1."),
         empty("turns_fault", "User and assistant take turns; the assistant has the last word."),
-        among("image_roles", ["A B", "A B reference"], "A comparison shows images A and B.", rate),
+        among("image_roles", ["A B", "A B reference"], "A comparison shows images A and B.", pair),
         among("image_roles", ["image", "image reference"], "Any other question shows one image.", alone),
-        between("images_compared", 2, 2, "A comparison is between two different images.", when=rate),
+        between("images_compared", 2, 2, "A comparison is between two different images.", when=pair),
         above("answer_limit", "answer_words", "No answer is longer than its style allows.", True, of=("style", "origin")),
         above("question_limit", "question_words", "No question is longer than a person would ask.", True, of=("origin",)),
     ]

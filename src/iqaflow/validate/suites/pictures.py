@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iqaflow.data.tables import ORIGINS, SPLITS
-from iqaflow.validate.rules import above, among, between, empty, equal, like, once
+from iqaflow.validate.rules import above, among, between, counted, empty, equal, like, once
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -82,10 +82,11 @@ def _pixels() -> list[Expectation]:
 def _distortions() -> list[Expectation]:
     from iqaflow import distortions
 
+    categories = sorted(distortions.categories())
     return [
         empty("missing", GIVEN),
         among("own_name", distortions.names(), "Every synthetic distortion is one the project knows."),
-        among("category", sorted(distortions.categories()), "Every category is one of the twelve."),
+        among("category", categories, f"Every category is one of the {counted(len(categories))}."),
         equal("category", "category_of_name", "Every distortion is filed under its own category."),
         between("level", 1, 5, "Every level lies in 1..5."),
         among("severity", distortions.SEVERITIES, "Every severity is one of the five words."),

@@ -7,6 +7,7 @@ how it spells it.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from iqaflow.distortions import phrase
 from iqaflow.tasks import grammar
@@ -111,3 +112,8 @@ def match_boxes(target: str, prediction: str) -> list[tuple[float, bool]]:
             same = name_similarity(truth[row][0], answer[column][0]) > 0.5
             result[row] = (iou, iou > 0.5 and same)
     return result
+
+
+def given(row: dict[str, Any]) -> str:
+    """The last answer of a stored conversation."""
+    return next((turn["text"] for turn in reversed(row["turns"]) if turn["role"] == "assistant"), "")
