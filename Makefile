@@ -53,9 +53,19 @@ base: $(STAMP)    ## make models/base-tiny anew (hours on a CPU); SOURCE=folder 
 lock: $(STAMP)    ## requirements.lock and infra/*.lock from requirements.in, with hashes; UPGRADE=1 for newer versions
 	@UPGRADE="$(UPGRADE)" python infra/lock.py
 
+.PHONY: fmt docs release
+fmt: $(STAMP)     ## put in order what ruff can: imports, old spellings of new Python
+	@ruff check --fix .
+
+docs: $(STAMP)    ## links, paths, commands, parameters and variables that the documentation names are there
+	@python infra/check_docs.py
+
+release: $(STAMP) ## dist/*.whl, shown to work without a clone (packages borrowed from .venv; FULL=1: its own, from the lock)
+	@FULL="$(FULL)" python infra/release.py
+
 ci:               ## what .ci/run runs
 	@.ci/run
 
 clean:            ## remove caches and unfinished work; data, models, reports and runs stay
-	rm -rf .iqaflow/scratch .iqaflow/worktrees .iqaflow/logs .pytest_cache .ruff_cache .hypothesis build
+	rm -rf .iqaflow/scratch .iqaflow/worktrees .iqaflow/logs .pytest_cache .ruff_cache .hypothesis build dist
 	find src tests flows perf -name __pycache__ -type d -prune -exec rm -rf {} +

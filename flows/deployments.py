@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -27,10 +28,12 @@ NAME = "iqaflow"
 
 
 @flow(name="scheduled-retrain", flow_run_name="scheduled-retrain", log_prints=True)
-def scheduled_retrain(preset: str | None = None, overrides: list[str] | None = None, force: bool = False) -> dict[str, str]:
-    """Retrain at the checkout's last commit, away from people's files; the result is a branch `retrain/...`."""
+def scheduled_retrain(preset: str | None = None, overrides: list[str] | None = None, force: bool = False,
+                      root: str | None = None) -> dict[str, str]:
+    """Retrain at the last commit of the checkout `root`, away from people's files; the result is a branch `retrain/...`."""
     refuse_secrets(overrides)
-    with redacted(), claimed(), worktree.fresh(Workspace.here(), print) as (place, moved):
+    home = Workspace(Path(root)) if root else Workspace.here()
+    with redacted(), claimed(), worktree.fresh(home, print) as (place, moved):
         with pipeline.session(place, preset, (*moved, *(overrides or ())), force) as todo:
             if not todo:
                 return {"everything": "up to date"}
@@ -48,10 +51,12 @@ def create_pool(config: Config) -> None:
 
 def register(config: Config, workspace: Workspace) -> None:
     """Register the deployment, or bring it up to date; a run that is due while another works waits its turn."""
-    source = flow.from_source(source=str(workspace.root), entrypoint="flows/deployments.py:scheduled_retrain")
+    home = Path(__file__).parents[1]  # the checkout, or where the package is installed
+    source = flow.from_source(source=str(home), entrypoint="flows/deployments.py:scheduled_retrain")
     deployment = source.to_deployment(
         name=NAME, work_pool_name=config.schedule.work_pool,
         schedules=[Cron(config.schedule.cron, timezone=config.schedule.timezone)], tags=["iqaflow"],
+        parameters={"root": str(workspace.root)},
         description="Retrains on schedule, in a worktree of its own; promotes only what is better.",
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE))
     deployment.apply()

@@ -122,4 +122,3 @@ def encode(image: np.ndarray) -> bytes:
     from iqaflow.data.images import encode_png
 
     return encode_png(image)
-

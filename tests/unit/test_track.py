@@ -227,7 +227,7 @@ def test_the_digest_of_the_data_is_dvcs_only_while_dvc_speaks_of_these_bytes(wor
 
 
 def test_a_model_without_files_or_name_gets_one_sentence(workspace, mlflow):
-    with pytest.raises(StageError, match="no model iqaflow@champion in the registry: run `make run`"):
+    with pytest.raises(StageError, match="no model iqaflow@champion in the registry: run `iqaflow run`"):
         versions.resolve("champion", workspace)
     with pytest.raises(StageError, match="no model folder some/where"):
         versions.resolve("some/where", workspace)

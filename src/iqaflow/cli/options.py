@@ -63,7 +63,11 @@ def numbers(option: str, text: str | None, count: int) -> tuple[float, ...] | No
 
 
 def flows(workspace: Workspace, name: str) -> ModuleType:
-    """A module of the checkout's `flows/`. The library never imports them: they are handed to it."""
-    if (root := str(workspace.root)) not in sys.path:
-        sys.path.insert(0, root)
+    """A module of the checkout's `flows/`, else of those that came with the package. The library never imports them: they are
+    handed to it."""
+    from iqaflow.core.workspace import shipped
+
+    home = workspace.root if (workspace.root / "flows" / "retrain.py").is_file() else shipped()
+    if str(home) not in sys.path:
+        sys.path.insert(0, str(home))
     return importlib.import_module(f"flows.{name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 app = typer.Typer()
 config_app = typer.Typer(help="Show, compare and write the parameters.", no_args_is_help=True)
 app.add_typer(config_app, name="config", rich_help_panel="Pipeline")
+
+
+@app.command(rich_help_panel="Pipeline")
+def init(folder: Annotated[Path, typer.Argument(help="Made if it is not there.")] = Path()) -> None:
+    """Make a folder a workspace: parameters, stages, the small base; git and DVC if it has none. What is there stays."""
+    from iqaflow.orchestrate import init as module
+
+    module.run(folder.resolve(), typer.echo)
 
 
 @app.command(rich_help_panel="Pipeline")

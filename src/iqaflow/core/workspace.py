@@ -11,9 +11,15 @@ from typing import Any
 STAGES = ("annotate", "validate", "train", "calibrate", "benchmark", "report")
 
 
+def shipped() -> Path:
+    """What comes with the package beside its code (flows, the small base, dvc.yaml): the clone, or its part in the wheel."""
+    installed = Path(__file__).parents[2] / "iqaflow_workspace"
+    return installed if installed.is_dir() else Path(__file__).parents[3]
+
+
 @dataclass(frozen=True)
 class Workspace:
-    """A checkout: `root` holds params.yaml and dvc.yaml."""
+    """A checkout, or a folder that `iqaflow init` made one: `root` holds params.yaml and dvc.yaml."""
 
     root: Path
 

@@ -32,7 +32,8 @@ def check(workspace: Workspace) -> None:
     root = workspace.root
     for name in ("dvc.yaml", "params.yaml"):
         if not (root / name).is_file():
-            raise InputError(f"{root / name} is missing: run this inside a clone of the project.")
+            raise InputError(f"{root / name} is missing: run this inside a clone of the project, or in a folder that "
+                             f"`iqaflow init` made a workspace.")
     if shutil.which("git") is None:
         raise InputError("git is not installed: install it and run the same command again.")
     inside = subprocess.run(["git", "rev-parse", "--show-toplevel"], cwd=root, capture_output=True, text=True,

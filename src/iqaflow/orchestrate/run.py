@@ -20,7 +20,7 @@ from iqaflow.core.config import Config, load
 from iqaflow.core.errors import StageError
 from iqaflow.core.security import escaping
 from iqaflow.core.workspace import StageResult, Workspace
-from iqaflow.orchestrate import dvc
+from iqaflow.orchestrate import dvc, installed
 from iqaflow.orchestrate import overrides as journal
 from iqaflow.orchestrate.services import lifecycle, reaper
 
@@ -56,6 +56,7 @@ def session(workspace: Workspace, preset: str | None, overrides: tuple[str, ...]
         _enough_disk(workspace)
         reaper.settle(workspace)
         dvc.recover(workspace, say)
+        installed.write_hashes(workspace)
         with journal.overridden(workspace, config):
             todo = ["everything, by --force"] if force else _todo(workspace, config)
             if todo:
@@ -128,4 +129,4 @@ def _where(workspace: Workspace) -> None:
     if running:
         print("Open:   " + "  ".join(f"{name} {address}" for name, address in running.items()))
     else:
-        print("Open the Prefect and MLflow pages with `make up`.")
+        print("Open the Prefect and MLflow pages with `iqaflow up` (in a clone, `make up`).")

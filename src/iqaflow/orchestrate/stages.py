@@ -15,7 +15,7 @@ from iqaflow.core.config import Config
 from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.core.security import escaping
 from iqaflow.core.workspace import STAGES, StageResult, Workspace
-from iqaflow.orchestrate import failures
+from iqaflow.orchestrate import failures, installed
 
 MODULES = {stage: f"iqaflow.{stage}.stage" for stage in (*STAGES, "gate")}
 
@@ -42,6 +42,7 @@ def _call(stage: str, config: Config, workspace: Workspace) -> StageResult | Non
         from iqaflow import sources
 
         sources.index(config, workspace)
+        installed.write_hashes(workspace)  # for `dvc repro`, which begins with this stage every time
         return None
     if stage != "annotate":
         same_plugins(workspace)
@@ -67,5 +68,3 @@ def _stay_offline(config: Config, workspace: Workspace) -> None:
     base = config.train.base
     if base == "scratch" or (workspace.root / base).is_dir():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-

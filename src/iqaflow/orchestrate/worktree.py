@@ -17,7 +17,7 @@ from pathlib import Path
 from iqaflow.core.config import load
 from iqaflow.core.errors import PipelineError
 from iqaflow.core.workspace import Workspace
-from iqaflow.orchestrate import dvc
+from iqaflow.orchestrate import dvc, installed
 
 KEEP = 2  # worktrees of failed retrainings kept for whoever wants to look
 
@@ -47,7 +47,7 @@ def fresh(home: Workspace, say: Callable[[str], None]) -> Iterator[tuple[Workspa
 
 def _commit(place: Workspace) -> bool:
     """Commit what the retraining changed in versioned files; False if nothing."""
-    files = [name for name in ("dvc.lock", "reports/metrics.json") if (place.root / name).is_file()]
+    files = [name for name in ("dvc.lock", "reports/metrics.json", installed.NAME) if (place.root / name).is_file()]
     _git(place.root, "add", "--force", *files)
     if subprocess.run(["git", "diff", "--cached", "--quiet"], cwd=place.root, check=False).returncode == 0:
         return False

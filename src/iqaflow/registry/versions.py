@@ -136,7 +136,7 @@ def look_up(uri: str, workspace: Workspace) -> Version:
         raise StageError(f"There is no model folder {uri}: give a folder, `champion`, or models:/NAME@ALIAS.")
     version = find(config, workspace, alias)
     if version is None:
-        raise StageError(f"There is no model {name}@{alias} in the registry: run `make run` first, or give a folder.")
+        raise StageError(f"There is no model {name}@{alias} in the registry: run `iqaflow run` first, or give a folder.")
     return version
 
 

@@ -142,4 +142,3 @@ def plain(value: Any) -> Any:
         return int(value) if value.is_integer() and abs(value) < 2**53 else float(f"{value:.6g}")
     text = str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-

@@ -102,7 +102,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path} is missing: run inside an iqaflow checkout, or restore it with git.") from None
+        raise ConfigError(f"{path} is missing: run inside an iqaflow checkout, make this folder a workspace with "
+                          f"`iqaflow init`, or restore it with git.") from None
     except (YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""

@@ -145,7 +145,7 @@ def _say_where(config: Config, workspace: Workspace, running: dict[str, Entry]) 
     print(f"Worker   pool {config.schedule.work_pool!r}; start a retraining now: PREFECT_API_URL={prefect}/api "
           f'PREFECT_API_AUTH_STRING="$(cat {os.path.relpath(secret.path(workspace))})" '
           f"prefect deployment run scheduled-retrain/iqaflow")
-    print("Stop them with `make down`.")
+    print("Stop them with `iqaflow down` (in a clone, `make down`).")
 
 
 def _running(workspace: Workspace) -> dict[str, Entry]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from iqaflow.core.errors import InputError, StageError
 from iqaflow.core.security import doorkeeper, loopback
-from iqaflow.core.workspace import Workspace
+from iqaflow.core.workspace import Workspace, shipped
 from iqaflow.infer import load
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ def chosen(workspace: Workspace, model: str | None) -> tuple[Assessor, str, str]
     try:
         return load("champion"), "champion", ""
     except (InputError, StageError) as error:
-        reason, base = str(error), workspace.root / "models" / "base-tiny"
-        if not (base / "config.json").is_file():
+        reason, places = str(error), (workspace.root, shipped())
+        base = next((base for place in places if ((base := place / "models" / "base-tiny") / "config.json").is_file()), None)
+        if base is None:
             raise
     return load(base), "models/base-tiny", f"{reason} Until then the small base that ships answers, its confidences uncalibrated."
 
