@@ -27,7 +27,7 @@ test: $(STAMP)    ## the tests, with a representative of each slow kind; ARGS="p
 	@$(PYTEST) $(or $(ARGS),-m "not slow")
 
 test-all: $(STAMP)  ## every test, training killed fifty times, and the coverage
-	@$(PYTEST) --kills 50 --cov $(ARGS)
+	@$(PYTEST) --cov --kills 50 $(ARGS)
 
 lint: $(STAMP)    ## style and safety rules
 	@ruff check .
