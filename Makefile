@@ -67,5 +67,5 @@ ci:               ## what .ci/run runs
 	@.ci/run
 
 clean:            ## remove caches and unfinished work; data, models, reports and runs stay
-	rm -rf .iqaflow/scratch .iqaflow/worktrees .iqaflow/logs .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .iqaflow/scratch .iqaflow/worktrees .iqaflow/logs .pytest_cache .ruff_cache .hypothesis .coverage* build dist
 	find src tests flows perf -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,7 +27,8 @@ from iqaflow.core import config
 from iqaflow.core.environment import prepare
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import decode
-from iqaflow.data.tables import decode_mask, read_rows
+from iqaflow.data.masks import decode_mask
+from iqaflow.data.tables import read_rows
 from iqaflow.engine.answers import read
 from iqaflow.grounding.text_to_point import READ_OUTS, Settings, is_whole, read_out
 from iqaflow.infer import findings, load

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from iqaflow import tasks
-from iqaflow.data import tables
+from iqaflow.data import masks, tables
 from iqaflow.data.image_store import Pictures
 from iqaflow.data.images import decode
 from iqaflow.draw.marks import marker, outline, rectangle
@@ -56,7 +56,7 @@ def picture(row: dict[str, Any], pictures: Pictures) -> np.ndarray:
     if row["task"] != "rate":
         for region in image_row["regions"]:
             if region["region_id"] in row["targets"]["region_ids"]:
-                mask = tables.decode_mask(region["mask_rle"])
+                mask = masks.decode_mask(region["mask_rle"])
                 outline(canvas, mask.repeat(height // mask.shape[0], 0).repeat(width // mask.shape[1], 1), WHITE, 2)
         for text, colour in zip((turn["text"] for turn in row["turns"][-2:]), (BLUE, ORANGE), strict=True):
             for place in grammar.parse(text).places:

@@ -25,9 +25,10 @@ from iqaflow.data import tables
 
 SMALL, LARGE = "[[64, 64], [64, 96], [96, 64]]", "[[512, 512]]"
 PARTS = {  # function of iqaflow.validate: what the table calls it
-    ("stage", "_verify"): "hash every file", ("pixels", "measure"): "pixel pass", ("frames", "images"): "flatten images",
-    ("dialogues", "conversations"): "flatten conversations, read answers", ("leakage", "photographs"): "leakage",
-    ("balance", "phrases"): "wordings", ("stage", "judge"): "Great Expectations and its Data Docs", ("report", "page"): "report",
+    ("stage", "_verify"): "hash every file", ("checks.pixels", "measure"): "pixel pass",
+    ("checks.frames", "images"): "flatten images", ("checks.dialogues", "conversations"): "flatten conversations, read answers",
+    ("checks.leakage", "photographs"): "leakage", ("checks.balance", "phrases"): "wordings",
+    ("stage", "judge"): "Great Expectations and its Data Docs", ("report.page", "page"): "report",
 }
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 import iqaflow
 from iqaflow import distortions
 from iqaflow.core.errors import InputError
-from iqaflow.data.tables import decode_mask
+from iqaflow.data.masks import decode_mask
 from iqaflow.infer.assessor import Assessor
 from iqaflow.tasks import grammar
 from tests.alike import alike

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iqaflow.data.tables import decode_mask
+from iqaflow.data.masks import decode_mask
 from iqaflow.tasks import grammar
 
 START_SECONDS = 90

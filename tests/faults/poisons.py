@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from iqaflow.data import tables
+from iqaflow.data import masks
 from tests.faults.poison_rows import decode, encode, spoilt
 
 ATTACK = "<script>alert('poison')</script>"
@@ -138,7 +138,7 @@ def narrower(row):
 def other_size(row):
     mask = np.zeros((row["height"] + 8, row["width"]), bool)
     mask[3:9, 4:20] = True
-    return tables.encode_mask(mask)
+    return masks.encode_mask(mask)
 
 
 def cut(row):
@@ -160,7 +160,7 @@ def repainted(change: Callable, wanted) -> Callable:
 def one_pixel_outside(row):
     image = decode(row["image"])
     named = {flaw["region_id"] for flaw in row["distortions"]}
-    mask = np.logical_or.reduce([tables.decode_mask(region["mask_rle"]) for region in row["regions"]
+    mask = np.logical_or.reduce([masks.decode_mask(region["mask_rle"]) for region in row["regions"]
                                  if region["region_id"] in named])
     y, x = np.argwhere(~mask)[0]
     image[y, x] ^= 1  # by one grey level

@@ -6,7 +6,6 @@ in a row of its own, those of the whole set into another, because a run costs se
 
 from __future__ import annotations
 
-import html
 import re
 
 import pytest
@@ -167,7 +166,7 @@ def test_what_is_missing_is_told_from_what_is_not_a_number(together):
 def test_text_from_the_data_is_never_markup(together):
     workspace, _, _, _ = together
     page = (workspace.reports / "validation.html").read_text(encoding="utf-8")
-    assert html.escape(ATTACK, quote=True) in page and "<script" not in page
+    assert ATTACK.replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#39;") in page and "<script" not in page
     docs = "".join(path.read_text(encoding="utf-8") for path in (workspace.reports / "data_docs").rglob("*.html"))
     assert "alert" in docs  # it is shown there
     assert not re.search(r"<script>\s*alert", docs)

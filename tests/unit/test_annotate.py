@@ -22,7 +22,7 @@ from iqaflow.core import config
 from iqaflow.core.errors import StageError
 from iqaflow.core.manifest import read_manifest
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import tables
+from iqaflow.data import masks, tables
 from iqaflow.data.images import ImageError, decode
 from iqaflow.tasks.scene import Flaw, Scene
 
@@ -64,7 +64,7 @@ def test_masks_are_exact_and_boxes_tight(annotated):
         assert image.shape == reference.shape == (row["height"], row["width"], 3)
         union = np.zeros(image.shape[:2], bool)
         for region in row["regions"]:
-            mask = tables.decode_mask(region["mask_rle"])
+            mask = masks.decode_mask(region["mask_rle"])
             ys, xs = np.nonzero(mask)
             assert region["box_xyxy"] == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
             if any(flaw["region_id"] == region["region_id"] for flaw in row["distortions"]):

@@ -13,13 +13,12 @@ import pytest
 
 from iqaflow import tasks
 from iqaflow.benchmark import baselines, items, metrics, stage
-from iqaflow.benchmark.baselines.position import iou, true_mask
+from iqaflow.benchmark.baselines.position import true_mask
 from iqaflow.core.errors import DamagedError, StageError
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import StageResult, Workspace
-from iqaflow.data.tables import encode_mask
+from iqaflow.data.masks import encode_mask, iou
 from iqaflow.gate.publish import publish
-from iqaflow.report import explain
 from iqaflow.report import page as report
 from iqaflow.report import stage as drawing
 from iqaflow.report.material import Material
@@ -119,7 +118,7 @@ def test_metrics_have_the_contracts_shape(workspace, result):
     assert "| score.srcc |" in result.markdown
 
 
-def test_a_model_is_asked_what_its_vocabulary_has_words_for(exam, result, workspace):
+def test_a_model_is_asked_what_its_vocabulary_has_words_for(exam, result, workspace, small_config):
     known = replace(current(), categories=tuple(pair for pair in current().categories if pair[0] != "noise"))
     asked = exam.within(known)
     names = {row["conversation_id"]: str([row["turns"], row["targets"]["categories"]]) for row in exam.conversations}
@@ -132,7 +131,8 @@ def test_a_model_is_asked_what_its_vocabulary_has_words_for(exam, result, worksp
     assert (whole.items, whole.left_out) == (exam.items, 0)
     results, frame = json.loads(workspace.metrics.read_text()), items.read(workspace.items)
     results["items"]["left_out"] = asked.left_out
-    assert f" {len(beyond)} questions name categories that the model was never taught" in explain.data(results, frame)
+    assert f" {len(beyond)} questions name categories that the model was never taught" in " ".join(
+        report.page(Material(results, frame, {row["image_id"]: row for row in exam.images}, [], small_config)).split())
 
 
 def test_every_predictor_of_a_family_answers_the_same_items(workspace, result):

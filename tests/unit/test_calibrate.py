@@ -16,8 +16,8 @@ from iqaflow.core.errors import ConfigError, DamagedError, StageError
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import encode_png
-from iqaflow.data.masks import iou
-from iqaflow.data.tables import conversations_schema, encode_mask, images_schema, write_table
+from iqaflow.data.masks import encode_mask, iou
+from iqaflow.data.tables import conversations_schema, images_schema, write_table
 from iqaflow.engine import calibration
 from iqaflow.grounding.text_to_point import Settings, Spatial, map_cells, upsample
 

@@ -8,10 +8,10 @@ import pytest
 import skimage
 
 from iqaflow import distortions
+from iqaflow.data.masks import bounds
 from iqaflow.infer.differences import chance_higher, changed, named_region, similarity_map
 from iqaflow.infer.findings import shrunk
 from iqaflow.iqa import mdsi
-from iqaflow.regions import bounds
 from iqaflow.tasks import grammar
 
 SHARES = (0.3, 0.25, 0.7, 0.65)  # of the distorted rectangle: left, top, right, bottom

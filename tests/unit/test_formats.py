@@ -15,7 +15,7 @@ from iqaflow.core.config.schema import Labelled
 from iqaflow.core.errors import ConfigError, InputError
 from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
-from iqaflow.data.tables import decode_mask
+from iqaflow.data.masks import decode_mask
 
 
 def read(tmp_path: Path, form: str, content: Any, name: str = "labels.json") -> tuple[list[imports.Item], list[tuple[str, str]]]:

@@ -17,7 +17,7 @@ from iqaflow.core import config
 from iqaflow.core.config.schema import Labelled
 from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
-from iqaflow.data import tables
+from iqaflow.data import masks, tables
 from iqaflow.data.images import decode
 from iqaflow.tasks import grammar
 
@@ -219,7 +219,7 @@ def test_rows_fit_the_tables_and_say_their_truth(by_hand, tmp_path):
         assert row["dataset"] == "people" and row["license"] == "CC BY 4.0"
         assert row["image_id"].startswith(f"people-{row['split']}-")
         for region in row["regions"]:
-            mask = tables.decode_mask(region["mask_rle"])
+            mask = masks.decode_mask(region["mask_rle"])
             assert mask.shape == (row["height"], row["width"]) and region["area"] == pytest.approx(mask.mean())
     origins = Counter(row["origin"] for row in asked)
     assert origins["authentic"] > 60 and origins["imported"] > 30 and set(origins) == {"authentic", "imported"}

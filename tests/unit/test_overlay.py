@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from iqaflow.data.tables import encode_mask
+from iqaflow.data.masks import encode_mask
 from iqaflow.draw import labels as tags
 from iqaflow.draw.marks import PALETTE
 from iqaflow.draw.overlay import draw, enlargement, mark

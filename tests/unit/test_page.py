@@ -9,9 +9,10 @@ import pytest
 
 from iqaflow.core.errors import InputError, StageError
 from iqaflow.core.workspace import Workspace
-from iqaflow.data.tables import encode_mask
+from iqaflow.data.masks import encode_mask
+from iqaflow.draw import screen
 from iqaflow.draw.marks import PALETTE
-from iqaflow.serve.page import desk, examples, pictures, serve, views
+from iqaflow.serve.page import desk, examples, serve, views
 from iqaflow.tasks import grammar
 
 HOSTILE = '<img src=x onerror="alert(1)"> & co'
@@ -56,22 +57,22 @@ def test_references_to_cells_are_read_as_words():
 @pytest.mark.parametrize("shape", [(40, 60, 3), (1500, 3000, 3)])
 def test_a_click_lands_on_the_pixel_it_was_meant_for(shape):
     pixels = np.full(shape, 128, np.uint8)
-    picture = pictures.marked(pixels, [], corner=(shape[1] / 4, shape[0] / 2))
+    picture = screen.marked(pixels, [], corner=(shape[1] / 4, shape[0] / 2))
     assert not np.array_equal(picture, np.full_like(picture, 128))
     assert max(picture.shape) <= 1600
-    at = pictures.original((picture.shape[1] / 4, picture.shape[0] / 2), pixels)
+    at = screen.original((picture.shape[1] / 4, picture.shape[0] / 2), pixels)
     assert at == pytest.approx((shape[1] / 4, shape[0] / 2), abs=3)
-    assert pictures.original((10**6, -5), pixels) == (shape[1] - 1, 0)
+    assert screen.original((10**6, -5), pixels) == (shape[1] - 1, 0)
 
 
 def test_regions_are_drawn_in_the_colours_of_the_legend():
     pixels = np.full((40, 60, 3), 128, np.uint8)
-    drawn = pictures.marked(pixels, [region()]).reshape(-1, 3).tolist()
+    drawn = screen.marked(pixels, [region()]).reshape(-1, 3).tolist()
     assert list(PALETTE[0]) in drawn and list(PALETTE[1]) not in drawn
 
 
 def test_a_pair_gets_one_size():
-    a, b = pictures.pair(np.zeros((40, 60, 3), np.uint8), np.zeros((33, 20, 3), np.uint8))
+    a, b = screen.pair(np.zeros((40, 60, 3), np.uint8), np.zeros((33, 20, 3), np.uint8))
     assert a.shape == b.shape == (40, 60, 3)
 
 

@@ -8,7 +8,7 @@ import pytest
 from iqaflow import distortions
 from iqaflow.annotate import dialogues, people
 from iqaflow.annotate.imports import Finding, Item
-from iqaflow.data import tables
+from iqaflow.data import masks
 from iqaflow.distortions import SEVERITIES
 from iqaflow.tasks.scene import Flaw, Scene
 
@@ -21,7 +21,7 @@ def test_shapes_are_exact():
     both = people.mask(("polygons", ((2, 3, 7, 3, 7, 9, 2, 9), (4, 3, 9, 3, 9, 9, 4, 9))), 20, 30)
     assert both.sum() == 42, "overlapping parts are a union"
     noise = np.random.default_rng(0).random((20, 30)) < 0.5
-    rle = tables.encode_mask(noise)
+    rle = masks.encode_mask(noise)
     runs = np.diff(np.flatnonzero(np.r_[True, np.diff(noise.T.ravel().astype(int)) != 0, True])).tolist()
     counts = runs if not noise[0, 0] else [0, *runs]
     for drawn in (rle, {"size": [20, 30], "counts": rle["counts"].encode()}, {"size": [20, 30], "counts": counts}):

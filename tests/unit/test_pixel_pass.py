@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from iqaflow.data import decoding, tables
+from iqaflow.data import decoding, masks, tables
 from iqaflow.data.images import encode_png
 from iqaflow.validate.checks import pixels
 
@@ -26,7 +26,7 @@ def image_row(number: int, **changes) -> dict:
     reference = image.copy()
     image[6, 12] ^= 255
     image[7, 13, 2] ^= 1
-    region = {"region_id": 3, "label": "region", "box_xyxy": [10, 5, 30, 25], "mask_rle": tables.encode_mask(mask),
+    region = {"region_id": 3, "label": "region", "box_xyxy": [10, 5, 30, 25], "mask_rle": masks.encode_mask(mask),
               "area": float(mask.mean()), "score": 0.5}
     row = {"image_id": f"i{number:03d}", "split": "train", "width": 60, "height": 40, "image": encode_png(image),
            "reference": encode_png(reference), "regions": [region], "distortions": [
@@ -105,7 +105,7 @@ def test_area_and_box_come_from_the_runs_alone(seed):
     height, width = rng.integers(1, 40, 2)
     mask = rng.random((height, width)) < rng.choice([0.01, 0.3, 0.9, 1.0])
     mask[rng.integers(height), rng.integers(width)] = True
-    runs, fault = decoding.mask_runs(tables.encode_mask(mask), height, width, LIMIT)
+    runs, fault = masks.mask_runs(masks.encode_mask(mask), height, width, LIMIT)
     ys, xs = np.nonzero(mask)
     assert fault is None
-    assert decoding.extent(runs, height) == (mask.sum(), (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
+    assert masks.extent(runs, height) == (mask.sum(), (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))

@@ -13,6 +13,7 @@ from iqaflow import regions
 from iqaflow.core import config
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import Workspace
+from iqaflow.data.masks import bounds
 from iqaflow.data.photographs import Photograph
 from iqaflow.regions import Segments, Window, json_parts, phrase
 from iqaflow.regions.shape import segments
@@ -62,7 +63,7 @@ def test_small_views_keep_their_superpixels():
         assert expected and len(found) == len(expected)
         for region, mask in zip(found, expected, strict=True):
             assert np.array_equal(region.mask, mask)
-            assert region.label == f"{phrase.colour(image[mask])} region" and region.box == regions.bounds(mask)
+            assert region.label == f"{phrase.colour(image[mask])} region" and region.box == bounds(mask)
 
 
 def test_large_views_get_the_superpixels_of_their_reduced_copy():

@@ -8,9 +8,10 @@ import pytest
 
 from iqaflow.core.errors import ConfigError
 from iqaflow.core.plugins import KINDS
-from iqaflow.data.masks import above, contains, iou, keep, rectangle, resize
+from iqaflow.data.masks import contains, iou, rectangle
 from iqaflow.grounding import segmenters
 from iqaflow.grounding.channels import features, quality_channels
+from iqaflow.grounding.maps import above, keep, resize
 from tests.toy_sam import sam2_model, sam2_video_model, sam_model
 
 CLASSICAL = tuple(name for name, module in KINDS["segmenters"].modules().items() if not module.WEIGHTS)

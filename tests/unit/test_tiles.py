@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from iqaflow.data.masks import bounds
 from iqaflow.engine.session import Engine
 from iqaflow.infer.tiles import FROM, Mosaic, Part, crops, is_large, parts, stitched
-from iqaflow.regions import bounds
 
 BUDGET = 256 * 256
 

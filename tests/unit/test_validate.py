@@ -12,12 +12,11 @@ import pytest
 from PIL import Image
 
 from iqaflow.data import decoding, text_hygiene
-from iqaflow.data.tables import encode_mask
+from iqaflow.data.masks import encode_mask, read_mask
 from iqaflow.validate import remedies, suites
 from iqaflow.validate.checks import answers, balance, chance, flatten, leakage, presence, truth
 from iqaflow.validate.expectations import plain
-from iqaflow.validate.report import charts, examples, thumbnails
-from iqaflow.validate.report.text import escape
+from iqaflow.validate.report import examples
 
 LIMIT = 1_000_000
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -34,14 +33,14 @@ def png(image: np.ndarray, **options) -> bytes:
 def test_masks_are_read_as_cocos_own_code_writes_them(shape, share):
     mask = np.random.default_rng(0).random(shape) < share
     mask[-1, -1] = True
-    read, fault = decoding.decode_mask(encode_mask(mask), *shape, LIMIT)
+    read, fault = read_mask(encode_mask(mask), *shape, LIMIT)
     assert fault is None and read.dtype == bool and np.array_equal(read, mask)
 
 
 def test_long_runs():
     mask = np.ones((1000, 1000), bool)
     mask[0, 0] = False
-    assert np.array_equal(decoding.decode_mask(encode_mask(mask), 1000, 1000, LIMIT)[0], mask)
+    assert np.array_equal(read_mask(encode_mask(mask), 1000, 1000, LIMIT)[0], mask)
 
 
 @pytest.mark.parametrize(("rle", "said"), [
@@ -57,13 +56,13 @@ def test_long_runs():
     (encode_mask(np.zeros((8, 8), bool)), "empty"),
 ])
 def test_bad_masks_are_a_reason(rle, said):
-    mask, fault = decoding.decode_mask(rle, 8, 8, LIMIT)
+    mask, fault = read_mask(rle, 8, 8, LIMIT)
     assert mask is None and said in fault
 
 
 def test_a_huge_mask_is_not_allocated():
     size = [10**6, 10**6]
-    mask, fault = decoding.decode_mask({"size": size, "counts": "0"}, *size, LIMIT)
+    mask, fault = read_mask({"size": size, "counts": "0"}, *size, LIMIT)
     assert mask is None and "limit" in fault
 
 
@@ -321,14 +320,6 @@ def test_every_check_has_a_remedy_and_a_place_in_the_report():
     assert {name.partition(".")[0] for name in remedies.REMEDIES} <= set(rules)
 
 
-def test_text_of_the_data_cannot_become_markup_or_hide():
-    assert escape("<b>\"'&") == "&lt;b&gt;&quot;&#x27;&amp;"
-    assert "\u202e" not in escape("abc\u202efed") and "\x00" not in escape("a\x00b")
-    assert escape("x" * 1000, 10) == "x" * 9 + "…"
-    assert escape(None) == "" and escape(7) == "7"
-    assert "<b>" not in charts.bars([("<b>", (1, 2, 3))], "<b>")
-
-
 def test_values_in_the_verdict_are_strict_json():
     assert plain(np.float32(0.1)) == 0.1 and plain(float("nan")) == "nan" and plain(np.inf) == "inf"
     assert plain(np.int64(3)) == 3 and plain(4.0) == 4 and plain(np.bool_(True)) is True and plain(None) is None
@@ -347,15 +338,6 @@ def test_examples_take_the_tasks_in_turn_and_no_image_twice():
     assert len(chosen) == 12 == len({image[name] for name in chosen})
     assert examples.choose(conversations.iloc[::-1], links.iloc[::-1], 12) == chosen
     assert len(examples.choose(conversations, links, 100)) == 20  # there are only twenty images
-
-
-def test_outline_follows_the_mask():
-    mask = np.zeros((20, 20), bool)
-    mask[5:15, 4:12] = True
-    path = thumbnails.outline(mask)
-    assert path.startswith("M") and path.endswith("Z") and path.count("M") == 1
-    corners = {tuple(map(float, point.split())) for point in path[1:-1].split("L")}
-    assert {(4.5, 5.5), (11.5, 5.5), (11.5, 14.5), (4.5, 14.5)} <= corners
 
 
 def test_importing_is_light():

@@ -13,7 +13,7 @@ from iqaflow.grounding.ground import Grounding, parts
 from iqaflow.infer.assessor import Assessor
 from iqaflow.infer.descriptions import descriptions
 from iqaflow.infer.differences import changed
-from iqaflow.serve.page import pictures, views
+from iqaflow.serve.page import views
 from iqaflow.tasks.vocabulary import current
 
 COFFEE = skimage.data.coffee()
@@ -50,7 +50,7 @@ def test_equal_images_are_not_asked_about():
 def test_the_place_of_a_difference_is_not_called_a_guess():
     one = {"distortions": [], "score": {"value": 0.5}}
     told = {"regions": [], "differences": [{"label": "sky", "confidence": 0.7, "images": {"Image A": one, "Image B": one}}]}
-    for found in pictures.sides(told).values():
+    for found in views.sides(told).values():
         assert "sure" not in views.legend(found)
 
 

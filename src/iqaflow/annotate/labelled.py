@@ -30,8 +30,8 @@ from iqaflow.core.errors import StageError
 from iqaflow.core.version import VERSION
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import encode_lossless
+from iqaflow.data.masks import encode_mask
 from iqaflow.data.photographs import Index, Photograph
-from iqaflow.data.tables import encode_mask
 from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene
 
 __all__ = ["items", "make"]

@@ -15,10 +15,9 @@ import numpy as np
 
 from iqaflow import distortions, tasks
 from iqaflow.annotate.imports import Finding, Item
-from iqaflow.data.decoding import mask_runs, painted
+from iqaflow.data.masks import bounds, mask_runs, painted
 from iqaflow.distortions import SEVERITIES
 from iqaflow.regions.phrase import described, plain, told_apart
-from iqaflow.regions.shape import bounds
 from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene
 
 WHOLE = 0.95  # share of the image from which a region is the whole image: its box says no place

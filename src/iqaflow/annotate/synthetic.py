@@ -15,8 +15,9 @@ from iqaflow.annotate import views
 from iqaflow.annotate.views import Annotated
 from iqaflow.core.config.schema import Annotate
 from iqaflow.core.version import VERSION
+from iqaflow.data.masks import encode_mask
 from iqaflow.data.photographs import Photograph
-from iqaflow.data.tables import SPLITS, encode_mask
+from iqaflow.data.tables import SPLITS
 from iqaflow.iqa import mdsi
 from iqaflow.regions import Segments
 from iqaflow.tasks.scene import Exchange

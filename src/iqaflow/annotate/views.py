@@ -12,6 +12,7 @@ import numpy as np
 from iqaflow import distortions, regions
 from iqaflow.core.config.schema import Annotate
 from iqaflow.data.images import encode_lossless
+from iqaflow.data.masks import bounds
 from iqaflow.distortions import SEVERITIES, SEVERITIES_PAIR
 from iqaflow.iqa import mdsi
 from iqaflow.regions import Region, Segments, Window
@@ -213,7 +214,7 @@ def _similarity(view: np.ndarray, image: np.ndarray) -> np.ndarray:
     changed = (red | green | blue) != 0  # many times faster than (view != image).any(2)
     similarity = np.ones(changed.shape, np.float32)
     if changed.any():
-        part = _around(regions.bounds(changed))
+        part = _around(bounds(changed))
         similarity[part] = mdsi.similarity(view[part], image[part])
     return similarity
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from iqaflow.core.config import Config
+from iqaflow.data.masks import contains, decode_mask, iou
 from iqaflow.grounding import examples
 from iqaflow.tasks import grammar
 
@@ -47,7 +48,6 @@ def predict(assessor: Any, images: Sequence[Row], conversations: Sequence[Row], 
 
 def _place(assessor: Any, reading: Any, by_id: dict[str, Row], grounded: list[Row]) -> list[Row]:
     from iqaflow.data.images import decode
-    from iqaflow.data.tables import decode_mask
 
     targets = reading.conversation["targets"]
     image_row = by_id[reading.conversation["image_ids"][-1]["image_id"]]
@@ -77,8 +77,5 @@ def _place(assessor: Any, reading: Any, by_id: dict[str, Row], grounded: list[Ro
 
 def _row(reading: Any, truth: np.ndarray, mask: np.ndarray, point: tuple[float, float], text: str,
          confidence: float | None) -> Row:
-    x = min(max(int(point[0]), 0), truth.shape[1] - 1)
-    y = min(max(int(point[1]), 0), truth.shape[0] - 1)
-    union = float((truth | mask).sum())
     return {"family": "ground", "item_id": reading.item_id, "prediction": text, "confidence": confidence,
-            "value": float((truth & mask).sum()) / union if union else 0.0, "hit": float(truth[y, x])}
+            "value": iou(mask, truth), "hit": float(contains(truth, point))}

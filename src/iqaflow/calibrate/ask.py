@@ -10,7 +10,7 @@ import numpy as np
 
 from iqaflow.core.config import Config
 from iqaflow.data.images import decode
-from iqaflow.data.tables import decode_mask
+from iqaflow.data.masks import decode_mask
 from iqaflow.grounding.item import Item
 from iqaflow.tasks import grammar
 from iqaflow.tasks import score as rating

@@ -1,4 +1,4 @@
-"""Stored pictures and masks as arrays, or the reason why not. What is stored is what a model will see: nothing is converted."""
+"""Stored pictures as arrays, or the reason why not. What is stored is what a model will see: nothing is converted."""
 
 from __future__ import annotations
 
@@ -104,59 +104,3 @@ def _any(data: bytes, max_pixels: int) -> Decoded:
 def flat(image: np.ndarray) -> bool:
     """Whether all pixels are equal."""
     return bool((image[0, 0] == image[-1, -1]).all() and (image == image[0, 0]).all())
-
-
-def decode_mask(rle: dict[str, Any] | None, height: Any, width: Any, max_pixels: int) -> tuple[np.ndarray | None, str | None]:
-    """A COCO RLE as bool (H, W), or None and the fault in words. Nothing is allocated before the size is right."""
-    runs, fault = mask_runs(rle, height, width, max_pixels)
-    return (None, fault) if runs is None else (painted(runs, height, width), None)
-
-
-def mask_runs(rle: dict[str, Any] | None, height: Any, width: Any, max_pixels: int) -> tuple[np.ndarray | None, str | None]:
-    """The run lengths of a COCO RLE, down the columns, outside first; or None and the fault in words."""
-    size, counts = (rle or {}).get("size"), (rle or {}).get("counts")
-    if not size or counts is None or len(size) != 2 or None in size:
-        return None, "no mask is stored"
-    if list(size) != [height, width]:
-        return None, f"mask is {size[1]}x{size[0]} px, the image {width}x{height}"
-    if not 0 < height * width <= max_pixels:
-        return None, f"mask claims {height * width} pixels, the limit is {max_pixels}"
-    runs = _runs(counts)
-    # pycocotools reads memory it never wrote when the runs are too short: they must cover the image exactly
-    if runs is None or runs.min() < 0 or runs.sum() != height * width:
-        return None, "mask is not a valid run-length code"
-    return (runs, None) if runs[1::2].any() else (None, "mask is empty")
-
-
-def painted(runs: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The mask of run lengths, bool (H, W)."""
-    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
-
-
-def extent(runs: np.ndarray, height: int) -> tuple[int, tuple[int, int, int, int]]:
-    """Pixels inside and the tightest box (x0, y0, x1, y1) of a mask, from its runs alone."""
-    ends = np.cumsum(runs)[1::2]
-    starts = ends - runs[1::2]
-    kept = ends > starts
-    starts, last = starts[kept], ends[kept] - 1
-    crossing = bool((starts // height != last // height).any())  # it touches the lower and the upper edge
-    top, bottom = (0, height) if crossing else (int((starts % height).min()), int((last % height).max()) + 1)
-    return int(runs[1::2].sum()), (int(starts[0] // height), top, int(last[-1] // height) + 1, bottom)
-
-
-def _runs(counts: str) -> np.ndarray | None:
-    """Run lengths of COCO's compressed string: 5 bits per character, each run but the first three given as its
-    difference from the one before the last. None if the string is not such a code."""
-    bits = np.frombuffer(counts.encode("utf-8"), dtype=np.uint8).astype(np.int64) - 48
-    if not len(bits) or bits.min() < 0 or bits.max() > 63 or bits[-1] & 0x20:
-        return None
-    ends = np.flatnonzero(~bits & 0x20)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    if lengths.max() > 8:  # more bits than any image has pixels
-        return None
-    shifts = 5 * (np.arange(len(bits)) - np.repeat(starts, lengths))
-    values = np.add.reduceat((bits & 0x1F) << shifts, starts)
-    runs = values - np.where(bits[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
-    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
-    return runs

@@ -118,21 +118,3 @@ def read_rows(folder: Path, table: str, split: str | None = None, columns: list[
     filters = [(name, "=", value) for name, value in (("split", split), ("origin", origin)) if value] or None
     for path in parts(folder, table):
         yield from pq.read_table(path, columns=columns, filters=filters).to_pylist()
-
-
-def encode_mask(mask: Any) -> dict[str, Any]:
-    """Boolean mask (H, W) as COCO RLE `{size: [H, W], counts}`."""
-    import cv2
-    import numpy as np
-    from pycocotools import mask as coco
-
-    rle = coco.encode(cv2.transpose(np.ascontiguousarray(mask, dtype=np.uint8)).T)  # columns first, as COCO counts
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
-
-
-def decode_mask(rle: dict[str, Any]) -> Any:
-    """COCO RLE as a boolean array (H, W)."""
-    from pycocotools import mask as coco
-
-    size = [int(side) for side in rle["size"]]
-    return coco.decode({"size": size, "counts": rle["counts"].encode("ascii")}).astype(bool)

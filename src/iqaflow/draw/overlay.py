@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from iqaflow.data.masks import bounds, contains, decode_mask
 from iqaflow.draw import labels as tags
 from iqaflow.draw.marks import INK, PAPER, Box, Colour, colour, marker, outline, rectangle, tint
 from iqaflow.draw.text import faults, percent, plain, typeface, wrap
@@ -68,7 +69,7 @@ def mark(image: np.ndarray, regions: Sequence[dict[str, Any]], letters: float = 
         for point in reversed(points):
             marker(canvas, point, colour(at), max(6, round(0.4 * text_px)))
     picture = Image.fromarray(canvas)
-    tagged = [tags.Tagged(_said(region), box or _bounds(mask) or (0, 0, width, height),
+    tagged = [tags.Tagged(_said(region), box or ((0, 0, width, height) if mask is None else bounds(mask)),
                           points[0] if points and (mask is not None or not box) else None)
               for region, box, mask, points in zip(regions, boxes, masks, dots, strict=True)]
     tags.write(ImageDraw.Draw(picture), tagged, typeface(text_px))
@@ -134,8 +135,6 @@ def _panel(assessment: dict[str, Any], regions: Sequence[dict[str, Any]], width:
 
 
 def _mask(region: dict[str, Any], size: tuple[int, int], factor: int) -> np.ndarray | None:
-    from iqaflow.data.tables import decode_mask
-
     if not region.get("mask_rle"):
         return None
     mask = decode_mask(region["mask_rle"])
@@ -156,21 +155,12 @@ def _points(region: dict[str, Any], mask: np.ndarray | None, factor: int) -> lis
     points = [(x * factor, y * factor) for x, y in region.get("points") or []]
     if mask is None:
         return points
-    inside = [tuple(min(max(int(value), 0), side - 1) for value, side in zip(point, mask.shape[::-1], strict=True))
-              for point in points]
-    return [] if mask.all() else [point for point, (x, y) in zip(points, inside, strict=True) if mask[y, x]]
+    return [] if mask.all() else [point for point in points if contains(mask, point)]
 
 
 def _fills(mask: np.ndarray, box: Box) -> bool:
     """Whether a mask is its box, so that corners around it would be drawn on its outline."""
     return np.count_nonzero(mask) > 0.95 * (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _bounds(mask: np.ndarray | None) -> Box | None:
-    if mask is None:
-        return None
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def _sure(share: Any, what: str = "") -> str:

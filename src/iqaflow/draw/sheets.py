@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from iqaflow.data.images import decode, encode_png
-from iqaflow.data.masks import contains, iou
-from iqaflow.data.tables import decode_mask
+from iqaflow.data.masks import contains, decode_mask, iou
 from iqaflow.draw.marks import INK, PALETTE, PAPER, marker, outline, tint
 from iqaflow.draw.text import typeface
+from iqaflow.grounding.examples import evenly
 
 BEFORE, AFTER = "#d55e00", "#0072b2"  # Okabe and Ito's vermilion and blue
 TILE_PX, COLUMNS, TILES = 240, 4, 12
@@ -62,14 +62,13 @@ def overlays_png(rows: Sequence[dict[str, Any]]) -> bytes:
 
     groundings = [_Grounding(row) for row in rows]
     groundings.sort(key=lambda each: -each.iou)
-    count = min(TILES, len(groundings))
-    chosen = [groundings[round(step)] for step in np.linspace(0, len(groundings) - 1, count)] if count else []
+    chosen = evenly(groundings, TILES)
     gap, caption, head = 12, 44, 40
-    rows_of_tiles = -(-max(1, count) // COLUMNS)
+    rows_of_tiles = -(-max(1, len(chosen)) // COLUMNS)
     size = gap + COLUMNS * (TILE_PX + gap), head + rows_of_tiles * (TILE_PX + caption + gap)
     page = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(page)
-    title = f"{count} places of the calibration split, best to worst. White line: truth. Blue: answer. Orange: point."
+    title = f"{len(chosen)} places of the calibration split, best to worst. White line: truth. Blue: answer. Orange: point."
     pen.text((gap, head / 2), title, fill=INK, font=typeface(15), anchor="lm")
     for at, grounding in enumerate(chosen):
         x = gap + at % COLUMNS * (TILE_PX + gap)

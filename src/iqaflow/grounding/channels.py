@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from iqaflow.data.masks import resize
+from iqaflow.grounding.maps import resize
 
 NAMES = ("noise", "sharpness", "flatness", "lightness", "chroma")
 # the least range that counts as a difference, so that a channel without content is not amplified into one

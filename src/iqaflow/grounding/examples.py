@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.data.tables import encode_mask, write_table
+from iqaflow.data.masks import encode_mask
+from iqaflow.data.tables import write_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,3 +45,10 @@ def read(path: Path) -> list[Row]:
     import pyarrow.parquet as pq
 
     return pq.read_table(path).to_pylist()
+
+
+def evenly(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of the items, the first and the last among them, so that a choice from best to worst flatters nobody."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(at * (len(items) - 1) / (count - 1))] for at in range(count)]

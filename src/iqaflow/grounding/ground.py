@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow.data.masks import bounds, pixel
 from iqaflow.grounding import segmenters
 from iqaflow.grounding.text_to_point import (
     Point,
@@ -22,7 +23,8 @@ from iqaflow.grounding.text_to_point import (
     read_points,
     upsample,
 )
-from iqaflow.tasks.grammar import GRID, cell, cells_box
+from iqaflow.tasks.grammar import GRID, cells_box
+from iqaflow.tasks.grammar import box_cells as cells_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def ground(image: np.ndarray, spatial: Spatial, record: dict[str, Any]) -> Groun
                               record["segmenter"]["options"])
     if cells is None:
         box = mask_box(mask)
-        cells = _cells(box, width, height, grid)
+        cells = cells_of(box, width, height, grid)
     sure = sigmoid(record["region"]["slope"] * concentration(map_) + record["region"]["offset"])
     return Grounding(mask, points, negatives, cells, box, False, map_, sure, grid)
 
@@ -82,8 +84,9 @@ def parts(place: Grounding, least: float = 0.25) -> list[Grounding]:
             break
         mask = labels == one
         box = mask_box(mask)
-        point = next((point for point in place.points if mask[_pixel(point, mask.shape)]), None) or _middle(mask, dense)
-        found.append(replace(place, mask=mask, points=[point], cells=_cells(box, width, height, place.grid), box_xyxy=box))
+        point = next((point for point in place.points if mask[pixel(point, mask.shape)]), None) or _middle(mask, dense)
+        cells = cells_of(box, width, height, place.grid)
+        found.append(replace(place, mask=mask, points=[point], cells=cells, box_xyxy=box))
     return found
 
 
@@ -95,14 +98,6 @@ def _middle(mask: np.ndarray, dense: np.ndarray) -> Point:
     return float(columns[nearest]) + 0.5, float(rows[nearest]) + 0.5
 
 
-def _cells(box: tuple[float, float, float, float], width: int, height: int, grid: int) -> tuple[int, int]:
-    return cell(box[0] / width, box[1] / height, grid), cell((box[2] - 1) / width, (box[3] - 1) / height, grid)
-
-
-def _pixel(point: Point, shape: tuple[int, ...]) -> tuple[int, int]:
-    return min(max(int(point[1]), 0), shape[0] - 1), min(max(int(point[0]), 0), shape[1] - 1)
-
-
 def concentration(map_: np.ndarray) -> float:
     """How far a map is from flat: log of all cells over the cells it effectively covers (exp of its entropy), the raw
     confidence of a place. Told hits from misses best on a real model (AUC .81; share of the map in the mask .41)."""
@@ -112,11 +107,9 @@ def concentration(map_: np.ndarray) -> float:
 
 
 def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
-    """Tightest box (x0, y0, x1, y1) around a mask, right and bottom exclusive; the whole image if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return 0.0, 0.0, float(mask.shape[1]), float(mask.shape[0])
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    """`bounds` of a mask as coordinates."""
+    x0, y0, x1, y1 = bounds(mask)
+    return float(x0), float(y0), float(x1), float(y1)
 
 
 def sigmoid(value: float) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.data.masks import above, keep
+from iqaflow.grounding.maps import above, keep
 from iqaflow.tasks.grammar import GRID
 
 READ_OUTS = ("2x2", "3x3", "cells", "soft_box", "product", "visual", "all")

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow.data.masks import bounds
 from iqaflow.infer import findings
 from iqaflow.infer.picture import Subject
 from iqaflow.infer.regions import Asked
-from iqaflow.regions import bounds, colour
+from iqaflow.regions import colour
 from iqaflow.tasks import grammar
 
 CHANGED = 0.93  # similarity under which a pixel's surroundings count as changed

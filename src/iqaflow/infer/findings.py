@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.data.tables import encode_mask
+from iqaflow.data.masks import encode_mask
 from iqaflow.engine.session import Prompt
 from iqaflow.grounding.ground import Grounding, mask_box, parts
 from iqaflow.infer import tiles

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from iqaflow.core.errors import InputError
+from iqaflow.data.masks import bounds
 from iqaflow.infer.tiles import Part
-from iqaflow.regions import Region, bounds, colour
+from iqaflow.regions import Region, colour
 from iqaflow.regions.superpixels import superpixels
 from iqaflow.tasks import grammar
 
@@ -51,8 +52,7 @@ class Asked:
     def within(self, part: Part) -> Asked:
         """The same region in a part of the image that holds some of it."""
         mask = part.of(self.mask)
-        box = bounds(mask) if mask.any() else (0, 0, part.width, part.height)
-        return replace(self, box=tuple(map(float, box)), mask=mask)
+        return replace(self, box=tuple(map(float, bounds(mask))), mask=mask)
 
 
 def asked_region(pixels: np.ndarray, region: Sequence[float] | None, mask: np.ndarray | None,

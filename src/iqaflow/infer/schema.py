@@ -52,7 +52,7 @@ class Fault(TypedDict):
 
 
 class Mask(TypedDict):
-    """COCO's run-length code; `size` is height and width. `iqaflow.data.tables.decode_mask` makes it an array."""
+    """COCO's run-length code; `size` is height and width. `iqaflow.data.masks.decode_mask` makes it an array."""
 
     size: list[int]
     counts: str

@@ -21,9 +21,9 @@ from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.photographs import Photograph
 from iqaflow.regions.phrase import colour
-from iqaflow.regions.shape import Region, Segments, Window, bounds
+from iqaflow.regions.shape import Region, Segments, Window
 
-__all__ = ["Region", "Segments", "Window", "bounds", "colour", "inputs", "left_out", "of_photograph", "of_view"]
+__all__ = ["Region", "Segments", "Window", "colour", "inputs", "left_out", "of_photograph", "of_view"]
 
 
 def of_photograph(photograph: Photograph, pixels: np.ndarray, config: Config, workspace: Workspace) -> Segments | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from iqaflow.data.masks import bounds
 from iqaflow.regions.phrase import described, told_apart
-from iqaflow.regions.shape import Region, Segments, Window, bounds
+from iqaflow.regions.shape import Region, Segments, Window
 
 NOTICED = 0.01  # share of a view from which a part counts when parts of one name are told apart
 

@@ -59,12 +59,6 @@ class Window:
         return mask[rows[:, None], columns[::-1] if self.mirrored else columns]
 
 
-def bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Tightest box (x0, y0, x1, y1), right and bottom exclusive, around a mask that is not empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
 def segments(ids: np.ndarray, names: dict[int, str | None]) -> Segments:
     """Segments of a map of arbitrary `ids` (H, W), keeping those in `names`, numbered in the order of `names`; everything
     else is nothing. Raises ValueError if there are more than a label map can hold."""

@@ -7,9 +7,10 @@ import numpy as np
 from iqaflow.core.config import Config
 from iqaflow.core.config.schema import Annotate
 from iqaflow.core.workspace import Workspace
+from iqaflow.data.masks import bounds
 from iqaflow.data.photographs import Photograph
 from iqaflow.regions.phrase import colour
-from iqaflow.regions.shape import Region, Segments, Window, bounds
+from iqaflow.regions.shape import Region, Segments, Window
 
 # Longer side superpixels are found at. They are a handful of large parts: more pixels cost twenty times as much at 512 and
 # move their borders by a pixel or two.

@@ -1,4 +1,4 @@
-"""What the report is made from, and the card each of its sections is."""
+"""What the report is made from."""
 
 from __future__ import annotations
 
@@ -33,8 +33,3 @@ class Material:
 
     def rows(self, predictor: str | None, family: str) -> pd.DataFrame:
         return self.frame[(self.frame["predictor"] == predictor) & (self.frame["family"] == family)]
-
-
-def section(title: str, lead: str, *parts: str) -> str:
-    """A card of the page; `lead` and `parts` are HTML."""
-    return f'<section><h2>{title}</h2><p class="quiet">{lead}</p>{"".join(parts)}</section>'

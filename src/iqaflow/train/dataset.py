@@ -16,7 +16,7 @@ from iqaflow.core.config.schema import Train
 from iqaflow.data.arrow_rows import Held
 from iqaflow.data.image_store import Pictures
 from iqaflow.data.images import decode
-from iqaflow.data.tables import decode_mask
+from iqaflow.data.masks import decode_mask
 from iqaflow.model.dense_head import Truth, single_tokens
 from iqaflow.model.packing import Branch, Pack, Packer
 from iqaflow.tasks import score as rating

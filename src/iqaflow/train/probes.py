@@ -12,7 +12,8 @@ import numpy as np
 
 from iqaflow.core.config import Config
 from iqaflow.data.images import decode, encode_lossless
-from iqaflow.data.tables import decode_mask, read_rows
+from iqaflow.data.masks import decode_mask
+from iqaflow.data.tables import read_rows
 
 
 class Probes:

@@ -17,18 +17,16 @@ from iqaflow.core.errors import DamagedError, StageError
 from iqaflow.core.files import write_json, write_text
 from iqaflow.core.manifest import read_manifest
 from iqaflow.core.workspace import StageResult, Workspace
+from iqaflow.data.masks import MAX_PIXELS
 from iqaflow.data.tables import parts
+from iqaflow.draw.html.text import plural
 from iqaflow.validate.check import Check
 from iqaflow.validate.checks.frames import IDS
 from iqaflow.validate.expectations import judge
 from iqaflow.validate.remedies import remedy
-from iqaflow.validate.report.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MAX_PIXELS = 178_956_970  # no stored image may claim more: Pillow's own limit
-
 
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Check `data/annotated` against every suite.

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from iqaflow.regions.shape import Region, bounds
+from iqaflow.data.masks import bounds
+from iqaflow.regions.shape import Region
 
 
 def of_photograph(photograph, pixels, config, workspace):

@@ -99,7 +99,7 @@ def _shape(kind: str, value: dict[str, Any], result: dict[str, Any]) -> tuple[st
 
 def _brush(data: Any, width: int, height: int) -> tuple[str, Any] | None:
     """A brush stroke as COCO's run lengths; its code is a bit stream of the RGBA picture, of which alpha is the mask."""
-    from iqaflow.data.tables import encode_mask
+    from iqaflow.data.masks import encode_mask
 
     try:
         stream = bytes(data) if isinstance(data, list) else base64.b64decode(data, validate=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from iqaflow.benchmark.baselines import Answers, Questions, Row, answer, baseline
+from iqaflow.data.masks import decode_mask, iou
 from iqaflow.tasks.grading.items import subject
 from iqaflow.tasks.grammar import WHOLE
 
@@ -14,8 +15,6 @@ SIDES = np.arange(0.2, 1.001, 0.1)  # of the image's height and width
 
 def true_mask(conversation: Row, image: Row) -> np.ndarray | None:
     """Union of the regions a ground question is about, bool (H, W); None if it is about the whole image."""
-    from iqaflow.data.tables import decode_mask
-
     wanted = set(conversation["targets"]["region_ids"] or [])
     masks = [decode_mask(region["mask_rle"]) for region in image["regions"] if region["region_id"] in wanted]
     return np.logical_or.reduce(masks) if masks else None
@@ -27,12 +26,6 @@ def centre_box(shape: tuple[int, int], height: float, width: float) -> np.ndarra
     top, left = round(shape[0] * (1 - height) / 2), round(shape[1] * (1 - width) / 2)
     mask[top : shape[0] - top, left : shape[1] - left] = True
     return mask
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two bool masks; two empty masks agree."""
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
 
 
 @baseline("centre", "a point in the middle of the image, and the middle box of the best fixed size")

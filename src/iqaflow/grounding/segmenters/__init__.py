@@ -47,7 +47,7 @@ def segment(name: str, image: np.ndarray, map_: np.ndarray, points: Sequence[Poi
     `map_` (H, W) in 0..1 says how likely each pixel belongs; points are (x, y) and the box x0, y0, x1, y1 in pixels.
     Options not given take the segmenter's defaults.
     """
-    from iqaflow.data.masks import resize
+    from iqaflow.grounding.maps import resize
 
     module, fixed = find(name)
     if image.ndim == 2:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from iqaflow.data.masks import above, keep, resize
 from iqaflow.grounding.channels import features
+from iqaflow.grounding.maps import above, keep, resize
 
 WEIGHTS = False
 SLOW = True

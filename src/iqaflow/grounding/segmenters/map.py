@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from iqaflow.data.masks import above, keep
+from iqaflow.grounding.maps import above, keep
 
 WEIGHTS = False
 SLOW = False

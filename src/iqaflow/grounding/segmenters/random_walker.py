@@ -6,8 +6,8 @@ import warnings
 
 import numpy as np
 
-from iqaflow.data.masks import above, keep, resize
 from iqaflow.grounding.channels import features
+from iqaflow.grounding.maps import above, keep, resize
 
 WEIGHTS = False
 SLOW = True

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from iqaflow.core.errors import StageError
-from iqaflow.data.masks import above, iou, keep, resize
+from iqaflow.data.masks import iou
+from iqaflow.grounding.maps import above, keep, resize
 
 WEIGHTS = True
 SLOW = True

@@ -2,5 +2,5 @@
 
     iqaflow demo        # or `make demo`
 
-`desk` asks the model, `pictures` and `views` show what it says, `app` lays the page out, `serve` starts it.
+`desk` asks the model, `views` shows what it says, `app` lays the page out, `serve` starts it.
 """

@@ -13,8 +13,8 @@ import gradio as gr
 
 from iqaflow.core.errors import InputError
 from iqaflow.data.images import encode_png
-from iqaflow.draw import overlay
-from iqaflow.serve.page import pictures, views
+from iqaflow.draw import overlay, screen
+from iqaflow.serve.page import views
 from iqaflow.serve.page.desk import Desk, Look
 
 WELCOME = "Drop a photograph, or take one of the examples."
@@ -72,14 +72,14 @@ def _assess_tab(desk: Desk, examples: list[Path], folder: Path) -> None:
         stale = dict.fromkeys((as_json, as_png), gr.update(interactive=False))  # until `files` has made those of this look
         if now is None:
             return {look: None, legend: "", answer: "", **stale}
-        return {**stale, look: now, picture: pictures.marked(now.pixels, now.regions, now.corner),
+        return {**stale, look: now, picture: screen.marked(now.pixels, now.regions, now.corner),
                 verdict: views.verdict(now.result, now.reference), legend: views.legend(now.regions, asked=now.asked is not None),
                 answer: views.region(len(now.regions) - 1, now.asked) if now.asked else ""}
 
     def click(now: Look | None, how: str, event: gr.SelectData) -> dict[Any, Any]:
         if now is None:
             return {look: None}
-        at = pictures.original(event.index, now.pixels)
+        at = screen.original(event.index, now.pixels)
         if how == "box" and now.corner is None:
             return {**shown(now.at_corner(at)), mode: gr.update(info=HINTS["corner"])}
         try:
@@ -136,10 +136,10 @@ def _compare_tab(desk: Desk, pair: list[Path], folder: Path) -> None:
             pixels = [desk.pixels(file) for file in (a, b)]
         except InputError as error:
             return {**none, verdict: views.message(str(error), alert=True)}
-        regions = pictures.sides(result)
-        return {verdict: views.comparison(result), slider: pictures.pair(*pixels), legend: views.legends(regions),
+        regions = views.sides(result)
+        return {verdict: views.comparison(result), slider: screen.pair(*pixels), legend: views.legends(regions),
                 as_json: _download(folder, "comparison.json", json.dumps(result, indent=1).encode()),
-                **{image: pictures.marked(one, found, letters=SIDE_BY_SIDE)
+                **{image: screen.marked(one, found, letters=SIDE_BY_SIDE)
                    for image, one, found in zip(images, pixels, regions.values(), strict=True)}}
 
     for _, _, steps in slots:
@@ -157,7 +157,7 @@ def _slot(desk: Desk, label: str, height: int | str, name: str) -> tuple[gr.Imag
 
     def take(file: dict[str, Any]) -> tuple[Any, str | None]:
         try:
-            return pictures.shrunk(desk.pixels(file["path"])), file["path"]  # browsers cannot show every format that we read
+            return screen.shrunk(desk.pixels(file["path"])), file["path"]  # browsers cannot show every format that we read
         except InputError as error:
             gr.Warning(html.escape(str(error)), duration=20, title="This file cannot be used")
             return None, None

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.data.decoding import Decoded, decode, extent, flat, mask_runs, painted
+from iqaflow.data.decoding import Decoded, decode, flat
+from iqaflow.data.masks import extent, mask_runs, painted
 from iqaflow.data.tables import ORIGINS
 
 if TYPE_CHECKING:

@@ -1,15 +1,14 @@
-"""A sheet of examples: what a model will be shown and told, with the truth drawn in."""
+"""Examples: what a model will be shown and told, with the truth drawn in."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from iqaflow import tasks
-from iqaflow.validate.report import thumbnails
-from iqaflow.validate.report.text import escape
+from iqaflow.validate.report import images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +38,8 @@ def choose(conversations: pd.DataFrame, links: pd.DataFrame, count: int) -> list
     return chosen
 
 
-def section(data: dict[str, pd.DataFrame], folder: Path) -> str:
-    """The part of the page with the examples."""
+def cards(data: dict[str, pd.DataFrame], folder: Path) -> list[dict[str, Any]]:
+    """The chosen conversations: their task, pictures with captions, turns."""
     chosen = choose(data["conversations"], data["conversation_images"], COUNT)
     links, turns, regions = (
         dict(iter(frame[frame["conversation_id"].isin(chosen)].groupby("conversation_id")))
@@ -48,28 +47,17 @@ def section(data: dict[str, pd.DataFrame], folder: Path) -> str:
     )
     facts = data["conversations"].drop_duplicates("conversation_id").set_index("conversation_id").loc[chosen]
     shown_ids = {image_id for part in links.values() for image_id in part["image_id"] if isinstance(image_id, str)}
-    rows = thumbnails.rows(folder, shown_ids)
-    cards = []
+    rows = images.rows(folder, shown_ids)
+    shown = []
     for name, task, style, mode, split in facts[["task", "style", "reference_mode", "split"]].itertuples():
         asked = {int(region) for region in regions[name]["region_id"].dropna()} if name in regions else set()
-        shown = [link for link in links[name].itertuples() if link.role != "reference"] if name in links else []
-        images = "".join(
-            thumbnails.drawn(row, f"{'' if link.role == 'image' else f'Image {link.role}: '}{thumbnails.flaws(row)}", asked)
-            for link, row in ((link, rows.get(link.image_id)) for link in shown)
-        )
-        words = "".join(
-            f'<p class="{"a" if turn.role == "assistant" else "q"}">{escape(turn.text)}</p>'
-            for turn in (turns[name].itertuples() if name in turns else ())
-        )
-        reference = "with the reference" if mode == "fr" else "no reference"
-        cards.append(
-            f'<article class="example{" pair" if len(shown) > 1 else ""}"><h3>{escape(task)} '
-            f"<span>{escape(style)}, {reference}, {escape(split)}</span></h3>"
-            f'<div class="pictures">{images}</div>{words}<p class="id">{escape(name)}</p></article>'
-        )
-    return (
-        f"<section><h2>Examples</h2><p>{len(cards)} conversations, the tasks in turn. Under each picture is what was "
-        'done to it; <i class="line spoilt"></i> outlines a region with a distortion of its own, '
-        '<i class="line asked"></i> any other that is asked about.</p>'
-        f'<div class="examples">{"".join(cards)}</div></section>'
-    )
+        pictures = []
+        for link in links[name].itertuples() if name in links else ():
+            if link.role != "reference":
+                row = rows.get(link.image_id)
+                caption = f"{'' if link.role == 'image' else f'Image {link.role}: '}{images.flaws(row)}"
+                pictures.append((images.drawn(row, caption, asked), caption))
+        spoken = turns[name][["role", "text"]].itertuples(index=False) if name in turns else ()
+        shown.append({"name": name, "task": task, "style": style, "split": split, "pictures": pictures, "turns": list(spoken),
+                      "reference": "with the reference" if mode == "fr" else "no reference"})
+    return shown

@@ -1,4 +1,5 @@
-"""The pictures of the page: regions drawn as `iqaflow assess --overlay` draws them, small enough for a browser."""
+"""Pictures small enough for a browser, with regions drawn as `iqaflow assess --overlay` draws them; and back from a click to the
+photograph."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from iqaflow.draw import marks, overlay
 
-SIDE = 1280  # long side of a picture on the page; what is downloaded keeps its size
+SIDE = 1280  # long side in px of a picture on a page; what is downloaded keeps its size
 
 
 def marked(pixels: np.ndarray, regions: Sequence[dict[str, Any]], corner: Sequence[float] | None = None,
@@ -64,12 +65,3 @@ def _scaled(region: dict[str, Any], scale: tuple[float, float]) -> dict[str, Any
     box = [edge * scale[axis % 2] for axis, edge in enumerate(region["box_xyxy"])]
     points = [[value * share for value, share in zip(point, scale, strict=True)] for point in region.get("points") or []]
     return {**region, "box_xyxy": box, "points": points}
-
-
-def sides(result: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The regions to draw on each of two compared images: where they differ, numbered alike on both, if they are versions of one
-    picture; else what is wrong in each."""
-    names = "Image A", "Image B"
-    if changed := result.get("differences"):
-        return {name: [{**one, **one["images"][name], "points": [], "confidence": None} for one in changed] for name in names}
-    return {name: [one for one in result["regions"] if one["image"] == name] for name in names}
