@@ -90,7 +90,7 @@ def test_a_crash_is_tried_again_and_only_what_follows_runs(checkout: Workspace) 
     done = run(checkout, "--set", "train.lr=0.006", "--set", "schedule.retry_seconds=1")
     assert done.returncode == 0, done.stderr
     assert toy.log(checkout) == ["start train", "start train", "end train", "start calibrate", "end calibrate",
-                                 "start benchmark", "end benchmark", "start gate", "end gate"]
+                                 "start benchmark", "end benchmark", "start report", "end report", "start gate", "end gate"]
     assert "lr 0.006" in (checkout.root / toy.OUTPUTS["train"]).read_text()
 
 

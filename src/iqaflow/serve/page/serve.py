@@ -51,10 +51,8 @@ def chosen(workspace: Workspace, model: str | None) -> tuple[Assessor, str, str]
     try:
         return load("champion"), "champion", ""
     except (InputError, StageError) as error:
-        reason, places = str(error), (workspace.root, shipped())
-        base = next((base for place in places if ((base := place / "models" / "base-tiny") / "config.json").is_file()), None)
-        if base is None:
-            raise
+        reason, inside = str(error), Path("models", "base-tiny")
+    base = (workspace.root if (workspace.root / inside / "config.json").is_file() else shipped()) / inside
     return load(base), "models/base-tiny", f"{reason} Until then the small base that ships answers, its confidences uncalibrated."
 
 
