@@ -4,7 +4,7 @@
 #   make run CUDA=1                       the CUDA build of torch (chosen by itself where an NVIDIA GPU answers)
 #   make test ARGS="tests/unit -k lens"   these tests, slow ones too; ARGS="path::test" for one
 
-.PHONY: help setup run test test-all lint demo up down doctor bench base lock ci clean
+.PHONY: help setup run test test-all lint type demo up down doctor bench base lock ci clean
 .DEFAULT_GOAL := help
 STAMP := .venv/.installed
 # two workers take file after file, the long ones (e2e, faults) first
@@ -31,6 +31,10 @@ test-all: $(STAMP)  ## every test, training killed fifty times, and the coverage
 
 lint: $(STAMP)    ## style and safety rules
 	@ruff check .
+	@ruff format --check --quiet . || { echo "make lint: these files are not in form; make fmt puts them in order:" >&2; ruff format --check . >&2; exit 1; }
+
+type: $(STAMP)    ## types of src and flows (mypy --strict)
+	@mypy
 
 demo: $(STAMP)    ## a page in the browser: drop an image, click, compare; ARGS="--model DIR --port N"
 	@iqaflow demo $(ARGS)
@@ -54,8 +58,9 @@ lock: $(STAMP)    ## requirements.lock and infra/*.lock from requirements.in, wi
 	@UPGRADE="$(UPGRADE)" python infra/lock.py
 
 .PHONY: fmt docs release
-fmt: $(STAMP)     ## put in order what ruff can: imports, old spellings of new Python
+fmt: $(STAMP)     ## put in order what ruff can: form, imports, old spellings of new Python
 	@ruff check --fix .
+	@ruff format .
 
 docs: $(STAMP)    ## links, paths, commands, parameters and variables that the documentation names are there
 	@python infra/check_docs.py

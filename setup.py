@@ -6,8 +6,16 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("flows", "models/base-tiny", "mlruns/.gitkeep", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore",
-           ".gitignore")
+SHIPPED = (
+    "flows",
+    "models/base-tiny",
+    "mlruns/.gitkeep",
+    "dvc.yaml",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    ".gitignore",
+)
 
 
 class BuildPy(build_py):

@@ -1,6 +1,6 @@
 """The scheduled retraining: a deployment on a process work pool, one at a time, in a worktree of its own.
 
-    iqaflow up        # creates the pool, starts a worker, registers this
+iqaflow up        # creates the pool, starts a worker, registers this
 """
 
 from __future__ import annotations
@@ -28,16 +28,21 @@ NAME = "iqaflow"
 
 
 @flow(name="scheduled-retrain", flow_run_name="scheduled-retrain", log_prints=True)
-def scheduled_retrain(preset: str | None = None, overrides: list[str] | None = None, force: bool = False,
-                      root: str | None = None) -> dict[str, str]:
+def scheduled_retrain(
+    preset: str | None = None, overrides: list[str] | None = None, force: bool = False, root: str | None = None
+) -> dict[str, str]:
     """Retrain at the last commit of the checkout `root`, away from people's files; the result is a branch `retrain/...`."""
     refuse_secrets(overrides)
     home = Workspace(Path(root)) if root else Workspace.here()
-    with redacted(), claimed(), worktree.fresh(home, print) as (place, moved):
-        with pipeline.session(place, preset, (*moved, *(overrides or ())), force) as todo:
-            if not todo:
-                return {"everything": "up to date"}
-            return retrain(root=str(place.root), force=force)
+    with (
+        redacted(),
+        claimed(),
+        worktree.fresh(home, print) as (place, moved),
+        pipeline.session(place, preset, (*moved, *(overrides or ())), force) as todo,
+    ):
+        if not todo:
+            return {"everything": "up to date"}
+        return retrain(root=str(place.root), force=force)
 
 
 def create_pool(config: Config) -> None:
@@ -54,11 +59,14 @@ def register(config: Config, workspace: Workspace) -> None:
     home = Path(__file__).parents[1]  # the checkout, or where the package is installed
     source = flow.from_source(source=str(home), entrypoint="flows/deployments.py:scheduled_retrain")
     deployment = source.to_deployment(
-        name=NAME, work_pool_name=config.schedule.work_pool,
-        schedules=[Cron(config.schedule.cron, timezone=config.schedule.timezone)], tags=["iqaflow"],
+        name=NAME,
+        work_pool_name=config.schedule.work_pool,
+        schedules=[Cron(config.schedule.cron, timezone=config.schedule.timezone)],
+        tags=["iqaflow"],
         parameters={"root": str(workspace.root)},
         description="Retrains on schedule, in a worktree of its own; promotes only what is better.",
-        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE))
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+    )
     deployment.apply()
 
 
@@ -67,8 +75,12 @@ def wait_for_worker(config: Config, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     with get_client(sync_client=True) as client:
         while time.monotonic() < deadline:
-            answer = client.request("POST", "/work_pools/{work_pool_name}/workers/filter", json={},
-                                    path_params={"work_pool_name": config.schedule.work_pool})
+            answer = client.request(
+                "POST",
+                "/work_pools/{work_pool_name}/workers/filter",
+                json={},
+                path_params={"work_pool_name": config.schedule.work_pool},
+            )
             if any(worker["status"] == "ONLINE" for worker in answer.json()):
                 return True
             time.sleep(0.5)

@@ -12,7 +12,8 @@ from iqaflow.core.security.redaction import redact_all
 
 def refuse_secrets(overrides: list[str] | None) -> None:
     """The first thing of a flow that takes overrides: where one carries a secret, blot it out of the stored parameters and
-    fail with the sentence that says where it belongs. Raises ConfigError."""
+    fail with the sentence that says where it belongs. Raises ConfigError.
+    """
     for text in overrides or ():
         key, _, value = text.partition("=")
         if refused := refusal.parameter({key: value}):

@@ -1,6 +1,6 @@
 """The whole retraining: the stages as subflows, then the gate, under one MLflow parent run.
 
-    iqaflow run            # holds the checkout's lease, starts Prefect if need be, then calls this
+iqaflow run            # holds the checkout's lease, starts Prefect if need be, then calls this
 """
 
 from __future__ import annotations

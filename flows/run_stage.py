@@ -28,8 +28,11 @@ def run_stage(stage: str, root: str, force: bool = False) -> str:
     workspace, started = Workspace(Path(root).resolve()), time.monotonic()
     schedule = load(workspace.params).schedule
     attempt = reproduce.with_options(
-        name=f"dvc repro {stage}", retries=schedule.retries, retry_delay_seconds=exponential_backoff(schedule.retry_seconds),
-        retry_condition_fn=may_work_next_time)
+        name=f"dvc repro {stage}",
+        retries=schedule.retries,
+        retry_delay_seconds=exponential_backoff(schedule.retry_seconds),
+        retry_condition_fn=may_work_next_time,
+    )
     ran = attempt(stage, root, force)
     result = results.of(workspace, stage, ran)
     if result is not None:

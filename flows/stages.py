@@ -1,6 +1,6 @@
 """The stages under Prefect, a flow each; the packages of the same names do the work.
 
-    python -m flows.stages train
+python -m flows.stages train
 """
 
 from __future__ import annotations

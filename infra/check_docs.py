@@ -26,8 +26,9 @@ HISTORY = ("CHANGELOG.md",)  # speaks of what was; only its links are checked
 
 
 def main() -> None:
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True,
-                           check=True).stdout.split()
+    files = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     faults = [fault for name in sorted(files) for fault in check(ROOT / name)]
     print("\n".join(faults) or f"docs: {len(files)} files are fine", file=sys.stderr if faults else sys.stdout)
     sys.exit(1 if faults else 0)
@@ -49,8 +50,11 @@ def check(path: Path) -> Iterator[str]:
             if fault := _command(program, verb, rest):
                 yield f"{name}: {fault}"
     table = (ROOT / "docs" / "environment.md").read_text(encoding="utf-8")
-    yield from (f"{name}: {variable} is not in docs/environment.md" for variable in sorted(set(VARIABLE.findall(text)))
-                if f"`{variable}`" not in table)
+    yield from (
+        f"{name}: {variable} is not in docs/environment.md"
+        for variable in sorted(set(VARIABLE.findall(text)))
+        if f"`{variable}`" not in table
+    )
 
 
 def _link(path: Path, target: str) -> str | None:

@@ -45,8 +45,24 @@ def solve(requirements: str, preferred: Locked, links: str = "", options: tuple[
         source.write_text(requirements)
         target.write_text("".join(f"{name}=={version}\n" for name, (version, _) in preferred.items() if name != "torch"))
         done = subprocess.run(
-            [ROOT / ".boot/bin/uv", "pip", "compile", source, "--python-version", "3.11.7", "--generate-hashes", "--no-annotate",
-             "--no-header", "--quiet", *options, "-o", target], env={**os.environ, "UV_FIND_LINKS": links}, check=False)
+            [
+                ROOT / ".boot/bin/uv",
+                "pip",
+                "compile",
+                source,
+                "--python-version",
+                "3.11.7",
+                "--generate-hashes",
+                "--no-annotate",
+                "--no-header",
+                "--quiet",
+                *options,
+                "-o",
+                target,
+            ],
+            env={**os.environ, "UV_FIND_LINKS": links},
+            check=False,
+        )
         if done.returncode:
             sys.exit("make lock: uv found no versions that fit; the lock files are as they were.")
         return read(target)
@@ -63,8 +79,9 @@ def read(path: Path) -> Locked:
 
 
 def write(path: Path, entries: Locked, marker: str = "") -> None:
-    lines = [" \\\n    --hash=".join([f"{name}=={version}{marker}", *sorted(hashes)])
-             for name, (version, hashes) in entries.items()]
+    lines = [
+        " \\\n    --hash=".join([f"{name}=={version}{marker}", *sorted(hashes)]) for name, (version, hashes) in entries.items()
+    ]
     path.write_text("\n".join(lines) + "\n")
 
 

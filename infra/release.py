@@ -43,12 +43,14 @@ def build(source: Path, dist: Path) -> Path:
 
 def install(wheel: Path, folder: Path, full: bool = False) -> Path:
     """Install the wheel into a fresh environment; its `iqaflow`. Not `full`, it finds all other packages in ours: by their
-    folder alone, so that the clone, which a .pth file there names, stays out of sight."""
+    folder alone, so that the clone, which a .pth file there names, stays out of sight.
+    """
     python = folder / "bin" / "python"
     if full:
         step("infra/setup.sh", cwd=folder.parent)
-        step(".boot/bin/uv", "pip", "install", "--quiet", "--python", python, "--no-deps", "--reinstall", wheel,
-             cwd=folder.parent)
+        step(
+            ".boot/bin/uv", "pip", "install", "--quiet", "--python", python, "--no-deps", "--reinstall", wheel, cwd=folder.parent
+        )
     else:
         step(sys.executable, "-m", "venv", folder)
         packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))

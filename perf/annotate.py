@@ -1,6 +1,6 @@
 """Images a second of the annotation, with one and two workers, at small and large views; time by step; bytes per image.
 
-    python perf/annotate.py [--photos FOLDER] [--images 200] [--sides 96 512]
+python perf/annotate.py [--photos FOLDER] [--images 200] [--sides 96 512]
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ from iqaflow.data import tables
 from iqaflow.iqa import mdsi
 
 STEPS = (  # where the time of a shard goes: the function's module, its name, and what to call it
-    (sources, "load", "decode photographs"), (views, "cut", "cut views"), (regions, "of_view", "find regions"),
-    (views.distortions, "apply", "distort"), (views.distortions, "apply_in_mask", "distort"), (mdsi, "similarity", "score"),
-    (synthetic, "_asked_alone", "questions and answers"), (synthetic, "_compared", "questions and answers"),
-    (views, "encode_lossless", "encode pictures"), (synthetic, "encode_mask", "encode masks"),
+    (sources, "load", "decode photographs"),
+    (views, "cut", "cut views"),
+    (regions, "of_view", "find regions"),
+    (views.distortions, "apply", "distort"),
+    (views.distortions, "apply_in_mask", "distort"),
+    (mdsi, "similarity", "score"),
+    (synthetic, "_asked_alone", "questions and answers"),
+    (synthetic, "_compared", "questions and answers"),
+    (views, "encode_lossless", "encode pictures"),
+    (synthetic, "encode_mask", "encode masks"),
     (tables, "write_table", "write Parquet"),
 )
 
@@ -43,15 +49,26 @@ def main() -> None:
     for side in chosen.sides:
         print(f"\n{side} px, one worker, milliseconds per image (of one process, timed inside):\n")
         print(_shares(chosen, source, side))
-    print(f"\nPeak memory of a process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB here, "
-          f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10:.0f} MiB in the largest worker.")
+    print(
+        f"\nPeak memory of a process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB here, "
+        f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10:.0f} MiB in the largest worker."
+    )
 
 
 def _config(chosen: argparse.Namespace, source: list[str], side: int, workers: int) -> settings.Config:
-    return settings.load(overrides=(
-        *source, f"annotate.images.train={chosen.images}", "annotate.images.calibration=2", "annotate.images.test=2",
-        f"annotate.sizes_px=[[{side}, {side}]]", "annotate.scale=[0.5, 1.0]", "annotate.shard_images=25",
-        f"resources.engine={'loky' if workers > 1 else 'sequential'}", f"resources.workers={workers}"))
+    return settings.load(
+        overrides=(
+            *source,
+            f"annotate.images.train={chosen.images}",
+            "annotate.images.calibration=2",
+            "annotate.images.test=2",
+            f"annotate.sizes_px=[[{side}, {side}]]",
+            "annotate.scale=[0.5, 1.0]",
+            "annotate.shard_images=25",
+            f"resources.engine={'loky' if workers > 1 else 'sequential'}",
+            f"resources.workers={workers}",
+        )
+    )
 
 
 def _row(chosen: argparse.Namespace, source: list[str], side: int, workers: int) -> str:
@@ -70,8 +87,10 @@ def _row(chosen: argparse.Namespace, source: list[str], side: int, workers: int)
         images = sum(result.metrics[f"images_{split}"] for split in tables.SPLITS)
         size = sum(path.stat().st_size for path in workspace.annotated.rglob("*.parquet"))
     rate = images / seconds
-    return (f"| {side} | {workers} | {rate:.1f} | {result.metrics['conversations'] / seconds:.0f} | "
-            f"{size / images / 1e3:.0f} | {33_000 / rate / 60:.1f} |")
+    return (
+        f"| {side} | {workers} | {rate:.1f} | {result.metrics['conversations'] / seconds:.0f} | "
+        f"{size / images / 1e3:.0f} | {33_000 / rate / 60:.1f} |"
+    )
 
 
 def _warm() -> None:
@@ -101,6 +120,7 @@ def _shares(chosen: argparse.Namespace, source: list[str], side: int) -> str:
                 now = time.perf_counter()
                 spent[stack.pop()] += now - last[0]
                 last[0] = time.perf_counter()
+
         return run
 
     originals = [(module, name, getattr(module, name)) for module, name, _ in STEPS]
@@ -122,8 +142,10 @@ def _shares(chosen: argparse.Namespace, source: list[str], side: int) -> str:
             setattr(module, name, function)
     images = chosen.images + 4
     total = sum(spent.values())
-    rows = [f"| {label} | {seconds * 1e3 / images:.1f} | {seconds / total:.0%} |"
-            for label, seconds in sorted(spent.items(), key=lambda entry: -entry[1])]
+    rows = [
+        f"| {label} | {seconds * 1e3 / images:.1f} | {seconds / total:.0%} |"
+        for label, seconds in sorted(spent.items(), key=lambda entry: -entry[1])
+    ]
     return "| step | ms | share |\n|---|---|---|\n" + "\n".join(rows) + f"\n| all | {total * 1e3 / images:.1f} | |"
 
 

@@ -1,6 +1,6 @@
 """Draw docs/distortions.png: every distortion at every level, on a packaged photograph.
 
-    python perf/contact_sheet.py [OUT.png]
+python perf/contact_sheet.py [OUT.png]
 """
 
 from __future__ import annotations

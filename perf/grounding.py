@@ -68,9 +68,17 @@ def main() -> None:
         judge = load(workspace.stage1.parent)
         images = {row["image_id"]: row for row in read_rows(workspace.annotated, "images", split="test")}
         conversations = list(read_rows(workspace.annotated, "conversations", split="test"))
-        readings = list(read(judge.engine, list(images.values()), [
-            row for row in bench_items.truth(list(images.values()), conversations, settings)[1]
-            if row["task"] in ("ground", "identify", "rate")]))
+        readings = list(
+            read(
+                judge.engine,
+                list(images.values()),
+                [
+                    row
+                    for row in bench_items.truth(list(images.values()), conversations, settings)[1]
+                    if row["task"] in ("ground", "identify", "rate")
+                ],
+            )
+        )
         photographs = len({row["source_id"] for row in images.values()})
         print(f"{len(images)} test views of {photographs} photographs; fitted on {chosen.calibration} views of others.\n")
         grounding(judge, readings, images, published(workspace, settings))
@@ -79,11 +87,24 @@ def main() -> None:
 
 
 def configuration(chosen: argparse.Namespace) -> Any:
-    return config.load(overrides=(
-        "source.kind=folder", f"source.path={chosen.photographs.resolve()}", f"source.masks={chosen.masks.resolve()}",
-        "annotate.regions=given", "annotate.local=0.8", "annotate.pairs=1", f"annotate.sizes_px={SIZES}",
-        "annotate.images.train=20", f"annotate.images.calibration={chosen.calibration}", f"annotate.images.test={chosen.test}",
-        "source.weights.train=1", "source.weights.calibration=40", "source.weights.test=59", "resources.workers=1"))
+    return config.load(
+        overrides=(
+            "source.kind=folder",
+            f"source.path={chosen.photographs.resolve()}",
+            f"source.masks={chosen.masks.resolve()}",
+            "annotate.regions=given",
+            "annotate.local=0.8",
+            "annotate.pairs=1",
+            f"annotate.sizes_px={SIZES}",
+            "annotate.images.train=20",
+            f"annotate.images.calibration={chosen.calibration}",
+            f"annotate.images.test={chosen.test}",
+            "source.weights.train=1",
+            "source.weights.calibration=40",
+            "source.weights.test=59",
+            "resources.workers=1",
+        )
+    )
 
 
 def published(workspace: Workspace, settings: Any) -> methods.Method:
@@ -107,8 +128,12 @@ def grounding(judge: Any, readings: list[Any], images: dict[str, Any], words: me
         one = Settings.read({**record["text_to_point"], "read_out": name, "pointing": ""})
         return methods.with_segmenter(one, segmenter["name"], segmenter["options"])
 
-    table: dict[str, methods.Method] = {"whole image": lambda one: (methods.whole(one)[0], None), "centre": methods.centre,
-                                        "argmax words": methods.argmax_words, "argmax box": methods.argmax_box}
+    table: dict[str, methods.Method] = {
+        "whole image": lambda one: (methods.whole(one)[0], None),
+        "centre": methods.centre,
+        "argmax words": methods.argmax_words,
+        "argmax box": methods.argmax_box,
+    }
     names = [name for name in READ_OUTS if read_out(local[0].spatial, Settings(name)) == name]
     table["published: 2x2, with its own best segmenter"] = words
     table |= {f"{name} + {segmenter['name']}": used(name) for name in names if name != "2x2"}
@@ -126,8 +151,10 @@ def grounding(judge: Any, readings: list[Any], images: dict[str, Any], words: me
     called = [is_whole(one.spatial, record["gate"]["threshold"]) for one in found]
     wrong = [says for one, says in zip(found, called, strict=True) if not one.whole_truth]
     missed = [not says for one, says in zip(found, called, strict=True) if one.whole_truth]
-    print(f"\nn: {', '.join(f'{name} {len(part)}' for name, part in parts.items())}. Gate: takes {np.mean(wrong):.1%} of "
-          f"{len(wrong)} local flaws for global, misses {np.mean(missed):.1%} of {len(missed)} global ones.\n")
+    print(
+        f"\nn: {', '.join(f'{name} {len(part)}' for name, part in parts.items())}. Gate: takes {np.mean(wrong):.1%} of "
+        f"{len(wrong)} local flaws for global, misses {np.mean(missed):.1%} of {len(missed)} global ones.\n"
+    )
 
 
 def gated(judge: Any, one: methods.Item) -> methods.Prediction:
@@ -147,14 +174,19 @@ def reliability(judge: Any, readings: list[Any]) -> None:
     """Expected calibration error of closed-set answers, with the temperatures fitted on other photographs."""
     print("| confidence of | ECE before | ECE after | accuracy | n |\n|---|---|---|---|---|")
     for task in ("identify", "rate"):
-        given = [(one.log_probs, one.candidates.index(one.conversation["turns"][-1]["text"])) for one in readings
-                 if one.kind == task and one.log_probs is not None and one.conversation["turns"][-1]["text"] in one.candidates]
+        given = [
+            (one.log_probs, one.candidates.index(one.conversation["turns"][-1]["text"]))
+            for one in readings
+            if one.kind == task and one.log_probs is not None and one.conversation["turns"][-1]["text"] in one.candidates
+        ]
         if not given:
             continue
         before = confidence.judged(given, 1.0)
         chances = [judge.probabilities(task, logs) for logs, _ in given]
-        after = np.array([row.max() for row in chances]), np.array([row.argmax() == truth for row, (_, truth) in
-                                                                    zip(chances, given, strict=True)])
+        after = (
+            np.array([row.max() for row in chances]),
+            np.array([row.argmax() == truth for row, (_, truth) in zip(chances, given, strict=True)]),
+        )
         errors = [confidence.expected_error(confidence.reliability(*one)) for one in (before, after)]
         print(f"| {task} | {errors[0]:.3f} | {errors[1]:.3f} | {after[1].mean():.3f} | {len(given)} |")
     print()
@@ -166,8 +198,11 @@ def referring(judge: Any, images: dict[str, Any]) -> None:
     for row in images.values():
         subject = opened(decode(row["image"]))
         session = judge.engine.session([[subject.pixels]], [["image"]])
-        asked = [(way, truth, asked_region(subject.pixels, **{**NOTHING, **given})) for truth, ways in regions(row)
-                 for way, given in ways.items()]
+        asked = [
+            (way, truth, asked_region(subject.pixels, **{**NOTHING, **given}))
+            for truth, ways in regions(row)
+            for way, given in ways.items()
+        ]
         found = findings.regions(judge, session, [subject], [[where for _, _, where in asked]], given=True)[0]
         for (way, truth, _), one in zip(asked, found, strict=True):
             said = faults([(fault["severity"], fault["category"]) for fault in one["distortions"]])
@@ -189,9 +224,15 @@ def regions(row: Any) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
             continue
         own = [flaw for flaw in row["distortions"] if flaw["region_id"] in (region["region_id"], None)]
         mask = decode_mask(region["mask_rle"])
-        yield faults([(flaw["severity"], flaw["category"]) for flaw in own]), {
-            "box": {"region": region["box_xyxy"]}, "drawn mask": {"mask": mask}, "click": {"point": inner(mask)},
-            "phrase": {"phrase": phrase}}
+        yield (
+            faults([(flaw["severity"], flaw["category"]) for flaw in own]),
+            {
+                "box": {"region": region["box_xyxy"]},
+                "drawn mask": {"mask": mask},
+                "click": {"point": inner(mask)},
+                "phrase": {"phrase": phrase},
+            },
+        )
 
 
 def inner(mask: np.ndarray) -> tuple[float, float]:

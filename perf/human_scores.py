@@ -93,8 +93,11 @@ def main() -> None:
         asked = np.flatnonzero(data.fold == fold)
         for name, values in fold_of_model(data, fold, asked, chosen).items():
             tuned[name][asked] = values
-        print(f"fold {fold}: SRCC {value(spearman, data.scores[asked], tuned['fine-tuned'][asked]):.4f} (n={len(asked)}), "
-              f"{(time.process_time() - begun) / 60:.1f} CPU minutes", flush=True)
+        print(
+            f"fold {fold}: SRCC {value(spearman, data.scores[asked], tuned['fine-tuned'][asked]):.4f} (n={len(asked)}), "
+            f"{(time.process_time() - begun) / 60:.1f} CPU minutes",
+            flush=True,
+        )
     tuned[f"mean of it and {BEST}"] = (tuned["fine-tuned"] + predicted[BEST]) / 2
     report(data, predicted | tuned)
     if chosen.csv:
@@ -115,8 +118,10 @@ def baselines(data: Data, good: Path | None) -> Iterator[tuple[str, np.ndarray]]
 
     features = np.stack([scene_statistics.features(image) for image in data.images])
     tried = {"C": (0.3, 1.0, 3.0), "gamma": (0.3 / features.shape[1], 1 / features.shape[1], 3 / features.shape[1])}
-    makers: dict[str, Callable] = {"SVR": lambda: GridSearchCV(SVR(epsilon=0.05), tried, scoring="r2", cv=5),
-                                   "ridge": lambda: RidgeCV(np.logspace(-2, 4, 13))}
+    makers: dict[str, Callable] = {
+        "SVR": lambda: GridSearchCV(SVR(epsilon=0.05), tried, scoring="r2", cv=5),
+        "ridge": lambda: RidgeCV(np.logspace(-2, 4, 13)),
+    }
     for name, count in (("BRISQUE's 36 features", 36), ("50 nss features", features.shape[1])):
         for kind, make in makers.items():
             values = np.zeros(len(data))
@@ -164,10 +169,12 @@ def train(model, processor, data: Data, learnt: np.ndarray, fold: int, chosen: a
     words = np.array(processor.tokenizer.convert_tokens_to_ids(list(RATINGS)))
     objective, steps = Objective(model), max(1, round(chosen.epochs * len(learnt) / BATCH))
     matrices, vectors = ([one for one in model.parameters() if (one.ndim > 1) == many] for many in (True, False))
-    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}],
-                                  lr=chosen.lr, betas=BETAS)
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}], lr=chosen.lr, betas=BETAS
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / (WARMUP + 1)) * min(1.0, (steps - step) / max(1, DECAY * steps)))
+        optimizer, lambda step: min(1.0, (step + 1) / (WARMUP + 1)) * min(1.0, (steps - step) / max(1, DECAY * steps))
+    )
     queue: list[int] = []
     for _ in range(steps):
         if len(queue) < BATCH:

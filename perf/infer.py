@@ -1,4 +1,4 @@
-"""One shared encoding for all questions of an image against one `generate` per question: same model, same answers?
+"""One shared encoding for all questions of an image against one `generate` per question: the same answers, and how fast.
 
     python perf/infer.py [--model models/base-tiny] [--images 16] [--side 128]
 
@@ -19,10 +19,19 @@ from iqaflow import distortions
 from iqaflow.engine.session import Engine, Prompt
 from iqaflow.tasks import describe, ground, identify, refer, score
 
-REGIONS = ("[gray region](<0, 189>) at the top left", "[brown region](<10, 199>) at the top right",
-           "[gray region](<200, 389>) at the bottom left")
-QUESTIONS = (identify.asked(1), score.asked(), describe.asked("brief"), describe.asked("detailed"), ground.asked("worst"),
-             *(refer.SHORT[0].format(region=region) for region in REGIONS))
+REGIONS = (
+    "[gray region](<0, 189>) at the top left",
+    "[brown region](<10, 199>) at the top right",
+    "[gray region](<200, 389>) at the bottom left",
+)
+QUESTIONS = (
+    identify.asked(1),
+    score.asked(),
+    describe.asked("brief"),
+    describe.asked("detailed"),
+    ground.asked("worst"),
+    *(refer.SHORT[0].format(region=region) for region in REGIONS),
+)
 MAX_TOKENS, TOGETHER = 64, 8
 
 
@@ -41,8 +50,11 @@ def main() -> None:
         y, x = rng.integers(0, 512 - side, 2)
         view = np.ascontiguousarray(photograph[y : y + side, x : x + side])
         images.append(distortions.apply(view, rng.choice(distortions.names()), int(rng.integers(1, 6)), rng))
-    ways = {"one `generate` per question": alone, "questions as branches of one encoding": lambda *given: shared(*given, 1),
-            f"the same, {TOGETHER} images at once": lambda *given: shared(*given, TOGETHER)}
+    ways = {
+        "one `generate` per question": alone,
+        "questions as branches of one encoding": lambda *given: shared(*given, 1),
+        f"the same, {TOGETHER} images at once": lambda *given: shared(*given, TOGETHER),
+    }
     print(f"{len(images)} images of {side} px, {len(QUESTIONS)} questions each, one thread.\n")
     print("| way | ms per image | times as fast | answers equal |\n|---|---|---|---|")
     first = None
@@ -75,12 +87,19 @@ def alone(engine: Engine, images: list[np.ndarray]) -> list[str]:
             text = processor.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
             pixels = processor.image_processor([image], return_tensors="pt")
             count = int(pixels["image_grid_thw"].prod()) // processor.image_processor.merge_size**2
-            ids = processor.tokenizer(text.replace(processor.image_token, processor.image_token * count),
-                                      return_tensors="pt")["input_ids"]
+            ids = processor.tokenizer(text.replace(processor.image_token, processor.image_token * count), return_tensors="pt")[
+                "input_ids"
+            ]
             with torch.inference_mode():
-                made = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=MAX_TOKENS,
-                                      do_sample=False, mm_token_type_ids=(ids == processor.image_token_id).int(), **pixels)
-            out.append(processor.tokenizer.decode(made[0, ids.shape[1]:], skip_special_tokens=True))
+                made = model.generate(
+                    input_ids=ids,
+                    attention_mask=torch.ones_like(ids),
+                    max_new_tokens=MAX_TOKENS,
+                    do_sample=False,
+                    mm_token_type_ids=(ids == processor.image_token_id).int(),
+                    **pixels,
+                )
+            out.append(processor.tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True))
     return out
 
 

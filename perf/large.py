@@ -1,6 +1,6 @@
 """What `iqaflow assess` takes on large photographs: seconds and peak memory (VmHWM) of one command, libraries and model included.
 
-    python perf/large.py [--model models/base-tiny] [--megapixels 12 50]
+python perf/large.py [--model models/base-tiny] [--megapixels 12 50]
 """
 
 from __future__ import annotations

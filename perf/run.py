@@ -1,6 +1,6 @@
 """`make run` as a new user meets it: a fresh clone, its own environment, timed, with the peak memory of all its processes.
 
-    python perf/run.py [--args "--preset quick"] [--keep FOLDER]
+python perf/run.py [--args "--preset quick"] [--keep FOLDER]
 """
 
 from __future__ import annotations
@@ -26,17 +26,20 @@ def main() -> None:
     folder = chosen.keep or Path(tempfile.mkdtemp(prefix="iqaflow-run-"))
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder / "clone")], check=True)
     try:
-        rows = [(what, *measure(["make", "--no-print-directory", "-C", str(folder / "clone"), *target]))
-                for what, target in (
-                    ("set-up", ["setup"]),
-                    (f"make run {chosen.args}".strip(), ["run", f"ARGS={chosen.args}"]),
-                    ("the same again", ["run", f"ARGS={chosen.args}"]),
-                )]
+        rows = [
+            (what, *measure(["make", "--no-print-directory", "-C", str(folder / "clone"), *target]))
+            for what, target in (
+                ("set-up", ["setup"]),
+                (f"make run {chosen.args}".strip(), ["run", f"ARGS={chosen.args}"]),
+                ("the same again", ["run", f"ARGS={chosen.args}"]),
+            )
+        ]
         print("| what | seconds | peak memory, GiB |\n|---|---|---|")
         for what, seconds, peak in rows:
             print(f"| {what} | {seconds:.1f} | {peak / 2**30:.2f} |")
-        changed = subprocess.run(["git", "-C", str(folder / "clone"), "diff", "--stat", "dvc.lock"], capture_output=True,
-                                 text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            ["git", "-C", str(folder / "clone"), "diff", "--stat", "dvc.lock"], capture_output=True, text=True, check=True
+        ).stdout.strip()
         print(f"dvc.lock after the run: {changed or 'the same hashes as committed'}")
     finally:
         if not chosen.keep:
@@ -45,7 +48,8 @@ def main() -> None:
 
 def measure(command: list[str]) -> tuple[float, int]:
     """Wall seconds of a command that must succeed, and the largest sum of its processes' memory (unshared and shared
-    pages divided among their users), sampled twice a second."""
+    pages divided among their users), sampled twice a second.
+    """
     begun = time.monotonic()
     process = psutil.Popen(command, stdout=subprocess.DEVNULL)
     peak, done = 0, threading.Event()

@@ -58,8 +58,11 @@ def main() -> None:
             before = memory(server)
             times, errors, took = load(port, chosen.clients, chosen.seconds)
             fast, slow, slowest = np.percentile(times, (50, 95, 99))
-            print(f"| {number} | {len(times)} | {len(errors)} | {len(times) / took:.1f} | {fast:.2f} s | {slow:.2f} s "
-                  f"| {slowest:.2f} s | {before:.0f} MiB | {memory(server):.0f} MiB |", flush=True)
+            print(
+                f"| {number} | {len(times)} | {len(errors)} | {len(times) / took:.1f} | {fast:.2f} s | {slow:.2f} s "
+                f"| {slowest:.2f} s | {before:.0f} MiB | {memory(server):.0f} MiB |",
+                flush=True,
+            )
             for error in sorted(set(errors)):
                 print(error, file=sys.stderr)
 
@@ -86,10 +89,24 @@ def served(model: Path) -> Iterator[tuple[int, psutil.Process]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # uvicorn is there
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model), "--env-manager", "local",
-               "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               start_new_session=True)
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        str(model),
+        "--env-manager",
+        "local",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         until = time.monotonic() + 120
         while not answers(port):

@@ -74,8 +74,11 @@ def lines(row: dict[str, Any]) -> list[tuple[str, str]]:
     """What a person reads beside the picture: (class, text)."""
     targets = row["targets"]
     truth = ", ".join(f"{name} {level:g}" for name, level in zip(targets["categories"], targets["levels"], strict=False))
-    note = " | ".join(part for part in (row["conversation_id"], row["style"], row["reference_mode"], targets["kind"], truth,
-                                        targets["better"]) if part)
+    note = " | ".join(
+        part
+        for part in (row["conversation_id"], row["style"], row["reference_mode"], targets["kind"], truth, targets["better"])
+        if part
+    )
     turns = [("q" if turn["role"] == "user" else "a", turn["text"]) for turn in row["turns"]]
     return [*turns, ("t", f"{' '.join(image['role'] for image in row['image_ids'])} | {note}")]
 
@@ -88,8 +91,10 @@ def as_html(chosen: dict[str, list[dict[str, Any]]], pictures: Pictures) -> str:
             buffer = io.BytesIO()
             Image.fromarray(picture(row, pictures)).save(buffer, "PNG")
             said = "".join(f"<p class={kind}>{html.escape(text)}</p>" for kind, text in lines(row))
-            parts.append(f'<div class=card><img alt="" src="data:image/png;base64,'
-                         f'{base64.b64encode(buffer.getvalue()).decode()}">{said}</div>')
+            parts.append(
+                f'<div class=card><img alt="" src="data:image/png;base64,'
+                f'{base64.b64encode(buffer.getvalue()).decode()}">{said}</div>'
+            )
         parts.append("</div>")
     return "".join(parts)
 

@@ -54,8 +54,11 @@ def main() -> None:
     print("| | clean called clean | global distortion named | local distortion named | score, SRCC |\n|---|---|---|---|---|")
     for way in ("reduced", "tiles"):
         cells = [interval(np.array(right[way, mode]), 0) for mode in MODES]
-        print(f"| {way} | " + " | ".join(f"{one['value']:.3f} ({one['ci95'][0]:.3f} to {one['ci95'][1]:.3f})" for one in cells)
-              + f" | {spearmanr(scores[way], scores['truth'])[0]:.3f} |")
+        print(
+            f"| {way} | "
+            + " | ".join(f"{one['value']:.3f} ({one['ci95'][0]:.3f} to {one['ci95'][1]:.3f})" for one in cells)
+            + f" | {spearmanr(scores[way], scores['truth'])[0]:.3f} |"
+        )
 
 
 def spoilt(photograph: np.ndarray, mode: str, rng: np.random.Generator) -> tuple[np.ndarray, str | None, float]:

@@ -39,9 +39,17 @@ def main() -> None:
     parser.add_argument("--packs", type=int, default=8, help="packs per step, and samples per step of the Trainer")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    chosen_config = settings.load(overrides=(
-        f"annotate.images.train={chosen.images}", "annotate.images.calibration=4", "annotate.images.test=4",
-        f"train.questions={chosen.questions}", "train.dense=0", "train.soft_targets=false", "resources.workers=1"))
+    chosen_config = settings.load(
+        overrides=(
+            f"annotate.images.train={chosen.images}",
+            "annotate.images.calibration=4",
+            "annotate.images.test=4",
+            f"train.questions={chosen.questions}",
+            "train.dense=0",
+            "train.soft_targets=false",
+            "resources.workers=1",
+        )
+    )
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder))
         annotate.run(chosen_config, workspace)
@@ -57,20 +65,31 @@ def main() -> None:
     print(f"| `transformers.Trainer`, one question a sample | {theirs[0]:.1f} | 1.00 | {theirs[1]:.4f} |")
     print(f"| packed | {ours[0]:.1f} | {ours[2]:.2f} | {ours[1]:.4f} |")
     print(f"| packed, the whole stage (DeepSpeed, pictures decoded, next batch made meanwhile) | {whole:.1f} | {ours[2]:.2f} | |")
-    print(f"\n{ours[0] / theirs[0]:.1f} times as many questions a second; fetching and collating took "
-          f"{ours[3]:.1%} of the packed time. The stage waited {waited:.1%} of its steps' time for data.")
+    print(
+        f"\n{ours[0] / theirs[0]:.1f} times as many questions a second; fetching and collating took "
+        f"{ours[3]:.1%} of the packed time. The stage waited {waited:.1%} of its steps' time for data."
+    )
 
 
 def staged(chosen: argparse.Namespace, config: settings.Config, workspace: Workspace) -> tuple[float, float]:
     """`iqaflow train` itself on the same questions, one rank: questions a second and the share of time spent waiting for data,
-    medians over its steps."""
+    medians over its steps.
+    """
     from iqaflow.train import step_log as steps
     from iqaflow.train.ranks import launch
 
-    train = config.train.model_copy(update={"base": str(chosen.model.resolve()), "micro_batch": chosen.packs, "micro_batches": 1,
-                                            "epochs": 2.0, "checkpoint_steps": 1000})
-    config = config.model_copy(update={"train": train,
-                                       "resources": config.resources.model_copy(update={"ranks": 1, "threads": 1})})
+    train = config.train.model_copy(
+        update={
+            "base": str(chosen.model.resolve()),
+            "micro_batch": chosen.packs,
+            "micro_batches": 1,
+            "epochs": 2.0,
+            "checkpoint_steps": 1000,
+        }
+    )
+    config = config.model_copy(
+        update={"train": train, "resources": config.resources.model_copy(update={"ranks": 1, "threads": 1})}
+    )
     work = workspace.root / "stage"
     work.mkdir()
     launch.train(config, workspace, work)
@@ -115,8 +134,9 @@ def plain(model, packer, several: list[Pack], batch: int, folder: str) -> tuple[
     samples = [Pack(pack.images, pack.roles, [branch]) for pack in several for branch in pack.branches]
     # the questions of our first step, under the model both begin with
     with torch.no_grad():
-        alone = [packer.collate([Pack(pack.images, pack.roles, [branch])])
-                 for pack in several[:batch] for branch in pack.branches]
+        alone = [
+            packer.collate([Pack(pack.images, pack.roles, [branch])]) for pack in several[:batch] for branch in pack.branches
+        ]
         parts = [(float(Objective(model)(tensors)[0]), float(tensors["weights"].sum())) for tensors in alone]
     first = float(np.average([loss for loss, _ in parts], weights=[weight for _, weight in parts]))
 
@@ -139,14 +159,30 @@ def plain(model, packer, several: list[Pack], batch: int, folder: str) -> tuple[
             mask[number, : len(row["ids"])] = 1
             for column, label, *_ in row["answers"]:
                 labels[number, column + 1] = label
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels, "pixel_values": pixels["pixel_values"],
-                "image_grid_thw": pixels["image_grid_thw"],
-                "mm_token_type_ids": (ids == packer.processor.image_token_id).long()}
+        return {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "labels": labels,
+            "pixel_values": pixels["pixel_values"],
+            "image_grid_thw": pixels["image_grid_thw"],
+            "mm_token_type_ids": (ids == packer.processor.image_token_id).long(),
+        }
 
     clock, steps = Clock(), min(len(samples) // batch, 4 * WARM + len(several) // batch)
-    arguments = TrainingArguments(output_dir=folder, per_device_train_batch_size=batch, max_steps=steps, use_cpu=True,
-                                  save_strategy="no", logging_strategy="no", report_to=[], remove_unused_columns=False,
-                                  learning_rate=1e-5, max_grad_norm=1.0, disable_tqdm=True, optim="adamw_torch")
+    arguments = TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=batch,
+        max_steps=steps,
+        use_cpu=True,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        remove_unused_columns=False,
+        learning_rate=1e-5,
+        max_grad_norm=1.0,
+        disable_tqdm=True,
+        optim="adamw_torch",
+    )
     Trainer(model=model, args=arguments, train_dataset=samples, data_collator=collate, callbacks=[clock]).train()
     return (steps - WARM) * batch / (time.perf_counter() - clock.begun), first
 

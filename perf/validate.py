@@ -25,10 +25,14 @@ from iqaflow.data import tables
 
 SMALL, LARGE = "[[64, 64], [64, 96], [96, 64]]", "[[512, 512]]"
 PARTS = {  # function of iqaflow.validate: what the table calls it
-    ("stage", "_verify"): "hash every file", ("checks.pixels", "measure"): "pixel pass",
-    ("checks.frames", "images"): "flatten images", ("checks.dialogues", "conversations"): "flatten conversations, read answers",
-    ("checks.leakage", "photographs"): "leakage", ("checks.balance", "phrases"): "wordings",
-    ("stage", "judge"): "Great Expectations and its Data Docs", ("report.page", "page"): "report",
+    ("stage", "_verify"): "hash every file",
+    ("checks.pixels", "measure"): "pixel pass",
+    ("checks.frames", "images"): "flatten images",
+    ("checks.dialogues", "conversations"): "flatten conversations, read answers",
+    ("checks.leakage", "photographs"): "leakage",
+    ("checks.balance", "phrases"): "wordings",
+    ("stage", "judge"): "Great Expectations and its Data Docs",
+    ("report.page", "page"): "report",
 }
 
 
@@ -69,8 +73,10 @@ def copy(origin: Workspace, target: Workspace, conversations: int) -> dict[str, 
     from iqaflow.core.manifest import commit_directory
     from iqaflow.validate.checks.frames import read
 
-    images, asked = (read(origin.annotated, name, schema.names) for name, schema in
-                     (("images", tables.images_schema()), ("conversations", tables.conversations_schema())))
+    images, asked = (
+        read(origin.annotated, name, schema.names)
+        for name, schema in (("images", tables.images_schema()), ("conversations", tables.conversations_schema()))
+    )
     links, hashes = asked["image_ids"].to_pylist(), [int(text, 16) for text in images["phash"].to_pylist()]
     rng, work = np.random.default_rng(0), target.root / "work"
     copies = -(-conversations // len(asked))
@@ -86,10 +92,16 @@ def copy(origin: Workspace, target: Workspace, conversations: int) -> dict[str, 
 
         photographs = named(named(images, "image_id"), "source_id")
         photographs = new(photographs, "phash", [f"{value ^ change:016x}" for value in hashes])
-        photographs = new(photographs, "source_sha256", [
-            hashlib.sha256(f"{text}-{number}".encode()).hexdigest() for text in images["source_sha256"].to_pylist()])
-        said = new(named(asked, "conversation_id"), "image_ids", [
-            [{**link, "image_id": f"{link['image_id']}-{number}"} for link in row] for row in links])
+        photographs = new(
+            photographs,
+            "source_sha256",
+            [hashlib.sha256(f"{text}-{number}".encode()).hexdigest() for text in images["source_sha256"].to_pylist()],
+        )
+        said = new(
+            named(asked, "conversation_id"),
+            "image_ids",
+            [[{**link, "image_id": f"{link['image_id']}-{number}"} for link in row] for row in links],
+        )
         save(work, number, photographs, said)
     commit_directory(work, target.annotated)
     return {"images": copies * len(images), "conversations": copies * len(asked)}
@@ -123,8 +135,10 @@ def table(workspace: Workspace, rows: dict[str, int]) -> None:
     rest = total - sum(seconds.values())
     print(f"| the rest | {rest:.2f} |")
     print(f"| **all but the pixel pass** | **{total - seconds['pixel pass']:.2f}** |\n")
-    print(f"{rows['conversations']:,} conversations, {rows['images']:,} images, {result.metrics['checks']:.0f} checks, all hold; "
-          f"{wall:.1f} s of wall time with the pixel pass.\n")
+    print(
+        f"{rows['conversations']:,} conversations, {rows['images']:,} images, {result.metrics['checks']:.0f} checks, all hold; "
+        f"{wall:.1f} s of wall time with the pixel pass.\n"
+    )
 
 
 def clocked(function: Callable[..., Any], title: str, seconds: dict[str, float]) -> Callable[..., Any]:
@@ -152,10 +166,15 @@ def pixels(workspace: Workspace) -> None:
         images, regions = pixels.measure(files, stage.MAX_PIXELS, None)
         found.append(time.process_time() - begun)
     taken, pictures = sorted(found)[1], len(images) + int(images["has_reference"].sum())
-    size = sum(pq.read_metadata(file).row_group(group).total_byte_size for file in files
-               for group in range(pq.read_metadata(file).num_row_groups))
-    print(f"pixel pass at 512 px: {len(images) / taken:.0f} images/s on one core ({pictures / taken:.0f} pictures/s with the "
-          f"references, {len(regions)} masks, {size / 1e3 / pictures:.0f} kB each)")
+    size = sum(
+        pq.read_metadata(file).row_group(group).total_byte_size
+        for file in files
+        for group in range(pq.read_metadata(file).num_row_groups)
+    )
+    print(
+        f"pixel pass at 512 px: {len(images) / taken:.0f} images/s on one core ({pictures / taken:.0f} pictures/s with the "
+        f"references, {len(regions)} masks, {size / 1e3 / pictures:.0f} kB each)"
+    )
 
 
 if __name__ == "__main__":

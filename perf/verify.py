@@ -1,6 +1,6 @@
 """What it costs to verify a model before it is loaded: every file hashed, and a large one whose hash is remembered.
 
-    python perf/verify.py [--model models/base-tiny] [--gib 1]
+python perf/verify.py [--model models/base-tiny] [--gib 1]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Chat servers for tests of teachers: one that answers by a script, and a real model behind a real server process.
 
-    python -m tests.chat_server FOLDER PORT        serves the model in FOLDER, OpenAI format, loopback only
+python -m tests.chat_server FOLDER PORT        serves the model in FOLDER, OpenAI format, loopback only
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def application(folder: Path) -> Any:
         inputs = processor(text=[prompt], images=images or None, return_tensors="pt")
         with torch.inference_mode():
             output = model.generate(**inputs, max_new_tokens=request["max_tokens"], do_sample=False)
-        text = processor.tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+        text = processor.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         return json.loads(completion(text, finish_reason="stop"))
 
     return app

@@ -19,10 +19,24 @@ os.environ["IQAFLOW_TRACKING_URI"] = ""  # tests choose their own store
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, and so would its children
 
 SMALL = (
-    "annotate.images.train=36", "annotate.images.calibration=24", "annotate.images.test=24", "annotate.shard_images=12",
-    "annotate.sizes_px=[[64, 64], [64, 96]]", "train.base=scratch", "train.max_steps=8", "train.checkpoint_steps=2",
-    "train.lr=2e-3", "train.warmup=1", "train.micro_batch=2", "train.questions=4", "train.dense=1.0", "benchmark.bootstrap=100",
-    "benchmark.descriptions=2", "resources.workers=1", "resources.engine=sequential", "resources.ranks=1",
+    "annotate.images.train=36",
+    "annotate.images.calibration=24",
+    "annotate.images.test=24",
+    "annotate.shard_images=12",
+    "annotate.sizes_px=[[64, 64], [64, 96]]",
+    "train.base=scratch",
+    "train.max_steps=8",
+    "train.checkpoint_steps=2",
+    "train.lr=2e-3",
+    "train.warmup=1",
+    "train.micro_batch=2",
+    "train.questions=4",
+    "train.dense=1.0",
+    "benchmark.bootstrap=100",
+    "benchmark.descriptions=2",
+    "resources.workers=1",
+    "resources.engine=sequential",
+    "resources.ranks=1",
     "source.min_side_px=64",
 )
 
@@ -146,7 +160,8 @@ def browser(chromium) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=[
-            "--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"])  # root has no sandbox
+        started = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"]
+        )  # root has no sandbox
         yield started
         started.close()

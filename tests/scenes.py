@@ -35,7 +35,8 @@ def flaw(category: str, level: int, order: int, region: int | None, words: tuple
 
 def random_scene(rng: np.random.Generator, people: bool = False) -> Scene:
     """Any scene that the annotation can make: up to five regions, clean, one or two distortions, ordered ones; or one that
-    people label: any number of distortions in the whole image and in regions, no scores, no known order."""
+    people label: any number of distortions in the whole image and in regions, no scores, no known order.
+    """
     boxes = [(x, y, x + int(rng.integers(12, 25)), y + int(rng.integers(12, 30))) for x in (0, 30, 70) for y in (2, 45)]
     chosen = [boxes[at] for at in rng.permutation(len(boxes))[: int(rng.integers(0, 6))]]
     labels = [LABELS[int(rng.integers(len(LABELS)))] for _ in chosen]
@@ -52,11 +53,15 @@ def random_scene(rng: np.random.Generator, people: bool = False) -> Scene:
             regions = [int(at) for at in rng.permutation(len(chosen))[: int(rng.integers(2, 4))]]
             pairs = [ground.ORDERS[at] for at in rng.permutation(len(ground.ORDERS))]
             for region, pair in zip(regions, pairs, strict=False):
-                flaws += [flaw(category, int(rng.integers(1, 4)), len(flaws) + at, region, SEVERITIES_PAIR)
-                          for at, category in enumerate(pair)]
+                flaws += [
+                    flaw(category, int(rng.integers(1, 4)), len(flaws) + at, region, SEVERITIES_PAIR)
+                    for at, category in enumerate(pair)
+                ]
         else:
-            flaws = [flaw(CATEGORIES[int(rng.integers(12 if at else 6))], int(rng.integers(1, 6)), at, region, SEVERITIES)
-                     for at, region in enumerate(regions)]
+            flaws = [
+                flaw(CATEGORIES[int(rng.integers(12 if at else 6))], int(rng.integers(1, 6)), at, region, SEVERITIES)
+                for at, region in enumerate(regions)
+            ]
     elif kind < 0.7:
         pair = distortions.allowed_pairs()[int(rng.integers(78))]
         flaws = [flaw(category, int(rng.integers(1, 4)), at, None, SEVERITIES_PAIR) for at, category in enumerate(pair)]

@@ -16,10 +16,16 @@ from iqaflow.core.config import params_file as params
 from iqaflow.core.workspace import STAGES, Workspace
 
 ROOT = Path(__file__).parent.parent
-OUTPUTS = {"annotate": "data/annotated.txt", "validate": "data/validation.json", "train": "models/stage1.txt",
-           "calibrate": "models/calibration.json", "benchmark": "reports/items.txt", "report": "reports/report.txt"}
+OUTPUTS = {
+    "annotate": "data/annotated.txt",
+    "validate": "data/validation.json",
+    "train": "models/stage1.txt",
+    "calibrate": "models/calibration.json",
+    "benchmark": "reports/items.txt",
+    "report": "reports/report.txt",
+}
 
-SCRIPT = '''
+SCRIPT = """
 import os, time
 from iqaflow.orchestrate import stages
 from iqaflow.core.errors import StageError
@@ -62,7 +68,7 @@ for stage in stages.MODULES:
 if __name__ == "__main__":
     from iqaflow.cli import main
     main()
-'''
+"""
 
 
 def make(folder: Path) -> Workspace:
@@ -101,12 +107,23 @@ def log(workspace: Workspace) -> list[str]:
 
 def _graph() -> str:
     python = f"{sys.executable} toy.py"
-    lines = ["stages:", "  sources:", f"    cmd: {python} sources", "    always_changed: true", "    params: [source]",
-             "    outs: [data/source.json]"]
+    lines = [
+        "stages:",
+        "  sources:",
+        f"    cmd: {python} sources",
+        "    always_changed: true",
+        "    params: [source]",
+        "    outs: [data/source.json]",
+    ]
     former = "data/source.json"
     for stage in STAGES:
         section = "" if stage == "report" else f", {stage}"
-        lines += [f"  {stage}:", f"    cmd: {python} {stage}", f"    params: [seed{section}]", f"    deps: [{former}]",
-                  f"    outs: [{OUTPUTS[stage]}]"]
+        lines += [
+            f"  {stage}:",
+            f"    cmd: {python} {stage}",
+            f"    params: [seed{section}]",
+            f"    deps: [{former}]",
+            f"    outs: [{OUTPUTS[stage]}]",
+        ]
         former = OUTPUTS[stage]
     return "\n".join(lines) + "\n"

@@ -23,7 +23,8 @@ BLUE, GREEN, AMBER, VIOLET, ROSE, GREY, SLATE = "#2563a8", "#1f7a67", "#a8640f",
 LABELS, COLUMN, GAP, WIDTH = 292, 110, 26, 1452
 
 HOPS = (  # what is called, its file, what it does, the way to the next: an import, a function handed in, a process, a name
-    ("make run", "Makefile", "sets up .venv", "process"), ("iqaflow run", "cli/pipeline.py", "options", "import"),
+    ("make run", "Makefile", "sets up .venv", "process"),
+    ("iqaflow run", "cli/pipeline.py", "options", "import"),
     ("run", "orchestrate/run.py", "lease; what is stale", "handed in"),
     ("retrain", "flows/retrain.py", "flow; MLflow run", "import"),
     ("annotate, ...", "flows/stages.py", "one flow per stage", "import"),
@@ -31,20 +32,34 @@ HOPS = (  # what is called, its file, what it does, the way to the next: an impo
     ("dvc repro", "orchestrate/dvc.py", "inputs by hash", "process"),
     ("iqaflow annotate", "cli/stages.py", "its own process", "import"),
     ("run", "orchestrate/stages.py", "fence, MLflow child", "by name"),
-    ("run(config, ...)", "annotate/stage.py", "the work itself", ""))
+    ("run(config, ...)", "annotate/stage.py", "the work itself", ""),
+)
 STAGES = {  # room -> what it does, what it leaves
-    "sources": ("lists, splits", ("data/source.json",)), "annotate": ("distorts, asks", ("data/annotated",)),
-    "validate": ("checks every row", ("validation.json",)), "train": ("fine-tunes", ("models/stage1",)),
-    "calibrate": ("how sure, where", ("calibration.json",)), "benchmark": ("measures", ("metrics.json", "items.parquet")),
-    "report": ("draws", ("report.html", "figures/")), "gate": ("promotes or not", ("VERDICT:", "champion?")),
-    "infer": ("asks the model", ("VERDICT: what,", "where, how sure")), "serve": ("page, HTTP", ("the same,", "to others"))}
+    "sources": ("lists, splits", ("data/source.json",)),
+    "annotate": ("distorts, asks", ("data/annotated",)),
+    "validate": ("checks every row", ("validation.json",)),
+    "train": ("fine-tunes", ("models/stage1",)),
+    "calibrate": ("how sure, where", ("calibration.json",)),
+    "benchmark": ("measures", ("metrics.json", "items.parquet")),
+    "report": ("draws", ("report.html", "figures/")),
+    "gate": ("promotes or not", ("VERDICT:", "champion?")),
+    "infer": ("asks the model", ("VERDICT: what,", "where, how sure")),
+    "serve": ("page, HTTP", ("the same,", "to others")),
+}
 ROOMS = {  # below the stages: colour, what it holds
-    "registry": (VIOLET, "versions, champion"), "track": (VIOLET, "MLflow's runs, the spool"),
-    "engine": (GREEN, "one encoding, all questions"), "grounding": (GREEN, "from words to pixels"),
-    "regions": (GREEN, "superpixels, masks, SAM"), "model": (GREEN, "families, packing, weights"),
-    "draw": (ROSE, "marks, overlays, pages"), "tasks": (AMBER, "questions and answers"),
-    "data": (AMBER, "tables, images, masks"), "distortions": (AMBER, "35 functions, 5 levels"),
-    "iqa": (AMBER, "classic measures"), "core": (GREY, "config, files, locks, secrets")}
+    "registry": (VIOLET, "versions, champion"),
+    "track": (VIOLET, "MLflow's runs, the spool"),
+    "engine": (GREEN, "one encoding, all questions"),
+    "grounding": (GREEN, "from words to pixels"),
+    "regions": (GREEN, "superpixels, masks, SAM"),
+    "model": (GREEN, "families, packing, weights"),
+    "draw": (ROSE, "marks, overlays, pages"),
+    "tasks": (AMBER, "questions and answers"),
+    "data": (AMBER, "tables, images, masks"),
+    "distortions": (AMBER, "35 functions, 5 levels"),
+    "iqa": (AMBER, "classic measures"),
+    "core": (GREY, "config, files, locks, secrets"),
+}
 
 
 def imports() -> dict[str, set[str]]:
@@ -60,8 +75,10 @@ def closure(start: str, used: dict[str, set[str]]) -> set[str]:
 
 
 def text(x: float, y: float, words: str, size: float = 12, fill: str = INK, weight: int = 400, anchor: str = "start") -> str:
-    return (f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{fill}" font-weight="{weight}" text-anchor="{anchor}">'
-            f"{escape(words)}</text>")
+    return (
+        f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{fill}" font-weight="{weight}" text-anchor="{anchor}">'
+        f"{escape(words)}</text>"
+    )
 
 
 def box(x: float, y: float, width: float, height: float, fill: str, stroke: str = "none", radius: float = 7) -> str:
@@ -70,8 +87,9 @@ def box(x: float, y: float, width: float, height: float, fill: str, stroke: str 
 
 def arrow(x0: float, y0: float, x1: float, y1: float, color: str = SOFT, dashed: bool = False) -> str:
     dash = ' stroke-dasharray="3 2.5"' if dashed else ""
-    return (f'<path d="M{x0:g} {y0:g}L{x1:g} {y1:g}" stroke="{color}" stroke-width="1.7" fill="none" '
-            f'marker-end="url(#tip)"{dash}/>')
+    return (
+        f'<path d="M{x0:g} {y0:g}L{x1:g} {y1:g}" stroke="{color}" stroke-width="1.7" fill="none" marker-end="url(#tip)"{dash}/>'
+    )
 
 
 def column(number: int) -> float:
@@ -83,8 +101,14 @@ def hops(top: float) -> Iterator[str]:
     width, space = 125, 17.1
     colors = {"flows": SLATE, "cli": VIOLET, "orchestrate": GREEN, "Makefile": GREY}
     yield text(24, top, "Nine hops from make run to a stage", 16, weight=700)
-    yield text(WIDTH - 24, top, "solid: an import · dashed: a process, a function handed in, or a module by its name", 11.5, SOFT,
-               anchor="end")
+    yield text(
+        WIDTH - 24,
+        top,
+        "solid: an import · dashed: a process, a function handed in, or a module by its name",
+        11.5,
+        SOFT,
+        anchor="end",
+    )
     for number, (title, file, what, way) in enumerate(HOPS):
         x, color = 24 + number * (width + space), colors.get(file.partition("/")[0], BLUE)
         yield box(x, top + 16, width, 66, PAPER, color)
@@ -144,19 +168,30 @@ def floors(top: float, used: dict[str, set[str]]) -> Iterator[str]:
     yield f'<circle cx="31" cy="{bottom + 20:g}" r="7" fill="{GREY}"/>' + text(44, bottom + 24, "imports it", 11.5, SOFT)
     yield f'<circle cx="122" cy="{bottom + 20:g}" r="4.5" fill="{PAPER}" stroke="{GREY}" stroke-width="1.8"/>'
     yield text(134, bottom + 24, "through another room", 11.5, SOFT)
-    yield text(WIDTH - 24, bottom + 24, "A room stands above what it uses; on top cli/ and orchestrate/. flows/ imports rooms, "
-               "and no room imports flows/.", 11.5, SOFT, anchor="end")
+    yield text(
+        WIDTH - 24,
+        bottom + 24,
+        "A room stands above what it uses; on top cli/ and orchestrate/. flows/ imports rooms, and no room imports flows/.",
+        11.5,
+        SOFT,
+        anchor="end",
+    )
 
 
 def svg() -> str:
     used = imports()
     height = 286 + 31 * (len(ROOMS) + 1) + 40
     parts = [*hops(38), *stages(162), *floors(286, used)]
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-            f'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif">\n'
-            f'<defs><marker id="tip" viewBox="0 0 8 8" refX="6.5" refY="4" markerWidth="5.5" markerHeight="5.5" orient="auto">'
-            f'<path d="M0 0.6L7.4 4L0 7.4z" fill="{SOFT}"/></marker></defs>\n'
-            + box(0, 0, WIDTH, height, PAPER, radius=0) + "\n" + "\n".join(parts) + "\n</svg>\n")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif">\n'
+        f'<defs><marker id="tip" viewBox="0 0 8 8" refX="6.5" refY="4" markerWidth="5.5" markerHeight="5.5" orient="auto">'
+        f'<path d="M0 0.6L7.4 4L0 7.4z" fill="{SOFT}"/></marker></defs>\n'
+        + box(0, 0, WIDTH, height, PAPER, radius=0)
+        + "\n"
+        + "\n".join(parts)
+        + "\n</svg>\n"
+    )
 
 
 if __name__ == "__main__":

@@ -36,15 +36,27 @@ def iqaflow(*arguments: object, folder: Path) -> subprocess.CompletedProcess:
 
 
 def test_assess_gives_the_contract(model, photographs, tmp_path):
-    done = iqaflow("assess", photographs / "large.jpg", "--json", "--overlay", tmp_path / "drawn", "--model", model,
-                   "--region", "100,50,300,250", "--question", "What is wrong with the quality of this image?", folder=tmp_path)
+    done = iqaflow(
+        "assess",
+        photographs / "large.jpg",
+        "--json",
+        "--overlay",
+        tmp_path / "drawn",
+        "--model",
+        model,
+        "--region",
+        "100,50,300,250",
+        "--question",
+        "What is wrong with the quality of this image?",
+        folder=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["schema"] == "iqaflow.assessment/1"
     assert (result["image"]["width"], result["image"]["height"]) == (640, 427)
     assert 0 <= result["score"]["value"] <= 1 and result["score"]["level"] in grammar.RATINGS
     assert sum(result["score"]["distribution"].values()) == pytest.approx(1, abs=1e-2)
-    region, = result["regions"]
+    (region,) = result["regions"]
     assert region["box_xyxy"] == [100, 50, 300, 250]
     mask = decode_mask(region["mask_rle"])
     assert mask.shape == (427, 640) and mask.sum() == 200 * 200
@@ -103,26 +115,35 @@ def test_score_and_compare(model, photographs, tmp_path):
     rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
     assert len(rows) == 3 and all(0 <= float(row["score"]) <= 1 for row in rows)
     worse = tmp_path / "worse.png"
-    assert iqaflow("distort", photographs / "large.jpg", worse, "--name", "noise_gaussian_RGB", "--level", 5,
-                   folder=tmp_path).returncode == 0
+    assert (
+        iqaflow(
+            "distort", photographs / "large.jpg", worse, "--name", "noise_gaussian_RGB", "--level", 5, folder=tmp_path
+        ).returncode
+        == 0
+    )
     assert np.asarray(Image.open(worse)).shape == (427, 640, 3)
     done = iqaflow("compare", photographs / "large.jpg", worse, "--json", "--model", model, folder=tmp_path)
     result = json.loads(done.stdout)
     assert result["better"] in ("Image A", "Image B") and 0.5 <= result["confidence"] <= 1
 
 
-@pytest.mark.parametrize(("arguments", "says"), representatives([
-    (["--region", "0,0,9999,10"], "inside the image of 640x427"),
-    (["--point", "700,3"], "lies outside the image"),
-    (["--region", "1,2,3,4", "--point", "3,4"], "not both"),
-    (["--region", "20,20,10,10"], "inside the image of 640x427"),
-    (["--mask", "."], "is a folder"),
-    (["--phrase", ""], "--phrase is empty"),
-    (["--question", " "], "--question is empty"),
-    (["--overlay", "taken"], "cannot be made a folder"),
-    (["--jsonl", "."], "is a folder: give a file"),
-    (["--model", "/nowhere/at/all"], "no model folder"),
-]))
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    representatives(
+        [
+            (["--region", "0,0,9999,10"], "inside the image of 640x427"),
+            (["--point", "700,3"], "lies outside the image"),
+            (["--region", "1,2,3,4", "--point", "3,4"], "not both"),
+            (["--region", "20,20,10,10"], "inside the image of 640x427"),
+            (["--mask", "."], "is a folder"),
+            (["--phrase", ""], "--phrase is empty"),
+            (["--question", " "], "--question is empty"),
+            (["--overlay", "taken"], "cannot be made a folder"),
+            (["--jsonl", "."], "is a folder: give a file"),
+            (["--model", "/nowhere/at/all"], "no model folder"),
+        ]
+    ),
+)
 def test_bad_input_is_one_sentence(model, photographs, tmp_path, arguments, says):
     (tmp_path / "taken").write_text("a file")
     given = arguments if "--model" in arguments else [*arguments, "--model", model]

@@ -23,8 +23,12 @@ from tests.alike import alike
 def assessor(model) -> Assessor:
     """The small model, which has learnt too little to find anything, made bold: nothing is clean, no place is the whole image."""
     loaded = iqaflow.load(model)
-    loaded.record |= {"gate": {"threshold": 50.0}, "clean": {"offset": -9.0}, "segmenter": {"name": "map", "options": {}},
-                      "confidence": {"identify": {"temperature": 1.0}, "refer": {"temperature": 0.5}}}
+    loaded.record |= {
+        "gate": {"threshold": 50.0},
+        "clean": {"offset": -9.0},
+        "segmenter": {"name": "map", "options": {}},
+        "confidence": {"identify": {"temperature": 1.0}, "refer": {"temperature": 0.5}},
+    }
     return loaded
 
 
@@ -48,8 +52,13 @@ def answers(assessor, large) -> dict:
 def pictures(large) -> list[np.ndarray]:
     """Of several sizes and shapes, small and large."""
     coffee = skimage.data.coffee()
-    return [coffee[:64, :64].copy(), coffee[100:190, 50:180].copy(), large[:400, 500:1100].copy(), coffee[:8, :300].copy(),
-            distortions.apply(coffee[:128, :128].copy(), "blur_gaussian", 5, np.random.default_rng(0))]
+    return [
+        coffee[:64, :64].copy(),
+        coffee[100:190, 50:180].copy(),
+        large[:400, 500:1100].copy(),
+        coffee[:8, :300].copy(),
+        distortions.apply(coffee[:128, :128].copy(), "blur_gaussian", 5, np.random.default_rng(0)),
+    ]
 
 
 def untimed(result: dict) -> dict:
@@ -110,18 +119,27 @@ def test_the_score_of_a_large_image_is_that_of_its_assessment(assessor, large, a
 def test_the_description_of_a_large_image_says_what_was_found(answers):
     brief, detailed = (grammar.parse(answers["description"][style]) for style in ("brief", "detailed"))
     listed = {one["category"] for one in answers["distortions"]}
-    local = {one["category"] for region in answers["regions"] if region["label"] != grammar.WHOLE
-             for one in region["distortions"]}
+    local = {
+        one["category"] for region in answers["regions"] if region["label"] != grammar.WHOLE for one in region["distortions"]
+    }
     assert set(brief.categories) == set(detailed.categories) == listed | local
     assert brief.rating == detailed.rating
 
 
-@pytest.mark.parametrize("where", [{"region": (20, 10, 60, 50)}, {"point": (30, 30)}, {"phrase": "the red cup"},
-                                   {"region": (20, 10, 60, 50), "phrase": "the cup"}], ids="+".join)
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"region": (20, 10, 60, 50)},
+        {"point": (30, 30)},
+        {"phrase": "the red cup"},
+        {"region": (20, 10, 60, 50), "phrase": "the cup"},
+    ],
+    ids="+".join,
+)
 @pytest.mark.parametrize("size", ["small", "large"])
 def test_a_region_examined_alone_is_that_of_the_assessment(assessor, pictures, large, size, where):
     image = pictures[1] if size == "small" else large
-    region, = assessor.assess(image, **where)["regions"]
+    (region,) = assessor.assess(image, **where)["regions"]
     assert alike(assessor.examine(image, **where), region)
     if "region" in where:
         assert region["box_xyxy"] == list(where["region"])
@@ -137,7 +155,7 @@ def test_a_large_region_is_examined_like_its_mask(assessor, large):
 
 def test_versions_are_compared_where_they_differ(assessor, large):
     clean = cv2.resize(skimage.data.coffee(), (1200, 900), interpolation=cv2.INTER_CUBIC)
-    one, = assessor.compare(large, clean)["differences"]
+    (one,) = assessor.compare(large, clean)["differences"]
     assert np.abs(np.subtract(one["box_xyxy"], (600, 100, 1100, 500))).max() <= 40
     assert decode_mask(one["mask_rle"]).shape == (900, 1200) and set(one["images"]) == {"Image A", "Image B"}
     values = {name: entry["score"]["value"] for name, entry in one["images"].items()}

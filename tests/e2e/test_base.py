@@ -16,10 +16,22 @@ from iqaflow.model import base
 from iqaflow.orchestrate import base_release as release
 
 SMALL = (
-    "source.weights.train=60", "source.weights.calibration=20", "source.weights.test=20", "annotate.images.train=40",
-    "annotate.images.calibration=40", "annotate.images.test=40", "annotate.shard_images=20", "train.max_steps=6",
-    "train.vision_images=8", "train.micro_batch=2", "train.checkpoint_steps=2", "calibrate.segmenters=[superpixels]",
-    "calibrate.points=[1]", "calibrate.temperatures=[1.0]", "benchmark.bootstrap=100", "benchmark.descriptions=2",
+    "source.weights.train=60",
+    "source.weights.calibration=20",
+    "source.weights.test=20",
+    "annotate.images.train=40",
+    "annotate.images.calibration=40",
+    "annotate.images.test=40",
+    "annotate.shard_images=20",
+    "train.max_steps=6",
+    "train.vision_images=8",
+    "train.micro_batch=2",
+    "train.checkpoint_steps=2",
+    "calibrate.segmenters=[superpixels]",
+    "calibrate.points=[1]",
+    "calibrate.temperatures=[1.0]",
+    "benchmark.bootstrap=100",
+    "benchmark.descriptions=2",
 )
 
 

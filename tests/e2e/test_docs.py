@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -19,7 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 @pytest.fixture
 def folder(model, tmp_path, monkeypatch) -> Path:
     """A folder with what the examples speak of: a model and two photographs."""
-    os.symlink(model, tmp_path / "models")
+    (tmp_path / "models").symlink_to(model)
     Image.fromarray(skimage.data.coffee()[:90, :130]).save(tmp_path / "photo.jpg")
     Image.fromarray(skimage.data.coffee()[100:190, :130]).save(tmp_path / "other.jpg")
     monkeypatch.chdir(tmp_path)
@@ -27,7 +26,7 @@ def folder(model, tmp_path, monkeypatch) -> Path:
 
 
 def test_the_python_example_runs(folder, capsys):
-    example, = re.findall(r"```python\n(.*?)```", (DOCS / "assess.md").read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "assess.md").read_text(encoding="utf-8"), re.DOTALL)
     names: dict[str, object] = {}
     exec(compile(example, "docs/assess.md", "exec"), names)
     assert names["better"] in ("Image A", "Image B") and len(names["several"]) == len(names["values"]) == 2

@@ -24,15 +24,16 @@ def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("names")
     image = Image.fromarray(skimage.data.coffee()[:96, :96])
     for name in NAMES:
-        with open(os.fsencode(made) + b"/" + name, "wb") as file:
+        with open(os.fsencode(made) + b"/" + name, "wb") as file:  # noqa: PTH123 (Path knows no bytes)
             image.save(file, "PNG")
     return made
 
 
 def iqaflow(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "iqaflow.cli", *arguments, "--model", str(ROOT / "models/base-tiny")]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    )
 
 
 @pytest.mark.parametrize("place", representatives(["file", "terminal"]))
@@ -42,8 +43,14 @@ def test_scores_as_a_table(folder, tmp_path, place):
     assert done.returncode == 0, done.stderr
     text = file.read_text(encoding="utf-8") if place == "file" else done.stdout
     rows = list(csv.DictReader(text.splitlines(keepends=True)))
-    assert {row["path"] for row in rows} == {"'+1+1.png", "'=cmd|' C'!A0.png", r"caf\xe9.png", r"\x1b[2Jx.png", "plain.png",
-                                             "a,b\n.png"}
+    assert {row["path"] for row in rows} == {
+        "'+1+1.png",
+        "'=cmd|' C'!A0.png",
+        r"caf\xe9.png",
+        r"\x1b[2Jx.png",
+        "plain.png",
+        "a,b\n.png",
+    }
     assert all(0 <= float(row["score"]) <= 1 for row in rows) and "\x1b" not in text
 
 

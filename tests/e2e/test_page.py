@@ -30,8 +30,14 @@ START_SECONDS = 90
 
 def demo(*arguments: object, folder: Path, temporary: Path) -> subprocess.Popen:
     environment = {"TMPDIR": str(temporary), "HTTP_PROXY": "http://192.0.2.1:9"}  # an unreachable proxy must not matter
-    return subprocess.Popen([sys.executable, "-m", "iqaflow.cli", "demo", *map(str, arguments)], cwd=folder, text=True,
-                            env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        [sys.executable, "-m", "iqaflow.cli", "demo", *map(str, arguments)],
+        cwd=folder,
+        text=True,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -175,10 +181,13 @@ def test_compare(page, photographs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "says"), [
-    ("letter.png", "letter.png is not an image of a known format"),
-    ("bomb.png", "bomb.png claims more pixels than Pillow accepts"),
-])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("letter.png", "letter.png is not an image of a known format"),
+        ("bomb.png", "bomb.png claims more pixels than Pillow accepts"),
+    ],
+)
 def test_a_bad_file_is_one_sentence(page, photographs, name, says):
     if name == "bomb.png":
         Image.fromarray(np.zeros((1, 1), np.uint8)).save(photographs / name)

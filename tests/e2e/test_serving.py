@@ -44,6 +44,7 @@ def nested(depth: int) -> str:
 
 def bomb(side: int) -> str:
     """A PNG of side x side pixels in a few kilobytes."""
+
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -60,14 +61,36 @@ def server(registered, tmp_path_factory) -> Iterator[tuple[int, Path]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("served") / "log"
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                   "IQAFLOW_MAX_REQUEST_MIB": "12"}
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "IQAFLOW_MAX_REQUEST_MIB": "12",
+    }
     for name in ("PYTHONPATH", "IQAFLOW_IMAGE_PATHS"):  # the package's code is in the model
         environment.pop(name, None)
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(registered), "--env-manager", "local", "--host",
-             "127.0.0.1", "--port", str(port)], cwd=log.parent, env=environment, stdout=file, stderr=file, start_new_session=True)
+            [
+                sys.executable,
+                "-m",
+                "mlflow",
+                "models",
+                "serve",
+                "-m",
+                str(registered),
+                "--env-manager",
+                "local",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+            ],
+            cwd=log.parent,
+            env=environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
     try:
         until = time.monotonic() + 100
         while not reachable(port):
@@ -136,10 +159,16 @@ def test_two_images_are_compared(ask, assessor):
     same(answer["predictions"][0], assessor.compare(encode_png(PIXELS), encode_png(PIXELS[::-1])))
 
 
-@pytest.mark.parametrize("shape", [
-    lambda cell: {"dataframe_split": {"columns": ["image"], "data": [[cell]]}}, lambda cell: frame({"image": cell}),
-    lambda cell: {"instances": [{"image": cell}]}, lambda cell: {"inputs": [{"image": cell}]},
-], ids=["split", "records", "instances", "inputs"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda cell: {"dataframe_split": {"columns": ["image"], "data": [[cell]]}},
+        lambda cell: frame({"image": cell}),
+        lambda cell: {"instances": [{"image": cell}]},
+        lambda cell: {"inputs": [{"image": cell}]},
+    ],
+    ids=["split", "records", "instances", "inputs"],
+)
 def test_arrays_and_text_in_each_of_mlflows_shapes(ask, assessor, shape):
     for cell, image in ((PIXELS.tolist(), PIXELS), (f"data:image/png;base64,{text()}", encode_png(PIXELS))):
         status, answer = ask(shape(cell))
@@ -153,8 +182,15 @@ def test_python_takes_arrays_bytes_and_paths(registered, assessor, tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(encode_png(PIXELS))
     loaded = mlflow.pyfunc.load_model(str(registered))
-    answers = loaded.predict(pd.DataFrame({"image": [PIXELS, path.read_bytes(), str(path), None], "region": [None] * 3 + ["a"],
-                                           "mask": [MASK, None, None, None]}))
+    answers = loaded.predict(
+        pd.DataFrame(
+            {
+                "image": [PIXELS, path.read_bytes(), str(path), None],
+                "region": [None] * 3 + ["a"],
+                "mask": [MASK, None, None, None],
+            }
+        )
+    )
     same(answers[0], assessor.assess(PIXELS, mask=MASK))
     same(answers[1], assessor.assess(path.read_bytes()))
     same(answers[2], assessor.assess(path))
@@ -231,7 +267,7 @@ def is_a_sentence(status: int, answer: dict, expected: int, says: str) -> None:
     assert status == expected and set(answer) == {"error_code", "message"}, answer
     message = answer["message"]
     assert says in message and len(message) < 400 and "\n" not in message
-    assert "Traceback" not in message and "File \"" not in message and "secret" not in message
+    assert "Traceback" not in message and 'File "' not in message and "secret" not in message
 
 
 def test_good_rows_beside_bad_ones_are_answered(ask, assessor):

@@ -26,7 +26,7 @@ from tests.conftest import SMALL
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "models" / "base-tiny"
-FOG = '''
+FOG = """
 from iqaflow.distortions.registry import distortion
 
 PHRASE, NR_MIN_LEVEL, FOLLOWED_BY = "thick fog", 1, ("noise",)
@@ -35,8 +35,8 @@ PHRASE, NR_MIN_LEVEL, FOLLOWED_BY = "thick fog", 1, ("noise",)
 @distortion(levels=(0.1, 0.2, 0.3, 0.4, 0.5))
 def fog_even(image, share, rng):
     return (image * (1 - share) + 255 * share).astype("uint8")
-'''
-ASSESS = '''
+"""
+ASSESS = """
 import json, sys
 from iqaflow.infer.assessor import Assessor
 from iqaflow.model.location import in_folder
@@ -46,9 +46,9 @@ model = Assessor.load(in_folder(Path(sys.argv[1]), "base"))
 small, large, other = (Path(path) for path in sys.argv[2:])
 assessed = [model.assess(small), model.assess(small, region=(8, 8, 60, 60)), model.assess(large)]
 print(json.dumps([*({**one, "timing_ms": None} for one in assessed), model.compare(small, other), model.score([small, large])]))
-'''
+"""
 # an older model on data with a category it does not know; then a new one, from the same base, against it as champion
-RETRAIN = '''
+RETRAIN = """
 import json, shutil, sys
 from pathlib import Path
 from iqaflow.annotate import stage as annotate
@@ -86,7 +86,7 @@ for model in ("champion", "challenger"):
 theirs = benchmark.evaluate(locate(versions.resolve("champion", workspace)), config, workspace)  # without what was kept
 said.append({"again": sorted(set(theirs["item_id"]))})
 print(json.dumps(said))
-'''
+"""
 
 
 def code(folder: Path, **files: str | None) -> Path:
@@ -101,8 +101,13 @@ def code(folder: Path, **files: str | None) -> Path:
 
 
 def run(code: Path, script: str, *arguments: object, cwd: Path | None = None) -> list:
-    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -115,8 +120,11 @@ def pictures(tmp_path_factory) -> list[Path]:
     mask = np.zeros(large.shape[:2], bool)
     mask[100:300, 100:400] = True
     rng = np.random.default_rng(0)
-    made = [distortions.apply(plain, "noise_gaussian_RGB", 5, rng), distortions.apply_in_mask(large, mask, "pixelate", 5, rng),
-            plain]
+    made = [
+        distortions.apply(plain, "noise_gaussian_RGB", 5, rng),
+        distortions.apply_in_mask(large, mask, "pixelate", 5, rng),
+        plain,
+    ]
     paths = [folder / f"{name}.png" for name in ("noisy", "large", "plain")]
     for path, picture in zip(paths, made, strict=True):
         Image.fromarray(picture).save(path)
@@ -127,15 +135,22 @@ def pictures(tmp_path_factory) -> list[Path]:
 def test_the_base_says_the_same_whatever_becomes_of_the_categories(tmp_path, pictures):
     synthetic = ROOT / "src" / "iqaflow" / "distortions" / "synthetic"
     grain = (synthetic / "noise.py").read_text().replace('PHRASE = "noise"', 'PHRASE = "grain"')
-    without = {path.stem: text.replace('"pixelate", ', "").replace('    "pixelate",\n', "") for path in synthetic.glob("*.py")
-               if '"pixelate"' in (text := path.read_text()) and path.stem not in ("noise", "pixelate")}
+    without = {
+        path.stem: text.replace('"pixelate", ', "").replace('    "pixelate",\n', "")
+        for path in synthetic.glob("*.py")
+        if '"pixelate"' in (text := path.read_text()) and path.stem not in ("noise", "pixelate")
+    }
     today = run(ROOT / "src", ASSESS, BASE, *pictures)
     assert run(code(tmp_path / "grown", fog=FOG), ASSESS, BASE, *pictures) == today
-    changed = code(tmp_path / "changed", **without, noise=grain.replace('"pixelate", ', "").replace('    "pixelate",\n', ""),
-                   pixelate=None)
+    changed = code(
+        tmp_path / "changed", **without, noise=grain.replace('"pixelate", ', "").replace('    "pixelate",\n', ""), pixelate=None
+    )
     assert run(changed, ASSESS, BASE, *pictures) == today
-    named = {fault["phrase"] for result in today[:3] for fault in (
-        *result["distortions"], *(fault for region in result["regions"] for fault in region["distortions"]))}
+    named = {
+        fault["phrase"]
+        for result in today[:3]
+        for fault in (*result["distortions"], *(fault for region in result["regions"] for fault in region["distortions"]))
+    }
     assert {"noise", "pixelation"} <= named  # words that the changed code no longer has
     assert "pixelation" in today[2]["description"]["detailed"]
 
@@ -145,9 +160,14 @@ def test_a_new_category_is_learnt_and_the_older_champion_is_compared_on_what_bot
     work = tmp_path / "work"
     work.mkdir()
     grown = code(tmp_path / "grown", fog=FOG)
-    overrides = [*(text for text in SMALL if not text.startswith(("train.base", "train.max_steps", "annotate.images"))),
-                 f"train.base={BASE}", "train.max_steps=2", "annotate.images.train=26", "annotate.images.calibration=26",
-                 "annotate.images.test=52"]
+    overrides = [
+        *(text for text in SMALL if not text.startswith(("train.base", "train.max_steps", "annotate.images"))),
+        f"train.base={BASE}",
+        "train.max_steps=2",
+        "annotate.images.train=26",
+        "annotate.images.calibration=26",
+        "annotate.images.test=52",
+    ]
     champion, challenger, again = run(grown, RETRAIN, json.dumps(overrides), cwd=work)
     assert champion["calibrated"] == dict(FIRST.categories)
     assert challenger["calibrated"] == dict(FIRST.categories) | {"fog": "thick fog"}

@@ -12,8 +12,21 @@ import skimage
 from infra import release
 
 PHOTOGRAPH = Path(skimage.__file__).parent / "data" / "chelsea.png"
-IN_THE_WHEEL = ("src", "flows", "models/base-tiny", "mlruns/.gitkeep", ".dvc/config", ".dvc/.gitignore", ".dvcignore",
-                ".gitignore", "dvc.yaml", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+IN_THE_WHEEL = (
+    "src",
+    "flows",
+    "models/base-tiny",
+    "mlruns/.gitkeep",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    ".gitignore",
+    "dvc.yaml",
+    "pyproject.toml",
+    "setup.py",
+    "README.md",
+    "LICENSE",
+)
 
 
 @pytest.mark.slow
@@ -34,6 +47,12 @@ def test_the_wheel_makes_a_workspace_and_assesses(tmp_path: Path) -> None:
     done = release.step(iqaflow, "assess", PHOTOGRAPH, "--model", "models/base-tiny", "--json", cwd=work, capture_output=True)
     result = json.loads(done.stdout)
     assert result["image"]["path"] == str(PHOTOGRAPH) and 0 <= result["score"]["value"] <= 1
-    flow = release.step(python, "-c", "from iqaflow.cli.options import flows; from iqaflow.core.workspace import Workspace; "
-                        "print(flows(Workspace.here(), 'deployments').__file__)", cwd=work, capture_output=True)
+    flow = release.step(
+        python,
+        "-c",
+        "from iqaflow.cli.options import flows; from iqaflow.core.workspace import Workspace; "
+        "print(flows(Workspace.here(), 'deployments').__file__)",
+        cwd=work,
+        capture_output=True,
+    )
     assert flow.stdout.startswith(str(tmp_path / "fresh"))

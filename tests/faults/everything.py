@@ -49,8 +49,9 @@ class Everything:
         if body is None:
             return self.mine.get(address + path, headers=self.login).raise_for_status().json()
         token = self.mine.get(f"{address}/csrf-token?client=me", headers=self.login).raise_for_status().json()["token"]
-        answer = self.mine.post(address + path, json=body, headers={
-            **self.login, "Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "me"}).raise_for_status()
+        answer = self.mine.post(
+            address + path, json=body, headers={**self.login, "Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "me"}
+        ).raise_for_status()
         return answer.json()
 
     def state(self) -> dict[str, Any]:
@@ -65,7 +66,8 @@ class Everything:
             "models": [(model.name, dict(model.tags)) for model in client.search_registered_models()],
             "uploads": sorted(path.name for path in self.temporary.rglob("*") if path.is_file()),
             "answers": self.served.read_text().count('"POST /invocations HTTP/1.1" 200'),
-            "marker": self.marker.exists()}
+            "marker": self.marker.exists(),
+        }
 
     @property
     def marker(self) -> Path:
@@ -83,28 +85,55 @@ def running(folder: Path, model: Path, registered: Path) -> Iterator[Everything]
 
     def start(log: str, *command: object) -> Path:
         with (folder / log).open("wb") as file:
-            children.append(subprocess.Popen([sys.executable, "-m", *map(str, command)], cwd=folder, env=environment, stdout=file,
-                                             stderr=file, start_new_session=True))
+            children.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", *map(str, command)],
+                    cwd=folder,
+                    env=environment,
+                    stdout=file,
+                    stderr=file,
+                    start_new_session=True,
+                )
+            )
         return folder / log
 
     try:
-        done = subprocess.run([sys.executable, "toy.py", "up"], cwd=workspace.root, env=clean_environment(), capture_output=True,
-                              text=True, timeout=300)
+        done = subprocess.run(
+            [sys.executable, "toy.py", "up"],
+            cwd=workspace.root,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         assert done.returncode == 0, done.stderr
         page = start("page.log", "iqaflow.cli", "demo", "--model", model)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        served = start("served.log", "mlflow", "models", "serve", "-m", registered, "--env-manager", "local",
-                       "--host", "127.0.0.1", "--port", port)
+        served = start(
+            "served.log",
+            "mlflow",
+            "models",
+            "serve",
+            "-m",
+            registered,
+            "--env-manager",
+            "local",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            port,
+        )
         _precious(workspace)
         ports = {name: int(address.rpartition(":")[2]) for name, address in lifecycle.addresses(workspace).items()}
         ports |= {"page": int(_until(page, r"The page is at http://127\.0\.0\.1:(\d+)")), "model": port}
         _until(served, r"Uvicorn running on (.*)")
         yield Everything(workspace, ports, folder / "tmp", served)
     finally:
-        subprocess.run([sys.executable, "toy.py", "down"], cwd=workspace.root, env=clean_environment(), check=False,
-                       capture_output=True)
+        subprocess.run(
+            [sys.executable, "toy.py", "down"], cwd=workspace.root, env=clean_environment(), check=False, capture_output=True
+        )
         for child in children:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)

@@ -53,8 +53,10 @@ def result(work: Path) -> dict:
     from iqaflow.train.step_log import rows
 
     files = read_manifest(work / "finished", verify=True)["files"]
-    return {"files": {name: entry["sha256"] for name, entry in files.items()},
-            "losses": [[row["step"], row["loss"]] for row in rows(work / "steps.jsonl")]}
+    return {
+        "files": {name: entry["sha256"] for name, entry in files.items()},
+        "losses": [[row["step"], row["loss"]] for row in rows(work / "steps.jsonl")],
+    }
 
 
 def main() -> None:

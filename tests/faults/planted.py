@@ -60,8 +60,12 @@ class Planted:
 
     def hits(self, where: dict[str, bytes]) -> list[str]:
         """`shape in place` for every planted value in these bytes: as it is, quoted for URLs, in base64."""
-        return [f"{name} in {place}" for place, content in where.items() for name, value in self.values.items()
-                if any(form in content for form in forms(value))]
+        return [
+            f"{name} in {place}"
+            for place, content in where.items()
+            for name, value in self.values.items()
+            if any(form in content for form in forms(value))
+        ]
 
 
 def forms(value: str) -> set[bytes]:
@@ -98,7 +102,7 @@ def _inside(path: Path, content: bytes) -> Iterator[tuple[str, bytes]]:
         yield "object", zlib.decompress(content)
 
 
-STAGE = '''
+STAGE = """
 def reveal(workspace, stage):  # what a careless stage, a library, or a teacher's server does with secrets
     import logging
     how, text = os.environ.get("REVEAL", ""), open(os.environ["PLANTED"]).read()
@@ -114,14 +118,16 @@ def reveal(workspace, stage):  # what a careless stage, a library, or a teacher'
         from iqaflow.core.config.schema import Teacher
         http.Backend(Teacher(kind="http", url=os.environ["TEACHER"], model="m"), workspace).write("?", [], {})
     return text if how == "tell" else ""
-'''
+"""
 
 
 def careless(root: Path) -> None:
     """Let the toy's stages reveal what they are told to."""
     script = (root / "toy.py").read_text()
-    script = script.replace("def run(config, workspace):", STAGE + "\ndef run(config, workspace):\n    told = reveal(workspace, "
-                            'os.environ.get("DVC_STAGE", "gate"))')
+    script = script.replace(
+        "def run(config, workspace):",
+        STAGE + '\ndef run(config, workspace):\n    told = reveal(workspace, os.environ.get("DVC_STAGE", "gate"))',
+    )
     script = script.replace('All well.", details={', 'All well.\\n{told}", details={"told": told, ')
     assert script.count("told") == 4, "the toy has changed"
     (root / "toy.py").write_text(script)

@@ -54,8 +54,16 @@ def people(images: list[dict], conversations: list[dict], split: str) -> tuple[l
         row["image_id"] = f"people-{split}-{number}"
         row |= {"origin": "authentic", "dataset": "people", "score": None, "score_source": None, "reference": None}
         row["distortions"] = [
-            {"name": name, "category": name, "level": None, "severity": None, "order": order,
-             "region_id": said["targets"]["region_ids"][0]} for order, name in enumerate(("blur", "noise"))]
+            {
+                "name": name,
+                "category": name,
+                "level": None,
+                "severity": None,
+                "order": order,
+                "region_id": said["targets"]["region_ids"][0],
+            }
+            for order, name in enumerate(("blur", "noise"))
+        ]
         for area in row["regions"]:
             area["score"] = None
         said["image_ids"] = [{"role": "image", "image_id": row["image_id"]}]
@@ -71,8 +79,14 @@ def people(images: list[dict], conversations: list[dict], split: str) -> tuple[l
 def free(row: dict, origin: str, text: str) -> dict:
     """A conversation of free text without targets."""
     row = copy.deepcopy(row)
-    row |= {"origin": origin, "task": "describe", "style": "detailed", "answer_spans": [], "teacher_confidence": None,
-            "conversation_id": f"{row['conversation_id']}-{origin}"}
+    row |= {
+        "origin": origin,
+        "task": "describe",
+        "style": "detailed",
+        "answer_spans": [],
+        "teacher_confidence": None,
+        "conversation_id": f"{row['conversation_id']}-{origin}",
+    }
     row["targets"] = {"categories": [], "levels": [], "region_ids": [], "boxes_cells": [], "better": None, "kind": ""}
     row["turns"] = [{"role": "user", "text": "What do you think of this photo?"}, {"role": "assistant", "text": text}]
     return row
@@ -87,7 +101,8 @@ def write(workspace: Workspace, images: list[dict], conversations: list[dict]) -
     """Commit the rows as a data set of two parts per table."""
     work = workspace.root / "work"
     for table, all_rows, schema in (
-        ("images", images, tables.images_schema()), ("conversations", conversations, tables.conversations_schema())
+        ("images", images, tables.images_schema()),
+        ("conversations", conversations, tables.conversations_schema()),
     ):
         half = len(all_rows) // 2
         tables.write_table(work / table / "part-00000.parquet", all_rows[:half], schema)
@@ -107,8 +122,11 @@ def verdict(workspace: Workspace) -> dict:
 
 def named(outcome: dict, table: str, column: str) -> set[str]:
     """Every id and value that failed checks of a column name."""
-    failed = [check for check in outcome["expectations"]
-              if not check["success"] and check["table"] == table and column in check["column"].split(", ")]
+    failed = [
+        check
+        for check in outcome["expectations"]
+        if not check["success"] and check["table"] == table and column in check["column"].split(", ")
+    ]
     return {str(value) for check in failed for row in check["rows"] for value in row.values()}
 
 

@@ -28,8 +28,14 @@ class Poisoner:
         return row
 
     def conversation(self, wanted=lambda row: True, origin="synthetic"):
-        row = next(row for row in self.conversations if row["conversation_id"] not in self.used and row["origin"] == origin
-                   and wanted(row) and not self.used & {link["image_id"] for link in row["image_ids"]})
+        row = next(
+            row
+            for row in self.conversations
+            if row["conversation_id"] not in self.used
+            and row["origin"] == origin
+            and wanted(row)
+            and not self.used & {link["image_id"] for link in row["image_ids"]}
+        )
         self.used.add(row["conversation_id"])
         return row
 
@@ -160,8 +166,9 @@ def repainted(change: Callable, wanted) -> Callable:
 def one_pixel_outside(row):
     image = decode(row["image"])
     named = {flaw["region_id"] for flaw in row["distortions"]}
-    mask = np.logical_or.reduce([masks.decode_mask(region["mask_rle"]) for region in row["regions"]
-                                 if region["region_id"] in named])
+    mask = np.logical_or.reduce(
+        [masks.decode_mask(region["mask_rle"]) for region in row["regions"] if region["region_id"] in named]
+    )
     y, x = np.argwhere(~mask)[0]
     image[y, x] ^= 1  # by one grey level
     return encode(image)
@@ -181,8 +188,11 @@ def given_twice(data):
 
 def same_picture_elsewhere(data):
     row = data.image(lambda row: row["split"] == "train" and overall_or_clean(row))
-    other = data.image(lambda other: other["split"] == "test" and other["width"] == row["width"]
-                       and other["height"] == row["height"] and pristine(other))
+    other = data.image(
+        lambda other: (
+            other["split"] == "test" and other["width"] == row["width"] and other["height"] == row["height"] and pristine(other)
+        )
+    )
     other["image"] = row["image"]
     return other["image_id"]
 

@@ -17,7 +17,7 @@ def spoilt(self, step, micro):
     import torch
 
     batch = make(self, step, micro)
-    if KIND == f"nan-{step}":
+    if f"nan-{step}" == KIND:
         batch["pixel_values"] = batch["pixel_values"] * float("nan")
     if KIND == "memory" and self.train.micro_batch > 1:
         torch.empty(2**60)

@@ -24,8 +24,11 @@ from tests.representatives import representatives
 
 
 def digests(root: Path) -> dict[str, str]:
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted((root / "data").rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((root / "data").rglob("*"))
+        if path.is_file()
+    }
 
 
 def using(config, **resources):
@@ -46,8 +49,10 @@ RUN = (
 
 def command(config, root: Path, code: str = RUN) -> tuple[list[str], dict[str, str]]:
     """Arguments and environment of a process of its own that annotates."""
-    return ([sys.executable, "-c", code, json.dumps(config.tree()), str(root)],
-            {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)})
+    return (
+        [sys.executable, "-c", code, json.dumps(config.tree()), str(root)],
+        {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
 
 
 def alive(processes: list[psutil.Process], seconds: float = 5) -> list[psutil.Process]:
@@ -63,8 +68,13 @@ def alive(processes: list[psutil.Process], seconds: float = 5) -> list[psutil.Pr
 @pytest.fixture(scope="module")
 def many(small_config):
     """A run of 28 shards, long enough to be interrupted."""
-    return small_config.model_copy(update={"annotate": small_config.annotate.model_copy(update={
-        "shard_images": 4, "sizes_px": ((160, 160),), "images": Splits(train=64, calibration=24, test=24)})})
+    return small_config.model_copy(
+        update={
+            "annotate": small_config.annotate.model_copy(
+                update={"shard_images": 4, "sizes_px": ((160, 160),), "images": Splits(train=64, calibration=24, test=24)}
+            )
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +188,9 @@ def test_two_runs_at_once_do_not_mix(many, unbroken, tmp_path) -> None:
 def test_a_running_cluster_is_used_and_left_alone(small_config, annotated, tmp_path, monkeypatch) -> None:
     from distributed import Client, LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1",
-                      silence_logs="ERROR") as cluster:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", silence_logs="ERROR"
+    ) as cluster:
         monkeypatch.setenv(shards.DASK_ADDRESS, cluster.scheduler_address)
         stage.run(using(small_config, engine="dask"), Workspace(tmp_path))
         with Client(cluster) as client:
@@ -209,11 +220,14 @@ def test_ray_that_is_not_installed_is_one_sentence(small_config, tmp_path) -> No
 def test_a_full_disk_leaves_no_data_set(many, tmp_path) -> None:
     """Files may grow to 200 kB: the first shard does not fit. With room again, nothing half-written is in the data set."""
     big = many.model_copy(update={"annotate": many.annotate.model_copy(update={"shard_images": 100, "sizes_px": ((192, 192),)})})
-    full = RUN.replace("    stage.run(", "    from iqaflow import sources\n"
-                       "    import resource\n"
-                       "    sources.index(Config.model_validate(json.loads(sys.argv[1])), Workspace(Path(sys.argv[2])))\n"
-                       "    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
-                       "    stage.run(")
+    full = RUN.replace(
+        "    stage.run(",
+        "    from iqaflow import sources\n"
+        "    import resource\n"
+        "    sources.index(Config.model_validate(json.loads(sys.argv[1])), Workspace(Path(sys.argv[2])))\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "    stage.run(",
+    )
     arguments, environment = command(big, tmp_path, full)
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment)
     assert done.returncode and NoSpaceError.__name__ in done.stderr.splitlines()[-1]
@@ -222,7 +236,8 @@ def test_a_full_disk_leaves_no_data_set(many, tmp_path) -> None:
     stage.run(big, Workspace(tmp_path))
     folder = tmp_path / "data" / "annotated"
     assert set(read_manifest(folder, verify=True)["files"]) == {
-        f"{table}/part-0000{number}.parquet" for table in ("images", "conversations") for number in range(3)}
+        f"{table}/part-0000{number}.parquet" for table in ("images", "conversations") for number in range(3)
+    }
     assert len([path for path in folder.rglob("*") if path.is_file()]) == 7
 
 
@@ -264,9 +279,14 @@ def test_memory_stays_small_with_large_photographs(small_config, tmp_path) -> No
     for number in range(3):
         small = rng.integers(0, 256, (60, 80, 3), np.uint8)
         Image.fromarray(small).resize((4000, 3000), Image.Resampling.BICUBIC).save(folder / f"{number}.jpg", quality=90)
-    config = small_config.model_copy(update={"source": small_config.source.model_copy(update={
-        "kind": "folder", "path": str(folder)})})
-    arguments, environment = command(config, tmp_path, RUN + "    peak = [line.split()[1] for line in open('/proc/self/status')"
-                                     " if line.startswith('VmHWM')]\n    print(peak[0])  # ru_maxrss starts at the parent's\n")
+    config = small_config.model_copy(
+        update={"source": small_config.source.model_copy(update={"kind": "folder", "path": str(folder)})}
+    )
+    arguments, environment = command(
+        config,
+        tmp_path,
+        RUN + "    peak = [line.split()[1] for line in open('/proc/self/status')"
+        " if line.startswith('VmHWM')]\n    print(peak[0])  # ru_maxrss starts at the parent's\n",
+    )
     done = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment)
     assert int(done.stdout.split()[-1]) < 1.5 * 2**20, f"{done.stdout} KiB"

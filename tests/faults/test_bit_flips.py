@@ -1,5 +1,6 @@
 """Five hundred single bits flipped, one at a time, in everything a model, a verdict or a training is made from: each is found
-before it is used, or provably means the same."""
+before it is used, or provably means the same.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,13 @@ def workspace(calibrated, small_config, tmp_path_factory) -> Iterator[Workspace]
     made = Workspace(tmp_path_factory.mktemp("flips") / "work")
     shutil.copytree(calibrated, made.root)
     row = dict.fromkeys(items.schema().names) | {
-        "predictor": "model", "family": "identify", "cell": "single_nr", "target": "blur", "prediction": "blur", "value": 1.0}
+        "predictor": "model",
+        "family": "identify",
+        "cell": "single_nr",
+        "target": "blur",
+        "prediction": "blur",
+        "value": 1.0,
+    }
     frame = items.frame([{**row, "item_id": str(number), "source_id": "a", "image_id": str(number)} for number in range(300)])
     results.write(made, {"model": metrics.table(frame, small_config), "items": {"test_sha256": "x"}}, frame)
     with pytest.MonkeyPatch.context() as patch:

@@ -168,8 +168,10 @@ def fetch(server: Server, path: Path, **wanted) -> str:
 def test_a_broken_connection_is_continued(server, tmp_path):
     server.files["file"] = DATA
     server.cut = [100_000, 50_000, 0, 0, 0]
-    assert fetch(server, tmp_path / "file", sha256=hashlib.sha256(DATA).hexdigest(), size=len(DATA)) == hashlib.sha256(
-        DATA).hexdigest()
+    assert (
+        fetch(server, tmp_path / "file", sha256=hashlib.sha256(DATA).hexdigest(), size=len(DATA))
+        == hashlib.sha256(DATA).hexdigest()
+    )
     assert (tmp_path / "file").read_bytes() == DATA and [path.name for path in tmp_path.iterdir()] == ["file"]
     starts = [wanted for _, wanted in server.asked]
     assert starts[0] is None and all(wanted.startswith("bytes=") for wanted in starts[1:]) and len(starts) == 6
@@ -212,10 +214,14 @@ def test_killed_between_the_last_byte_and_the_rename(server, tmp_path):
     assert (tmp_path / "file").read_bytes() == DATA
 
 
-@pytest.mark.parametrize("wanted, words", [
-    ({"sha256": "0" * 64}, "has sha256 .* instead of 0000"), ({"md5": "0" * 32}, "has md5 .* instead of 0000"),
-    ({"size": 5}, "is 300000 bytes, but the catalogue says 5"),
-])
+@pytest.mark.parametrize(
+    "wanted, words",
+    [
+        ({"sha256": "0" * 64}, "has sha256 .* instead of 0000"),
+        ({"md5": "0" * 32}, "has md5 .* instead of 0000"),
+        ({"size": 5}, "is 300000 bytes, but the catalogue says 5"),
+    ],
+)
 def test_wrong_content_is_refused(server, tmp_path, wanted, words):
     server.files["file"] = DATA
     with pytest.raises(StageError, match=words):
@@ -297,7 +303,7 @@ def test_full_disk_is_one_sentence_and_loses_nothing(server, tmp_path):
 
 
 def test_a_killed_download_goes_on(server, tmp_path):
-    """kill -9 in the middle of the transfer; the next run asks for the rest only."""
+    """Kill -9 in the middle of the transfer; the next run asks for the rest only."""
     server.files["file.zip"] = zipped({**photographs(3), "noise.bin": np.random.default_rng(2).bytes(1 << 20)})
     server.pause = 0.02
     checkout = Checkout(tmp_path / "work", [{"url": server.url("file.zip")}])
@@ -320,19 +326,28 @@ def test_a_killed_download_goes_on(server, tmp_path):
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_archives_become_a_source(server, tmp_path, kind):
-    members = {**{f"set/images/{name}": data for name, data in photographs(6).items()},
-               "set/images/broken.png": b"no image", "set/other/skipped.png": b"not wanted", "set/masks/one.mat": b"mask"}
+    members = {
+        **{f"set/images/{name}": data for name, data in photographs(6).items()},
+        "set/images/broken.png": b"no image",
+        "set/other/skipped.png": b"not wanted",
+        "set/masks/one.mat": b"mask",
+    }
     name = "set.zip" if kind == "zip" else "set.tar.gz"
     server.files[name] = zipped(members) if kind == "zip" else tarred(members)
     digest = hashlib.sha256(server.files[name]).hexdigest()
-    checkout = Checkout(tmp_path / "work", [{"url": server.url(name), "kind": kind, "sha256": digest,
-                                             "photographs": ["set/images/*"], "keep": ["*.mat"]}])
+    checkout = Checkout(
+        tmp_path / "work",
+        [{"url": server.url(name), "kind": kind, "sha256": digest, "photographs": ["set/images/*"], "keep": ["*.mat"]}],
+    )
     found = checkout.index()
     assert [photo.origin for photo in found.photographs] == [f"set/set/images/photo{number}.png" for number in range(6)]
     assert {photo.license for photo in found.photographs} == {"CC0"}
-    assert found.quarantine == [{"file": "set/set/images/broken.png",
-                                 "reason": "image is not an image of a known format (JPEG, PNG, WEBP, BMP, TIFF, GIF, PPM, "
-                                           "JPEG2000)"}]
+    assert found.quarantine == [
+        {
+            "file": "set/set/images/broken.png",
+            "reason": "image is not an image of a known format (JPEG, PNG, WEBP, BMP, TIFF, GIF, PPM, JPEG2000)",
+        }
+    ]
     assert found.provenance == [{"from": server.url(name), "bytes": str(len(server.files[name])), "sha256": digest}]
     photo = found.photographs[0]
     assert sources.load(photo, checkout.config.source, checkout.workspace).shape == (110, 110, 3)
@@ -348,19 +363,33 @@ def test_archives_become_a_source(server, tmp_path, kind):
 
 def test_inner_archives_and_coco_licences(server, tmp_path):
     images = photographs(4)
-    tree = {"licenses": [{"id": 4, "name": "Attribution License", "url": "http://by"}, {"id": 1, "name": "NC", "url": "http://nc"}],
-            "images": [{"file_name": name, "license": 4 if number else 1, "flickr_url": f"http://flickr/{number}"}
-                       for number, name in enumerate(images) if number < 3]}
+    tree = {
+        "licenses": [{"id": 4, "name": "Attribution License", "url": "http://by"}, {"id": 1, "name": "NC", "url": "http://nc"}],
+        "images": [
+            {"file_name": name, "license": 4 if number else 1, "flickr_url": f"http://flickr/{number}"}
+            for number, name in enumerate(images)
+            if number < 3
+        ],
+    }
     server.files["train.zip"] = zipped({f"train/{name}": data for name, data in images.items()})
-    server.files["notes.zip"] = zipped({"notes/panoptic.json": json.dumps(tree).encode(),
-                                        "notes/panoptic.zip": zipped({"panoptic/mask.png": b"mask"})})
-    checkout = Checkout(tmp_path / "work", [
-        {"url": server.url("train.zip"), "photographs": ["train/*"]},
-        {"url": server.url("notes.zip"), "photographs": [], "keep": ["notes/panoptic.json"], "inner": ["notes/panoptic.zip"]},
-    ], coco_licences={"part": "notes", "file": "notes/panoptic.json"})
+    server.files["notes.zip"] = zipped(
+        {"notes/panoptic.json": json.dumps(tree).encode(), "notes/panoptic.zip": zipped({"panoptic/mask.png": b"mask"})}
+    )
+    checkout = Checkout(
+        tmp_path / "work",
+        [
+            {"url": server.url("train.zip"), "photographs": ["train/*"]},
+            {"url": server.url("notes.zip"), "photographs": [], "keep": ["notes/panoptic.json"], "inner": ["notes/panoptic.zip"]},
+        ],
+        coco_licences={"part": "notes", "file": "notes/panoptic.json"},
+    )
     told = [(photo.license, photo.credit) for photo in checkout.index().photographs]
-    assert told == [("NC (http://nc)", "http://flickr/0"), ("Attribution License (http://by)", "http://flickr/1"),
-                    ("Attribution License (http://by)", "http://flickr/2"), ("CC0", "")]
+    assert told == [
+        ("NC (http://nc)", "http://flickr/0"),
+        ("Attribution License (http://by)", "http://flickr/1"),
+        ("Attribution License (http://by)", "http://flickr/2"),
+        ("CC0", ""),
+    ]
     assert (checkout.home / "notes/notes/panoptic/mask.png").read_bytes() == b"mask"
     assert not (checkout.home / "notes/notes/panoptic.zip").exists()
 
@@ -397,15 +426,26 @@ def test_links_devices_and_encrypted_members_are_left_out(server, tmp_path):
     checkout = Checkout(tmp_path / "work", [{"url": server.url("a.tar.gz"), "kind": "tar"}, {"url": server.url("b.zip")}])
     found = checkout.index()
     assert {entry["file"]: entry["reason"].split(" in ")[0] for entry in found.quarantine} == {
-        "a/link.png": "a link or device", "a/hard.png": "a link or device", "a/device.png": "a link or device",
-        "b/link.png": "a link", "b/photo12.png": "encrypted"}
+        "a/link.png": "a link or device",
+        "a/hard.png": "a link or device",
+        "a/device.png": "a link or device",
+        "b/link.png": "a link",
+        "b/photo12.png": "encrypted",
+    }
     assert len(found.photographs) == 5 and not any(path.is_symlink() for path in checkout.home.rglob("*"))
 
 
-@pytest.mark.parametrize("kind, data", [
-    ("zip", b"<!DOCTYPE html><html>Please log in</html>"), ("zip", b""), ("zip", zipped(photographs(3))[:-400]),
-    ("tar", b"<!DOCTYPE html><html>Please log in</html>"), ("tar", tarred(photographs(3))[:-4000]), ("tar", b""),
-])
+@pytest.mark.parametrize(
+    "kind, data",
+    [
+        ("zip", b"<!DOCTYPE html><html>Please log in</html>"),
+        ("zip", b""),
+        ("zip", zipped(photographs(3))[:-400]),
+        ("tar", b"<!DOCTYPE html><html>Please log in</html>"),
+        ("tar", tarred(photographs(3))[:-4000]),
+        ("tar", b""),
+    ],
+)
 def test_what_is_no_archive_is_refused(server, tmp_path, kind, data):
     server.files["file"] = data
     checkout = Checkout(tmp_path / "work", [{"url": server.url("file"), "kind": kind}])
@@ -456,8 +496,10 @@ def test_a_later_change_at_the_address_is_detected(server, tmp_path):
 def test_two_downloads_at_once(server, tmp_path):
     server.files["file.zip"] = zipped(photographs(3))
     checkout = Checkout(tmp_path / "work", [{"url": server.url("file.zip")}])
-    with lease.hold(checkout.home / ".lease", "download of ours"), pytest.raises(
-            lease.BusyError, match="Another download of ours is at work"):
+    with (
+        lease.hold(checkout.home / ".lease", "download of ours"),
+        pytest.raises(lease.BusyError, match="Another download of ours is at work"),
+    ):
         checkout.index()
 
 
@@ -470,8 +512,11 @@ def test_a_list_of_addresses(server, tmp_path):
     digest = {name: hashlib.sha256(data).hexdigest() for name, data in images.items()}
     rows = ["url,file,sha256,license,origin"]
     rows += [f"{server.url(f'p/{name}')},{name},{digest[name]},CC BY,Ann" for name in list(images)[:4]]
-    rows += [f"{server.url('p/photo4.png')},sub/four.png,,,", f"{server.url('p/photo5.png')},five.png,{'0' * 64},,",
-             f"{server.url('p/gone.png')},gone.png,,,"]
+    rows += [
+        f"{server.url('p/photo4.png')},sub/four.png,,,",
+        f"{server.url('p/photo5.png')},five.png,{'0' * 64},,",
+        f"{server.url('p/gone.png')},gone.png,,,",
+    ]
     server.files["list.csv"] = "\n".join(rows).encode()
     checkout = Checkout(tmp_path / "work", [{"url": server.url("list.csv"), "kind": "list"}])
     found = checkout.index()
@@ -494,7 +539,9 @@ def test_unreachable_addresses_stop_the_run_and_the_rest_is_kept(server, tmp_pat
     server.files.update(images)
     urls = [*(server.url(name) for name in images), "http://127.0.0.1:9/dead.png"]
     checkout = Checkout(tmp_path / "work", [{"kind": "list", "name": "few", "urls": urls}])
-    with pytest.raises(PipelineError, match=r"1 of the 5 addresses of few are out of reach; the others are kept. First: http://127"):
+    with pytest.raises(
+        PipelineError, match=r"1 of the 5 addresses of few are out of reach; the others are kept. First: http://127"
+    ):
         checkout.index()
     asked = len(server.asked)
     checkout = Checkout(tmp_path / "work", [{"kind": "list", "name": "few", "urls": urls[:3]}])
@@ -504,8 +551,9 @@ def test_unreachable_addresses_stop_the_run_and_the_rest_is_kept(server, tmp_pat
 
 
 def test_a_changed_catalogue_leaves_nothing_of_the_old_one(server, tmp_path):
-    server.files["file.zip"] = zipped({f"{folder}/{name}": data for folder, first in (("a", 0), ("b", 50))
-                                       for name, data in photographs(3, first).items()})
+    server.files["file.zip"] = zipped(
+        {f"{folder}/{name}": data for folder, first in (("a", 0), ("b", 50)) for name, data in photographs(3, first).items()}
+    )
     first = Checkout(tmp_path / "work", [{"url": server.url("file.zip"), "photographs": ["a/*"]}])
     assert {photo.origin.split("/")[1] for photo in first.index().photographs} == {"a"}
     second = Checkout(tmp_path / "work", [{"url": server.url("file.zip"), "photographs": ["b/*"]}])
@@ -513,11 +561,16 @@ def test_a_changed_catalogue_leaves_nothing_of_the_old_one(server, tmp_path):
     assert not list(second.home.rglob("photo0.png")) and not list(second.home.glob(".work/file/*"))
 
 
-@pytest.mark.parametrize("text, words", [
-    ("url,file\nftp://x/y.png,y.png", "entry 1: url: string should match"), ("not an address", "entry 1: url"),
-    ("url,file\nhttp://x/1,../1.png", "would leave its folder"), ("url,sha256\nhttp://x/1,abc", "sha256"),
-    ("url,file\nhttp://x/1,a.png\nhttp://x/2,a.png", "entry 2: a.png is the file name of two addresses"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("url,file\nftp://x/y.png,y.png", "entry 1: url: string should match"),
+        ("not an address", "entry 1: url"),
+        ("url,file\nhttp://x/1,../1.png", "would leave its folder"),
+        ("url,sha256\nhttp://x/1,abc", "sha256"),
+        ("url,file\nhttp://x/1,a.png\nhttp://x/2,a.png", "entry 2: a.png is the file name of two addresses"),
+    ],
+)
 def test_bad_lists_are_named(text, words):
     with pytest.raises(InputError, match=words):
         catalogue.addresses(text, "the list")
@@ -541,14 +594,20 @@ def test_shipped_catalogues_are_sound():
     assert part.wants("BSR/BSDS500/data/groundTruth/val/101085.mat")
 
 
-@pytest.mark.parametrize("text, words", [
-    ("name: x\nlicense: y", "parts: field required"), ("name: x\nlicense: y\nparts: []", "parts"),
-    ("name: x\nlicense: y\nparts: [{url: 'file:///etc/passwd'}]", "parts.0.url"),
-    ("name: x\nlicense: y\nparts: [{kind: list}]", "give `url`"), ("{", "cannot be read"), ("- a", "is not right"),
-    ("name: x\nlicense: y\nparts: [{url: 'http://a/b.zip'}, {url: 'http://c/b.zip'}]", "parts need different names"),
-    ("name: ../x\nlicense: y\nparts: [{url: 'http://a/b.zip'}]", "name"),
-    ("name: x\nlicense: y\nparts: [{url: 'http://a/b.zip', sha256: abc}]", "sha256"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("name: x\nlicense: y", "parts: field required"),
+        ("name: x\nlicense: y\nparts: []", "parts"),
+        ("name: x\nlicense: y\nparts: [{url: 'file:///etc/passwd'}]", "parts.0.url"),
+        ("name: x\nlicense: y\nparts: [{kind: list}]", "give `url`"),
+        ("{", "cannot be read"),
+        ("- a", "is not right"),
+        ("name: x\nlicense: y\nparts: [{url: 'http://a/b.zip'}, {url: 'http://c/b.zip'}]", "parts need different names"),
+        ("name: ../x\nlicense: y\nparts: [{url: 'http://a/b.zip'}]", "name"),
+        ("name: x\nlicense: y\nparts: [{url: 'http://a/b.zip', sha256: abc}]", "sha256"),
+    ],
+)
 def test_bad_catalogues_are_one_sentence(tmp_path, text, words):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(InputError, match=words):

@@ -89,8 +89,11 @@ def test_a_stopped_rank_is_named_and_the_result_is_that_of_an_unbroken_run(work,
     seconds = 30 if launcher == "deepspeed" else LIMIT_SECONDS  # it takes its time before it starts them
     stage.run(two_ranks(small_config, seconds, launcher), Workspace(work))
     said = capfd.readouterr().err
-    assert re.search(rf"training rank 1 \(process {stopper.stopped} on \S+\) has been silent for \d+ s in step \d, "
-                     "micro-batch 2: all ranks start anew from the last checkpoint", said)
+    assert re.search(
+        rf"training rank 1 \(process {stopper.stopped} on \S+\) has been silent for \d+ s in step \d, "
+        "micro-batch 2: all ranks start anew from the last checkpoint",
+        said,
+    )
     assert said.count("anew") == 1
     assert not any(psutil.pid_exists(pid) for pid in stopper.ranks)
     assert digest(work) == digest(trained)
@@ -98,10 +101,13 @@ def test_a_stopped_rank_is_named_and_the_result_is_that_of_an_unbroken_run(work,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "words"), [
-    ("stuck", r"made no progress for \d+ s in step 3, micro-batch 2"),
-    ("import", r"been silent for \d+ s before its first sign of life"),
-])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("stuck", r"made no progress for \d+ s in step 3, micro-batch 2"),
+        ("import", r"been silent for \d+ s before its first sign of life"),
+    ],
+)
 def test_a_rank_that_hangs_in_another_way_is_named(work, trained, small_config, monkeypatch, capfd, kind, words):  # noqa: F811
     hanging(monkeypatch, kind)
     stage.run(two_ranks(small_config), Workspace(work))
@@ -121,8 +127,11 @@ def test_a_rank_that_hangs_when_all_is_done_costs_nothing(work, trained, small_c
 def test_a_rank_that_always_hangs_at_the_same_place_ends_in_one_sentence(work, small_config, monkeypatch):  # noqa: F811
     hanging(monkeypatch, "always")
     monkeypatch.setattr(launch, "RESTARTS", 1)
-    with pytest.raises(PipelineError, match=r"hung 2 times after step 2 \(at last, training rank 1 .* no progress .*"
-                                            r"set resources\.hang_seconds higher"):
+    with pytest.raises(
+        PipelineError,
+        match=r"hung 2 times after step 2 \(at last, training rank 1 .* no progress .*"
+        r"set resources\.hang_seconds higher",
+    ):
         stage.run(two_ranks(small_config), Workspace(work))
 
 
@@ -223,9 +232,22 @@ def test_ranks_of_hosts_that_nobody_has_started_yet_are_not_late(tmp_path, clock
     for _ in range(10):
         clock.ahead_seconds += heartbeat.NAP_SECONDS
         assert watch.look([]) is None
-    heartbeat.path(tmp_path, 0).write_bytes(json.dumps({
-        "rank": 0, "world": 2, "pid": 1, "host": "a", "phase": "loading", "step": 0, "micro": 0, "part": 0, "progress": 0,
-        "waiting": True}).encode())
+    heartbeat.path(tmp_path, 0).write_bytes(
+        json.dumps(
+            {
+                "rank": 0,
+                "world": 2,
+                "pid": 1,
+                "host": "a",
+                "phase": "loading",
+                "step": 0,
+                "micro": 0,
+                "part": 0,
+                "progress": 0,
+                "waiting": True,
+            }
+        ).encode()
+    )
     watch.look([])
     for number in range(10):  # rank 0 beats on, rank 1 never comes
         heartbeat.path(tmp_path, 0).touch()

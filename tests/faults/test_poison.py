@@ -83,7 +83,7 @@ def test_page_needs_nothing_from_outside(clean):
     assert "may be trained on" in text
     assert "http:" not in text and "https:" not in text and "<script" not in text
     assert "default-src 'none'" in text  # and the browser would refuse
-    assert text.count("<article class=\"example") == 12
+    assert text.count('<article class="example') == 12
     for word in ("authentic", "imported", "licence", "Wordings", "rate: Image A"):
         assert word in text
     assert len(text) < 2_000_000
@@ -157,8 +157,12 @@ def test_message_names_check_count_and_rows(together):
 
 def test_what_is_missing_is_told_from_what_is_not_a_number(together):
     _, outcome, guilty, _ = together
-    rows = {row["conversation_id"]: row for check in outcome["expectations"] for row in check["rows"]
-            if check["column"] in ("better_fault", "missing") and "conversation_id" in row}
+    rows = {
+        row["conversation_id"]: row
+        for check in outcome["expectations"]
+        for row in check["rows"]
+        if check["column"] in ("better_fault", "missing") and "conversation_id" in row
+    }
     assert rows[guilty["comparison without a better image"]]["better"] is None
     assert rows[guilty["NaN target level"]]["level"] == "nan"
 

@@ -36,9 +36,13 @@ def begun(checkout: Workspace, sleep_seconds: int = 300) -> subprocess.Popen[byt
     """A run inside its first stage, both its MLflow runs open."""
     (checkout.root / "toy.log").unlink(missing_ok=True)
     (checkout.root / "toy.sleep").write_text(str(sleep_seconds))
-    runner = subprocess.Popen([sys.executable, "toy.py", "run", "--force"], cwd=checkout.root,
-                              env=clean_environment(), stdout=subprocess.DEVNULL,
-                              stderr=(checkout.root / "toy.err").open("wb"))
+    runner = subprocess.Popen(
+        [sys.executable, "toy.py", "run", "--force"],
+        cwd=checkout.root,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=(checkout.root / "toy.err").open("wb"),
+    )
     until(lambda: "start annotate" in toy.log(checkout), 300)
     return runner
 
@@ -52,9 +56,11 @@ def until(happened: Callable[[], object], seconds: float = LIMIT_SECONDS) -> Non
 
 
 def reapers(workspace: Workspace) -> list[psutil.Process]:
-    return [each for each in psutil.process_iter(["cmdline"])
-            if "iqaflow.orchestrate.services.reaper" in (each.info["cmdline"] or [])
-            and str(workspace.root) in each.info["cmdline"]]
+    return [
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if "iqaflow.orchestrate.services.reaper" in (each.info["cmdline"] or []) and str(workspace.root) in each.info["cmdline"]
+    ]
 
 
 def statuses(workspace: Workspace) -> list[str]:
@@ -83,11 +89,17 @@ def test_the_reaper_ends_with_a_run_that_ends_well_and_the_next_run_tells_what_w
     assert runner.wait(300) == 0, (checkout.root / "toy.err").read_text()
     until(lambda: not reapers(checkout))
     killed(checkout)
-    spool.spool(checkout, [{"op": "create", "run": "local-1", "experiment": "iqaflow", "name": "away", "parent": None, "tags": {},
-                            "time": 1}, {"op": "end", "run": "local-1", "status": "FINISHED", "time": 2}])
+    spool.spool(
+        checkout,
+        [
+            {"op": "create", "run": "local-1", "experiment": "iqaflow", "name": "away", "parent": None, "tags": {}, "time": 1},
+            {"op": "end", "run": "local-1", "status": "FINISHED", "time": 2},
+        ],
+    )
     assert "RUNNING" in statuses(checkout)
-    again = subprocess.run([sys.executable, "toy.py", "run"], cwd=checkout.root, env=clean_environment(), capture_output=True,
-                           text=True, timeout=300)
+    again = subprocess.run(
+        [sys.executable, "toy.py", "run"], cwd=checkout.root, env=clean_environment(), capture_output=True, text=True, timeout=300
+    )
     assert again.returncode == 0 and "Everything is up to date" in again.stderr
     assert "RUNNING" not in statuses(checkout) and statuses(checkout)[0] == "FINISHED" and not open_runs.due(checkout)
 
@@ -100,8 +112,14 @@ def flow_states(workspace: Workspace) -> list[str]:
 @pytest.mark.slow
 def test_prefect_is_told_while_its_server_runs(checkout: Workspace) -> None:
     def service(verb: str) -> None:
-        done = subprocess.run([sys.executable, "toy.py", verb], cwd=checkout.root, env=clean_environment(), capture_output=True,
-                              text=True, timeout=300)
+        done = subprocess.run(
+            [sys.executable, "toy.py", verb],
+            cwd=checkout.root,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         assert done.returncode == 0, done.stderr
 
     service("up")
@@ -144,8 +162,9 @@ with stage_run("train", Config(), Workspace(Path(sys.argv[1]))) as child:
 
 def opened(workspace: Workspace) -> subprocess.Popen[str]:
     """A process that holds a run open."""
-    started = subprocess.Popen([sys.executable, "-c", OPEN, str(workspace.root)], stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, text=True)
+    started = subprocess.Popen(
+        [sys.executable, "-c", OPEN, str(workspace.root)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     assert started.stdout is not None and started.stdout.readline() == "open\n"
     return started
 
@@ -157,8 +176,10 @@ def killed(workspace: Workspace) -> None:
 
 
 def start(workspace: Workspace, *mode: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "iqaflow.orchestrate.services.reaper", str(workspace.root), *mode],
-                            env={**os.environ, "IQAFLOW_REAPER_SECONDS": "2"})
+    return subprocess.Popen(
+        [sys.executable, "-m", "iqaflow.orchestrate.services.reaper", str(workspace.root), *mode],
+        env={**os.environ, "IQAFLOW_REAPER_SECONDS": "2"},
+    )
 
 
 def test_one_reaper_works_for_a_checkout(workspace: Workspace) -> None:
@@ -229,8 +250,9 @@ def test_what_a_verb_finds_undone_it_does_first(workspace: Workspace) -> None:
     reaper.settle(workspace)  # the store is still away: nothing happens, and nothing is made
     assert not workspace.mlruns.exists() and open_runs.due(workspace)
     away.rename(workspace.mlruns)
-    done = subprocess.run([sys.executable, "-m", "iqaflow.cli", "assess", "nothing.png"], cwd=workspace.root,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "iqaflow.cli", "assess", "nothing.png"], cwd=workspace.root, capture_output=True, text=True
+    )
     assert "There is no model iqaflow@champion" in done.stderr
     assert statuses(workspace) == ["KILLED", "FINISHED"] and not open_runs.due(workspace)
     assert not list(spool.folder(workspace).glob("*.jsonl"))
@@ -258,8 +280,10 @@ def test_runs_of_other_hosts_other_stores_and_living_processes_are_left_alone(wo
 def test_nothing_to_do_loads_nothing(workspace: Workspace) -> None:
     with stage_run("train", Config(), workspace):
         pass
-    code = ("import sys; from pathlib import Path\n"
-            "from iqaflow.orchestrate.services import reaper; from iqaflow.core.workspace import Workspace\n"
-            "reaper.settle(Workspace(Path(sys.argv[1])))\n"
-            "assert 'mlflow' not in sys.modules and 'pydantic' not in sys.modules")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from iqaflow.orchestrate.services import reaper; from iqaflow.core.workspace import Workspace\n"
+        "reaper.settle(Workspace(Path(sys.argv[1])))\n"
+        "assert 'mlflow' not in sys.modules and 'pydantic' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code, str(workspace.root)], check=True)

@@ -38,9 +38,13 @@ def started(checkout: Workspace) -> Iterator[subprocess.Popen[bytes]]:
     """A run that is inside its first stage, with overridden parameters."""
     (checkout.root / "toy.log").unlink(missing_ok=True)
     (checkout.root / "toy.sleep").write_text("120")
-    runner = subprocess.Popen([sys.executable, "toy.py", "run", "--set", f"seed={time.time_ns() % 10**9}"],
-                              cwd=checkout.root, env=clean_environment(), stdout=subprocess.DEVNULL,
-                              stderr=(checkout.root / "toy.err").open("wb"))
+    runner = subprocess.Popen(
+        [sys.executable, "toy.py", "run", "--set", f"seed={time.time_ns() % 10**9}"],
+        cwd=checkout.root,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=(checkout.root / "toy.err").open("wb"),
+    )
     deadline = time.monotonic() + 300
     while "start annotate" not in toy.log(checkout):
         assert runner.poll() is None and time.monotonic() < deadline, (checkout.root / "toy.err").read_text()
@@ -53,16 +57,19 @@ def started(checkout: Workspace) -> Iterator[subprocess.Popen[bytes]]:
 
 def family(runner: subprocess.Popen[bytes]) -> dict[int, str]:
     """Processes of the run: pid -> command line."""
-    return {child.pid: " ".join(child.as_dict(["cmdline"], ad_value=[])["cmdline"])  # a zombie has none
-            for child in psutil.Process(runner.pid).children(recursive=True)}
+    return {
+        child.pid: " ".join(child.as_dict(["cmdline"], ad_value=[])["cmdline"])  # a zombie has none
+        for child in psutil.Process(runner.pid).children(recursive=True)
+    }
 
 
 def left(pids: dict[int, str], seconds: float = 5) -> list[str]:
     """Which of these processes live after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
-        alive = [text for pid, text in pids.items()
-                 if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+        alive = [
+            text for pid, text in pids.items() if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        ]
         if not alive or time.monotonic() > deadline:
             return alive
         time.sleep(0.1)
@@ -72,8 +79,9 @@ def left(pids: dict[int, str], seconds: float = 5) -> list[str]:
 def test_kill_the_runner(checkout: Workspace, started: subprocess.Popen[bytes]) -> None:
     """No writer survives, a second start says who is at work, the next one heals parameters and DVC and finishes."""
     original = load(checkout.params).seed
-    second = subprocess.run([sys.executable, "toy.py", "run"], cwd=checkout.root, env=clean_environment(),
-                            capture_output=True, text=True)
+    second = subprocess.run(
+        [sys.executable, "toy.py", "run"], cwd=checkout.root, env=clean_environment(), capture_output=True, text=True
+    )
     assert second.returncode == 3
     assert f"process {started.pid} on " in second.stderr and second.stderr.count("\n") == 1
     assert load(checkout.params).seed != original or overrides.pending(checkout)
@@ -87,8 +95,9 @@ def test_kill_the_runner(checkout: Workspace, started: subprocess.Popen[bytes]) 
 
     (checkout.root / ".dvc" / "tmp" / "rwlock").write_text("")
     (checkout.root / "toy.sleep").write_text("0")
-    again = subprocess.run([sys.executable, "toy.py", "run"], cwd=checkout.root, env=clean_environment(),
-                           capture_output=True, text=True, timeout=600)
+    again = subprocess.run(
+        [sys.executable, "toy.py", "run"], cwd=checkout.root, env=clean_environment(), capture_output=True, text=True, timeout=600
+    )
     assert again.returncode == 0, again.stderr
     assert "restored params.yaml" in again.stderr and "rwlock" in again.stderr
     assert load(checkout.params).seed == 0
@@ -134,14 +143,19 @@ def test_the_run_goes_on_when_its_prefect_server_is_killed(checkout: Workspace, 
     import sqlite3
 
     with sqlite3.connect(checkout.state / "prefect" / "prefect.db") as database:
-        latest = dict(database.execute("SELECT flow.name, flow_run.state_type FROM flow_run JOIN flow "
-                                       "ON flow.id = flow_run.flow_id ORDER BY flow_run.start_time").fetchall())
+        latest = dict(
+            database.execute(
+                "SELECT flow.name, flow_run.state_type FROM flow_run JOIN flow "
+                "ON flow.id = flow_run.flow_id ORDER BY flow_run.start_time"
+            ).fetchall()
+        )
     assert set(latest.values()) == {"COMPLETED"} and len(latest) == 1 + len(STAGES)
 
 
 @pytest.mark.slow
 def test_a_prefect_server_that_cannot_come_back_ends_the_run_in_a_sentence(
-        checkout: Workspace, started: subprocess.Popen[bytes]) -> None:
+    checkout: Workspace, started: subprocess.Popen[bytes]
+) -> None:
     """At once, with the parameters restored and no process left."""
     members = family(started)
     secret.path(checkout).chmod(0o644)  # so it is not used any more, and no server starts without it
@@ -170,26 +184,33 @@ def test_ctrl_c_ends_politely(checkout: Workspace, started: subprocess.Popen[byt
 def test_a_stage_is_fenced(checkout: Workspace) -> None:
     """A second copy of a stage refuses, naming the first."""
     with lock.hold(checkout.state / "locks" / "validate.lock", "stage validate"):
-        done = subprocess.run([sys.executable, "toy.py", "validate"], cwd=checkout.root, capture_output=True, text=True,
-                              env=clean_environment())
+        done = subprocess.run(
+            [sys.executable, "toy.py", "validate"], cwd=checkout.root, capture_output=True, text=True, env=clean_environment()
+        )
     assert done.returncode == 3
     assert f"process {os.getpid()} on " in done.stderr
 
 
 def test_eight_starts_one_holder(tmp_path: Path) -> None:
-    code = ("import sys, time\nfrom pathlib import Path\nfrom iqaflow.core import lock\n"
-            "try:\n  with lock.hold(Path(sys.argv[1]), 'run'):\n    print('mine', flush=True); time.sleep(5)\n"
-            "except lock.BusyError as error:\n  print(error)\n")
-    many = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run.lock")], stdout=subprocess.PIPE, text=True)
-            for _ in range(8)]
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom iqaflow.core import lock\n"
+        "try:\n  with lock.hold(Path(sys.argv[1]), 'run'):\n    print('mine', flush=True); time.sleep(5)\n"
+        "except lock.BusyError as error:\n  print(error)\n"
+    )
+    many = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run.lock")], stdout=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
     said = sorted(one.communicate()[0].strip() for one in many)
     assert sum(text == "mine" for text in said) == 1
     assert all("Another run is at work in this checkout (" in text for text in said if text != "mine")
 
 
 def test_a_dead_holder_is_succeeded(tmp_path: Path) -> None:
-    code = ("import os, sys\nfrom pathlib import Path\nfrom iqaflow.core import lock\n"
-            "with lock.hold(Path(sys.argv[1]), 'run'):\n  os.kill(os.getpid(), 9)\n")
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom iqaflow.core import lock\n"
+        "with lock.hold(Path(sys.argv[1]), 'run'):\n  os.kill(os.getpid(), 9)\n"
+    )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "run.lock")], check=False)
     assert json.loads((tmp_path / "run.lock").read_text())["pid"]
     assert not lock.held(tmp_path / "run.lock")

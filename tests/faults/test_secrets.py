@@ -1,5 +1,6 @@
 """Secrets planted in the environment, in code, in answers, exceptions and names are in no file that the product wrote and in
-nothing it printed; parameters and addresses that hold one are refused before anything is stored."""
+nothing it printed; parameters and addresses that hold one are refused before anything is stored.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +51,14 @@ def run(checkout, secrets, *arguments: str, **environment: str) -> subprocess.Co
     workspace, text, printed = checkout
     servers = ("PREFECT_", "MLFLOW_TRACKING", "IQAFLOW_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(servers)}
-    done = subprocess.run([sys.executable, "toy.py", *arguments], cwd=workspace.root, capture_output=True, text=True, timeout=400,
-                          env={**clean, **secrets.environment, "PLANTED": str(text), **environment})
+    done = subprocess.run(
+        [sys.executable, "toy.py", *arguments],
+        cwd=workspace.root,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        env={**clean, **secrets.environment, "PLANTED": str(text), **environment},
+    )
     printed[f"terminal {len(printed)} {arguments}"] = (done.stdout + done.stderr).encode()
     return done
 
@@ -79,8 +86,16 @@ def test_no_secret_is_in_any_file_or_on_the_terminal(checkout, secrets):
     assert lost.returncode != 0
 
     files = planted.written(workspace.root, besides=PLACES)
-    for name, least in (("mlruns/mlflow.db", 1), (".iqaflow/prefect/prefect.db", 1), (".iqaflow/failures", 1), (".dvc/cache", 2),
-                        ("mlruns/artifacts", 5), (".iqaflow/results", 3), ("reports/stages", 3), (".iqaflow/spool", 1)):
+    for name, least in (
+        ("mlruns/mlflow.db", 1),
+        (".iqaflow/prefect/prefect.db", 1),
+        (".iqaflow/failures", 1),
+        (".dvc/cache", 2),
+        ("mlruns/artifacts", 5),
+        (".iqaflow/results", 3),
+        ("reports/stages", 3),
+        (".iqaflow/spool", 1),
+    ):
         assert sum(place.startswith(name) for place in files) >= least, f"{name} was looked at"
     assert any(b"careless" in content for place, content in files.items() if place.startswith(".iqaflow/prefect/prefect.db"))
     assert any(b"lr = 1" in content for place, content in files.items() if place.endswith("uncommitted.diff"))
@@ -121,8 +136,10 @@ def test_a_secret_in_params_yaml_or_a_key_that_does_not_exist_is_not_repeated(ch
     workspace, _, _ = checkout
     own = workspace.params.read_bytes()
     value = planted.WORD(9)
-    for text, says in ((f"annotate: {{teacher: {{url: 'http://u:{value}@h/v1'}}}}\n", "annotate.teacher.url holds"),
-                       (f"annotate: {{teacher: {{key: {value}}}}}\n", "unknown key 'annotate.teacher.key'")):
+    for text, says in (
+        (f"annotate: {{teacher: {{url: 'http://u:{value}@h/v1'}}}}\n", "annotate.teacher.url holds"),
+        (f"annotate: {{teacher: {{key: {value}}}}}\n", "unknown key 'annotate.teacher.key'"),
+    ):
         workspace.params.write_text(text)
         done = run(checkout, secrets, "run")
         assert done.returncode == 2 and says in done.stderr and value not in done.stderr
@@ -131,9 +148,16 @@ def test_a_secret_in_params_yaml_or_a_key_that_does_not_exist_is_not_repeated(ch
     assert done.returncode == 2 and value not in done.stderr
 
 
-@pytest.mark.parametrize(("name", "instead"), representatives([
-    ("IQAFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"), ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"),
-    ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")]))
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    representatives(
+        [
+            ("IQAFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"),
+            ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"),
+            ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"),
+        ]
+    ),
+)
 def test_addresses_of_servers_with_a_password_are_refused(name, instead, checkout, secrets):
     for address in ("http://me:hunter2@127.0.0.1:9/api", "https://hunter2@127.0.0.1:9", "http://127.0.0.1:9/?token=hunter2"):
         done = run(checkout, secrets, "run", **{name: address})
@@ -170,7 +194,7 @@ def test_addresses_of_catalogues_are_refused_and_netrc_is_used_instead(tmp_path,
         assert server.headers[0]["Authorization"].startswith("Basic ")
 
 
-SCHEDULED = '''
+SCHEDULED = """
 import os, sys
 from pathlib import Path
 from prefect import flow
@@ -187,7 +211,7 @@ try:
     scheduled(preset="quick", overrides=["train.lr=1e-3", "annotate.teacher.url=http://me:" + sys.argv[1] + "@h/v1"])
 except ValueError as error:
     print(error)
-'''
+"""
 
 
 @pytest.mark.slow
@@ -197,14 +221,24 @@ def test_overrides_of_a_scheduled_run_are_taken_out_of_prefects_database(tmp_pat
     shutil.copytree(ROOT / "flows", tmp_path / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "scheduled.py").write_text(SCHEDULED)
     value = planted.WORD(9)
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{tmp_path}", "PREFECT_LOGGING_LEVEL": "ERROR",
-                   "PREFECT_HOME": str(tmp_path / ".iqaflow" / "prefect")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT / 'src'}:{tmp_path}",
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_HOME": str(tmp_path / ".iqaflow" / "prefect"),
+    }
     home = os.environ.get("PREFECT_HOME")
     os.environ["PREFECT_HOME"] = environment["PREFECT_HOME"]
     try:
         with lifecycle.prefect_server(Workspace(tmp_path), lambda text: None) as url:
-            done = subprocess.run([sys.executable, "scheduled.py", value], cwd=tmp_path, capture_output=True, text=True,
-                                  timeout=200, env={**os.environ, **environment, "PREFECT_API_URL": url})  # the login is in ours
+            done = subprocess.run(
+                [sys.executable, "scheduled.py", value],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=200,
+                env={**os.environ, **environment, "PREFECT_API_URL": url},
+            )  # the login is in ours
     finally:
         os.environ.pop("PREFECT_HOME") if home is None else os.environ.update(PREFECT_HOME=home)
     assert "annotate.teacher.url holds a password" in done.stdout and value not in done.stdout + done.stderr, done.stderr
@@ -212,6 +246,8 @@ def test_overrides_of_a_scheduled_run_are_taken_out_of_prefects_database(tmp_pat
         stored = [json.loads(text) for (text,) in database.execute("SELECT parameters FROM flow_run ORDER BY start_time")]
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         told = [table for table in tables for row in database.execute(f'SELECT * FROM "{table}"') if value in repr(row)]
-    assert stored == [{"preset": None, "overrides": ["train.lr=1e-4"]},
-                      {"preset": "quick", "overrides": ["train.lr=***", "annotate.teacher.url=***"]}]
+    assert stored == [
+        {"preset": None, "overrides": ["train.lr=1e-4"]},
+        {"preset": "quick", "overrides": ["train.lr=***", "annotate.teacher.url=***"]},
+    ]
     assert told == []

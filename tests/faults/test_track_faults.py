@@ -57,8 +57,13 @@ def start(workspace):
 
     def run(script, **variables):
         environment = {**os.environ, "PYTHONPATH": str(SOURCE), **variables}
-        process = subprocess.Popen([sys.executable, "-c", HEADER + script, str(workspace.root)], env=environment,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", HEADER + script, str(workspace.root)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         started.append(process)
         return process
 
@@ -164,7 +169,10 @@ def test_a_retraining_during_which_the_store_is_away_is_told_afterwards_once(wor
     assert spool.replay(workspace, CONFIG) == 3 and not (spool.folder(workspace) / "rejected.jsonl").exists()
     runs = {run.info.run_name: run for run in mlflow.search_runs(["1"])}
     assert {name: run.info.status for name, run in runs.items()} == {
-        "retraining": "FINISHED", "train": "FINISHED", "calibrate": "FAILED"}
+        "retraining": "FINISHED",
+        "train": "FINISHED",
+        "calibrate": "FAILED",
+    }
     assert len(mlflow.search_runs(["1"])) == 3
     assert runs["train"].data.tags["mlflow.parentRunId"] == runs["retraining"].info.run_id
     assert runs["retraining"].data.params["train.lr"] == str(CONFIG.train.lr)
@@ -227,8 +235,13 @@ def test_a_record_cut_short_and_one_that_mlflow_refuses_hold_up_nothing(workspac
     spool.spool(workspace, [{"op": "params", "run": child.run_id, "values": {"a": "1"}}])
     with spool.path(workspace, child.run_id).open("a") as file:
         file.write('{"op": "metrics", "run')  # killed while writing
-    spool.spool(workspace, [{"op": "params", "run": child.run_id, "values": {"a": "2"}},  # a parameter cannot change
-                            {"op": "tags", "run": child.run_id, "values": {"last": "yes"}}])
+    spool.spool(
+        workspace,
+        [
+            {"op": "params", "run": child.run_id, "values": {"a": "2"}},  # a parameter cannot change
+            {"op": "tags", "run": child.run_id, "values": {"last": "yes"}},
+        ],
+    )
     assert spool.replay(workspace, CONFIG) == 1
     run = mlflow.get_run(child.run_id)
     assert run.data.params["a"] == "1" and run.data.tags["last"] == "yes"

@@ -27,13 +27,19 @@ def digest(root: Path) -> dict[str, str]:
 
 def start(root: Path, config) -> subprocess.Popen:
     """The stage in a process of its own, as `iqaflow train` runs it."""
-    code = ("import json, sys; from pathlib import Path; from iqaflow.core.config import Config; from iqaflow.train import stage;"
-            "from iqaflow.core.workspace import Workspace;"
-            "stage.run(Config.model_validate(json.load(open(sys.argv[1]))), Workspace(Path(sys.argv[2])))")
+    code = (
+        "import json, sys; from pathlib import Path; from iqaflow.core.config import Config; from iqaflow.train import stage;"
+        "from iqaflow.core.workspace import Workspace;"
+        "stage.run(Config.model_validate(json.load(open(sys.argv[1]))), Workspace(Path(sys.argv[2])))"
+    )
     job = root / "config.json"
     job.write_text(json.dumps(config.tree()))
-    return subprocess.Popen([sys.executable, "-c", code, str(job), str(root)], stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(job), str(root)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def killed(root: Path, config) -> None:
@@ -106,8 +112,9 @@ def test_absent_base_is_one_sentence(work, small_config):
 
 @pytest.mark.slow
 def test_loss_that_is_not_finite_stops_after_three(work, small_config):
-    wild = small_config.model_copy(update={"train": small_config.train.model_copy(
-        update={"lr": 1e30, "clip": 1e30, "warmup": 0})})
+    wild = small_config.model_copy(
+        update={"train": small_config.train.model_copy(update={"lr": 1e30, "clip": 1e30, "warmup": 0})}
+    )
     with pytest.raises(StageError, match="not finite 3 steps in a row"):
         stage.run(wild, Workspace(work))
 
@@ -126,8 +133,11 @@ def test_killed_at_random_instants_every_run_ends_in_the_same_bytes(annotated, t
     count = request.config.getoption("--kills")
     job = tmp_path / "config.json"
     job.write_text(json.dumps(altered(small_config, checkpoint_steps=1, max_steps=10).tree()))
-    done = subprocess.run([sys.executable, str(Path(__file__).with_name("kills.py")), str(job), str(annotated), str(count), "1"],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("kills.py")), str(job), str(annotated), str(count), "1"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["kills"] >= count and len(told["runs"]) >= 2

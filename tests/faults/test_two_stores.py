@@ -35,8 +35,22 @@ def servers(tmp_path_factory) -> Iterator[list[str]]:
     addresses, children = [], []
     for number in range(2):
         home, port = tmp_path_factory.mktemp(f"server-{number}"), free_port(0)
-        command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
-                   "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}", "--artifacts-destination", str(home / "artifacts")]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            HOST,
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            f"sqlite:///{home / 'mlflow.db'}",
+            "--artifacts-destination",
+            str(home / "artifacts"),
+        ]
         children.append(process.start(command, home, log=home / "log"))
         addresses.append(f"http://{HOST}:{port}")
     until = time.monotonic() + 120
@@ -114,8 +128,13 @@ def test_the_command_line_answers_with_that_model(workspace, tmp_path) -> None:
         source = str(Path(versions.__file__).parents[2])
         environment = {name: value for name, value in os.environ.items() if name not in NAMES}
         environment |= {"IQAFLOW_TRACKING_URI": uri, "IQAFLOW_ROOT": str(made.root), "PYTHONPATH": source}
-        done = subprocess.run([sys.executable, "-m", "iqaflow.cli", "assess", str(image), "--json"], cwd=tmp_path, text=True,
-                              capture_output=True, env=environment)
+        done = subprocess.run(
+            [sys.executable, "-m", "iqaflow.cli", "assess", str(image), "--json"],
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            env=environment,
+        )
         assert done.returncode == 0, done.stderr
         runs.append(json.loads(done.stdout)["model"]["run_id"])
     assert runs[0] != runs[1]

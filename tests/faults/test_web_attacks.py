@@ -36,6 +36,7 @@ def everything(tmp_path_factory, model, registered) -> Iterator[Everything]:
 @pytest.fixture(scope="module")
 def evil_port() -> Iterator[int]:
     """Where the attacker's pages lie; every path is an empty page."""
+
     class Blank(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -57,8 +58,12 @@ def requests(everything: Everything) -> list[tuple[str, str, str, dict[str, Any]
     shell = [{"prefect.deployments.steps.run_shell_script": {"script": f"touch {everything.marker}"}}]
     return [
         ("prefect", "POST", "/api/flows/", {"name": "evil-flow"}),
-        ("prefect", "POST", "/api/deployments/", {"name": "evil", "flow_id": "FLOW", "work_pool_name": "iqaflow",
-                                                  "entrypoint": "x.py:x", "pull_steps": shell}),
+        (
+            "prefect",
+            "POST",
+            "/api/deployments/",
+            {"name": "evil", "flow_id": "FLOW", "work_pool_name": "iqaflow", "entrypoint": "x.py:x", "pull_steps": shell},
+        ),
         ("prefect", "POST", "/api/deployments/DEPLOYMENT/create_flow_run", {"name": "evil-run"}),
         ("prefect", "POST", "/api/work_pools/", {"name": "evil-pool", "type": "process"}),
         ("mlflow", "POST", "/api/2.0/mlflow/registered-models/alias", {"name": NAME, "alias": ALIAS, "version": "2"}),
@@ -67,8 +72,10 @@ def requests(everything: Everything) -> list[tuple[str, str, str, dict[str, Any]
         ("page", "POST", "/gradio_api/upload", {}),
         ("page", "POST", "/gradio_api/queue/join", {"data": [], "fn_index": 0, "session_hash": "evil"}),
         ("model", "POST", "/invocations", ROWS),
-        ("prefect", "GET", "/api/deployments/DEPLOYMENT", {}), ("mlflow", "GET", "/api/2.0/mlflow/registered-models/search", {}),
-        ("page", "GET", "/config", {}), ("model", "GET", "/version", {}),
+        ("prefect", "GET", "/api/deployments/DEPLOYMENT", {}),
+        ("mlflow", "GET", "/api/2.0/mlflow/registered-models/search", {}),
+        ("page", "GET", "/config", {}),
+        ("model", "GET", "/version", {}),
     ]
 
 
@@ -129,8 +136,17 @@ def test_a_web_page_can_do_nothing(everything: Everything, evil_port: int, brows
         name = EVIL if service else "127.0.0.1"
         base = {key: f"http://{name}:{value}" for key, value in everything.ports.items()}
         wanted = [one for one in requests(everything) if service in (None, one[0])]
-        paths = ["/api/events/in", "/api/events/out", "/api/logs/out", "/api/task_runs/subscriptions/scheduled",
-                 "/api/work_pools/iqaflow/workers/connect"] if service in (None, "prefect") else []
+        paths = (
+            [
+                "/api/events/in",
+                "/api/events/out",
+                "/api/logs/out",
+                "/api/task_runs/subscriptions/scheduled",
+                "/api/work_pools/iqaflow/workers/connect",
+            ]
+            if service in (None, "prefect")
+            else []
+        )
         sockets = [f"ws://{name}:{everything.ports['prefect']}{path}" for path in paths]
         got += page.evaluate(ATTACK, {"base": base, "all": wanted, "sockets": sockets})
     context.close()
@@ -186,22 +202,32 @@ def test_forged_requests_are_refused_in_one_sentence(everything: Everything, ser
     """Also those that know the secret: a page that has it from somewhere, a proxy nobody allowed."""
     port = everything.ports[service]
     own = f"127.0.0.1:{port}"
-    forged = [{"Host": EVIL}, {"Host": f"{EVIL}:{port}"}, {"Host": "127.0.0.1:1"}, {"Host": own, "Origin": "null"},
-              {"Host": own, "Origin": f"http://{EVIL}"}, {"Host": own, "Origin": "http://127.0.0.1:1"},
-              {"Host": own, "Origin": f"http://localhost:{port}"}, {"Host": own, "Sec-Fetch-Site": "cross-site"}]
+    forged = [
+        {"Host": EVIL},
+        {"Host": f"{EVIL}:{port}"},
+        {"Host": "127.0.0.1:1"},
+        {"Host": own, "Origin": "null"},
+        {"Host": own, "Origin": f"http://{EVIL}"},
+        {"Host": own, "Origin": "http://127.0.0.1:1"},
+        {"Host": own, "Origin": f"http://localhost:{port}"},
+        {"Host": own, "Sec-Fetch-Site": "cross-site"},
+    ]
     before = everything.state()
     for headers in forged:
         for name, method, path, body in requests(everything):
             if name == service:
-                answer = httpx.request(method, f"http://{own}{path}", content=json.dumps(body), headers={
-                    **JSON, **everything.login, **headers})
+                answer = httpx.request(
+                    method, f"http://{own}{path}", content=json.dumps(body), headers={**JSON, **everything.login, **headers}
+                )
                 assert answer.status_code == 403 and answer.text.count("\n") == 1, (headers, path, answer.text)
                 assert "refused" in answer.text or "does not answer to this Host" in answer.text
     assert raw(port, b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 403")
     assert raw(port, f"GET http://{own}/ HTTP/1.1\r\nHost: {EVIL}\r\n\r\n".encode()).startswith(b"HTTP/1.1 403")
     for path in ("/api/events/in", "/gradio_api/queue/data", "/"):
-        upgrade = (f"GET {path} HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{EVIL}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                   f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+        upgrade = (
+            f"GET {path} HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{EVIL}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
         assert raw(port, upgrade.encode()).startswith(b"HTTP/1.1 403"), path
     assert everything.state() == before
 
@@ -212,8 +238,12 @@ def test_a_neighbour_without_the_secret_can_do_nothing(everything: Everything) -
     for given in ({}, {"Authorization": "Basic aXFhZmxvdzp4"}, {"Authorization": "Bearer x"}):
         for service, method, path, body in requests(everything):
             if service in ("prefect", "mlflow"):
-                answer = httpx.request(method, f"http://127.0.0.1:{everything.ports[service]}{path}", content=json.dumps(body),
-                                       headers={**JSON, **given})
+                answer = httpx.request(
+                    method,
+                    f"http://127.0.0.1:{everything.ports[service]}{path}",
+                    content=json.dumps(body),
+                    headers={**JSON, **given},
+                )
                 assert answer.status_code in (401, 403), (path, answer.text)
     assert everything.state() == before
 
@@ -233,8 +263,13 @@ def test_prefects_websockets_want_the_secret(everything: Everything) -> None:
     import websockets
     from websockets.sync.client import connect
 
-    for path in ("/api/events/in", "/api/events/out", "/api/logs/out", "/api/task_runs/subscriptions/scheduled",
-                 "/api/work_pools/iqaflow/workers/connect"):
+    for path in (
+        "/api/events/in",
+        "/api/events/out",
+        "/api/logs/out",
+        "/api/task_runs/subscriptions/scheduled",
+        "/api/work_pools/iqaflow/workers/connect",
+    ):
         for token in (None, "iqaflow:wrong"):
             with connect(f"ws://127.0.0.1:{everything.ports['prefect']}{path}", subprotocols=["prefect"]) as channel:
                 channel.send(json.dumps({"type": "auth", "token": token}))
@@ -248,6 +283,7 @@ def test_the_same_by_the_person_works(everything: Everything) -> None:
     """With the secret the worker runs the shell step, and the alias moves: what was refused above is the real thing."""
     ids = {}
     for service, method, path, body in requests(everything)[:3]:
+
         def fill(text: str) -> str:
             return text.replace("FLOW", ids.get("FLOW", "")).replace("DEPLOYMENT", ids.get("DEPLOYMENT", ""))
 
@@ -258,8 +294,11 @@ def test_the_same_by_the_person_works(everything: Everything) -> None:
     while not everything.marker.exists():
         assert time.monotonic() < deadline, (everything.workspace.state / "logs" / "worker.log").read_text()[-2000:]
         time.sleep(0.5)
-    answer = httpx.post(f"http://127.0.0.1:{everything.ports['mlflow']}/api/2.0/mlflow/registered-models/alias",
-                        json={"name": NAME, "alias": ALIAS, "version": "2"}, headers=everything.login)
+    answer = httpx.post(
+        f"http://127.0.0.1:{everything.ports['mlflow']}/api/2.0/mlflow/registered-models/alias",
+        json={"name": NAME, "alias": ALIAS, "version": "2"},
+        headers=everything.login,
+    )
     assert answer.status_code == 200 and str(everything.state()["champion"]) == "2"
     upload = httpx.post(f"http://127.0.0.1:{everything.ports['page']}/gradio_api/upload", files={"files": ("mine.txt", b"mine")})
     assert upload.status_code == 200 and any("mine" in name for name in everything.state()["uploads"])

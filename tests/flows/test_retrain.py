@@ -27,14 +27,19 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def run(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
     (workspace.root / "toy.log").unlink(missing_ok=True)
-    return subprocess.run([sys.executable, "toy.py", "run", *arguments], cwd=workspace.root, capture_output=True,
-                          text=True, env=clean_environment(), timeout=600)
+    return subprocess.run(
+        [sys.executable, "toy.py", "run", *arguments],
+        cwd=workspace.root,
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        timeout=600,
+    )
 
 
 def clean_environment() -> dict[str, str]:
     """Without what another test, or the developer's shell, set for its own servers."""
-    return {name: value for name, value in os.environ.items()
-            if not name.startswith(("PREFECT_", "MLFLOW_TRACKING", "IQAFLOW_"))}
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_TRACKING", "IQAFLOW_"))}
 
 
 def test_first_run_did_everything_in_order(checkout: Workspace) -> None:
@@ -59,15 +64,22 @@ def test_prefect_saw_the_nested_run_and_its_artifacts(checkout: Workspace) -> No
     import sqlite3
 
     with sqlite3.connect(checkout.state / "prefect" / "prefect.db") as database:
-        flows = dict(database.execute(
-            "SELECT flow.name, flow_run.state_type FROM flow_run JOIN flow ON flow.id = flow_run.flow_id").fetchall())
+        flows = dict(
+            database.execute(
+                "SELECT flow.name, flow_run.state_type FROM flow_run JOIN flow ON flow.id = flow_run.flow_id"
+            ).fetchall()
+        )
         nested = database.execute("SELECT count(*) FROM flow_run WHERE parent_task_run_id IS NOT NULL").fetchone()[0]
         artifacts = {key for (key,) in database.execute("SELECT key FROM artifact WHERE key IS NOT NULL")}
         logs = database.execute("SELECT count(*) FROM log").fetchone()[0]
     assert flows == dict.fromkeys(["retrain", *STAGES], "COMPLETED")
     assert nested == len(STAGES)
-    assert artifacts >= {"mlflow-run", "gate-report", *(f"{stage}-report" for stage in STAGES),
-                         *(f"{stage}-metrics" for stage in STAGES)}
+    assert artifacts >= {
+        "mlflow-run",
+        "gate-report",
+        *(f"{stage}-report" for stage in STAGES),
+        *(f"{stage}-metrics" for stage in STAGES),
+    }
     assert logs > 10
 
 
@@ -89,8 +101,19 @@ def test_a_crash_is_tried_again_and_only_what_follows_runs(checkout: Workspace) 
     (checkout.root / "toy.crash").write_text("train")
     done = run(checkout, "--set", "train.lr=0.006", "--set", "schedule.retry_seconds=1")
     assert done.returncode == 0, done.stderr
-    assert toy.log(checkout) == ["start train", "start train", "end train", "start calibrate", "end calibrate",
-                                 "start benchmark", "end benchmark", "start report", "end report", "start gate", "end gate"]
+    assert toy.log(checkout) == [
+        "start train",
+        "start train",
+        "end train",
+        "start calibrate",
+        "end calibrate",
+        "start benchmark",
+        "end benchmark",
+        "start report",
+        "end report",
+        "start gate",
+        "end gate",
+    ]
     assert "lr 0.006" in (checkout.root / toy.OUTPUTS["train"]).read_text()
 
 
@@ -113,12 +136,15 @@ def test_mlflow_has_a_parent_with_a_child_per_stage(checkout: Workspace) -> None
     import sqlite3
 
     with sqlite3.connect(checkout.mlruns / "mlflow.db") as database:
-        parents = database.execute("SELECT run_uuid FROM runs WHERE name LIKE 'retraining%' AND status = 'FINISHED' "
-                                   "ORDER BY start_time").fetchall()
+        parents = database.execute(
+            "SELECT run_uuid FROM runs WHERE name LIKE 'retraining%' AND status = 'FINISHED' ORDER BY start_time"
+        ).fetchall()
         children = database.execute(
             "SELECT runs.name, status.value FROM runs JOIN tags parent ON parent.run_uuid = runs.run_uuid "
             "JOIN tags status ON status.run_uuid = runs.run_uuid "
-            "WHERE parent.key = 'mlflow.parentRunId' AND parent.value = ? AND status.key = 'status'", parents[-1]).fetchall()
+            "WHERE parent.key = 'mlflow.parentRunId' AND parent.value = ? AND status.key = 'status'",
+            parents[-1],
+        ).fetchall()
         running = database.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone()[0]
     assert dict(children) == dict.fromkeys(STAGES, "cached")
     assert running == 0

@@ -28,8 +28,14 @@ from tests.flows.test_retrain import clean_environment
 
 
 def call(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "toy.py", *arguments], cwd=workspace.root, capture_output=True, text=True,
-                          env=clean_environment(), timeout=600)
+    return subprocess.run(
+        [sys.executable, "toy.py", *arguments],
+        cwd=workspace.root,
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        timeout=600,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +161,11 @@ def test_a_stranger_on_our_port_is_not_taken_for_our_server(tmp_path: Path) -> N
     """Two starts may find the same port free; the loser's server dies, and must not use the winner's."""
     with http.server.ThreadingHTTPServer((loopback.HOST, 0), Healthy) as stranger:
         threading.Thread(target=stranger.serve_forever, daemon=True).start()
-        child = process.start([sys.executable, "-c", "import time; time.sleep(2); raise SystemExit('address in use')"],
-                              tmp_path, log=tmp_path / ".iqaflow" / "logs" / "prefect.log")
+        child = process.start(
+            [sys.executable, "-c", "import time; time.sleep(2); raise SystemExit('address in use')"],
+            tmp_path,
+            log=tmp_path / ".iqaflow" / "logs" / "prefect.log",
+        )
         entry = {"who": process.identity(child.pid), "address": f"http://{loopback.HOST}:{stranger.server_port}"}
         threading.Thread(target=child.wait, daemon=True).start()
         with pytest.raises(RuntimeError, match="did not start: address in use"):
@@ -186,8 +195,11 @@ def test_free_port_says_when_the_usual_one_is_taken() -> None:
 def request(workspace: Workspace, url: str, body: dict | None = None) -> urllib.request.Request:
     """A request with the workspace's secret."""
     login = base64.b64encode(secret.of(workspace).encode()).decode()
-    return urllib.request.Request(url, None if body is None else json.dumps(body).encode(),
-                                  {"Authorization": f"Basic {login}", "Content-Type": "application/json"})
+    return urllib.request.Request(
+        url,
+        None if body is None else json.dumps(body).encode(),
+        {"Authorization": f"Basic {login}", "Content-Type": "application/json"},
+    )
 
 
 def post(up: tuple[Workspace, dict, str], path: str, body: dict) -> dict | list:
@@ -203,6 +215,8 @@ def get(up: tuple[Workspace, dict, str], path: str) -> dict:
 
 def test_a_lost_server_of_the_users_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", f"http://{loopback.HOST}:{loopback.free_port(0)}/api")
-    with pytest.raises(RuntimeError, match="No Prefect server answers at PREFECT_API_URL="), \
-            lifecycle.prefect_server(Workspace(tmp_path), print):
+    with (
+        pytest.raises(RuntimeError, match="No Prefect server answers at PREFECT_API_URL="),
+        lifecycle.prefect_server(Workspace(tmp_path), print),
+    ):
         pass

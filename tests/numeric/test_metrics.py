@@ -23,15 +23,27 @@ from iqaflow.report.plots import mean_interval, wilson
 def rows(family: str, **columns) -> pd.DataFrame:
     """Item rows of one predictor; columns not given are empty."""
     count = len(next(iter(columns.values())))
-    plain = {"predictor": "model", "family": family, "item_id": [f"i{k}" for k in range(count)], "source_id": "photo",
-             "cell": "x", "target": "", "prediction": ""}
+    plain = {
+        "predictor": "model",
+        "family": family,
+        "item_id": [f"i{k}" for k in range(count)],
+        "source_id": "photo",
+        "cell": "x",
+        "target": "",
+        "prediction": "",
+    }
     frame = pd.DataFrame({**{name: [np.nan] * count for name in schema().names}, **plain, **columns})
     return frame[schema().names]
 
 
 def test_accuracy_counts_cells_and_gives_partial_credit():
-    frame = rows("identify", cell=["single_nr", "clean_nr", "single_fr", "two_nr"], value=[1.0, 0.0, 1.0, 0.5],
-                 target=["blur", "none", "blur", "blur and noise"], prediction=["blur", "noise", "blur", "blur"])
+    frame = rows(
+        "identify",
+        cell=["single_nr", "clean_nr", "single_fr", "two_nr"],
+        value=[1.0, 0.0, 1.0, 0.5],
+        target=["blur", "none", "blur", "blur and noise"],
+        prediction=["blur", "noise", "blur", "blur"],
+    )
     assert metrics.compute(frame, "accuracy") == pytest.approx(2.5 / 4)
     assert metrics.compute(frame, "accuracy_single_nr") == pytest.approx(0.5)  # single and clean, no reference
     assert metrics.compute(frame, "accuracy_two_nr") == 0.5
@@ -40,8 +52,13 @@ def test_accuracy_counts_cells_and_gives_partial_credit():
 
 
 def test_grounding_leaves_whole_image_items_out():
-    frame = rows("ground", cell=["hyd", "sid", "whole"], value=[0.2, 0.6, 1.0], hit=[0.0, 1.0, 1.0],
-                 prediction=["whole image", "top left", "whole image"])
+    frame = rows(
+        "ground",
+        cell=["hyd", "sid", "whole"],
+        value=[0.2, 0.6, 1.0],
+        hit=[0.0, 1.0, 1.0],
+        prediction=["whole image", "top left", "whole image"],
+    )
     assert metrics.compute(frame, "miou") == pytest.approx(0.4)
     assert metrics.compute(frame, "miou_sid") == pytest.approx(0.6)
     assert metrics.compute(frame, "hit_rate") == 0.5
@@ -50,8 +67,12 @@ def test_grounding_leaves_whole_image_items_out():
 
 
 def test_refer_splits_faulty_clear_and_severity():
-    frame = rows("refer", value=[1.0, 0.0, 1.0], target=["serious blur", "slight noise", "none"],
-                 prediction=["slight blur", "slight blur", "none"])
+    frame = rows(
+        "refer",
+        value=[1.0, 0.0, 1.0],
+        target=["serious blur", "slight noise", "none"],
+        prediction=["slight blur", "slight blur", "none"],
+    )
     assert metrics.compute(frame, "accuracy_faulty") == 0.5
     assert metrics.compute(frame, "accuracy_clear") == 1.0
     assert metrics.compute(frame, "accuracy_severity") == 0.0  # one category right, its severity wrong
@@ -83,8 +104,10 @@ def test_a_constant_prediction_has_no_correlation():
 def test_bleu_equals_sacrebleu_and_ignores_coordinates():
     from sacrebleu import corpus_bleu
 
-    target = ["the [grey region](<0, 21>) shows serious blur over the whole sky",
-              "no distortion at all in this image, it is clear"]
+    target = [
+        "the [grey region](<0, 21>) shows serious blur over the whole sky",
+        "no distortion at all in this image, it is clear",
+    ]
     said = ["the [grey region](<3, 80>) shows slight blur over the sky", "no distortion in this image, it is clear"]
     plain = [[text.replace("[", "").replace("](<0, 21>)", "") for text in target]]
     expected = corpus_bleu([text.replace("[", "").replace("](<3, 80>)", "") for text in said], plain).score
@@ -94,8 +117,11 @@ def test_bleu_equals_sacrebleu_and_ignores_coordinates():
 
 def test_boxes_of_a_description():
     # cells 0..21 are a 2 x 2 cell box, 0..20 its left half: IoU .5 is not above .5
-    frame = rows("describe", target=["[sky](<0, 21>) and [grass](<378, 399>)", "nothing boxed"],
-                 prediction=["[sky](<0, 20>) and [lawn](<378, 399>)", "[sky](<0, 1>)"])
+    frame = rows(
+        "describe",
+        target=["[sky](<0, 21>) and [grass](<378, 399>)", "nothing boxed"],
+        prediction=["[sky](<0, 20>) and [lawn](<378, 399>)", "[sky](<0, 1>)"],
+    )
     assert metrics.compute(frame, "miou") == pytest.approx((0.5 + 1.0) / 2)
     assert metrics.compute(frame, "tag_recall") == 0.0  # one box overlaps too little, the other has the wrong name
 
@@ -131,8 +157,7 @@ def test_paired_difference_is_positive_where_the_new_model_is_better():
 def test_table_is_seeded_fast_and_bounded():
     rng = np.random.default_rng(0)
     truth = rng.random(800)
-    frame = rows("score", target_value=truth, value=truth + rng.normal(0, 0.2, 800),
-                 source_id=[f"p{k % 7}" for k in range(800)])
+    frame = rows("score", target_value=truth, value=truth + rng.normal(0, 0.2, 800), source_id=[f"p{k % 7}" for k in range(800)])
     started = time.process_time()
     first = metrics.table(frame, load())["score"]["srcc"]
     assert time.process_time() - started < 5

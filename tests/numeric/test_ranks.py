@@ -25,9 +25,12 @@ NETWORK = "10.213.77"
 
 
 def configured(config, resources: dict, **train):
-    return config.model_copy(update={
-        "train": config.train.model_copy(update={"base": str(BASE), "lr": 1e-4, "max_steps": 4, **train}),
-        "resources": config.resources.model_copy(update=resources)})
+    return config.model_copy(
+        update={
+            "train": config.train.model_copy(update={"base": str(BASE), "lr": 1e-4, "max_steps": 4, **train}),
+            "resources": config.resources.model_copy(update=resources),
+        }
+    )
 
 
 def losses(root: Path) -> list[float]:
@@ -43,11 +46,20 @@ def alone(annotated, tmp_path_factory, small_config) -> list[float]:
     return losses(root)
 
 
-@pytest.mark.parametrize(("resources", "train"), representatives([
-    ({"ranks": 2}, {"zero_stage": 2}), ({"ranks": 2}, {"zero_stage": 1}), ({"ranks": 2}, {"zero_stage": 3}),
-    ({"ranks": 1}, {"zero_stage": 3, "offload": True}),
-    ({"ranks": 2, "launcher": "torchrun"}, {}), ({"ranks": 2, "launcher": "deepspeed"}, {}),
-]), ids=["zero2", "zero1", "zero3", "zero3-offload", "torchrun", "deepspeed"])
+@pytest.mark.parametrize(
+    ("resources", "train"),
+    representatives(
+        [
+            ({"ranks": 2}, {"zero_stage": 2}),
+            ({"ranks": 2}, {"zero_stage": 1}),
+            ({"ranks": 2}, {"zero_stage": 3}),
+            ({"ranks": 1}, {"zero_stage": 3, "offload": True}),
+            ({"ranks": 2, "launcher": "torchrun"}, {}),
+            ({"ranks": 2, "launcher": "deepspeed"}, {}),
+        ]
+    ),
+    ids=["zero2", "zero1", "zero3", "zero3-offload", "torchrun", "deepspeed"],
+)
 def test_losses_do_not_depend_on_who_shares_the_work(annotated, tmp_path, small_config, alone, resources, train):
     shutil.copytree(annotated, tmp_path / "work")
     stage.run(configured(small_config, resources, **train), Workspace(tmp_path / "work"))
@@ -56,7 +68,7 @@ def test_losses_do_not_depend_on_who_shares_the_work(annotated, tmp_path, small_
 
 @pytest.mark.slow
 def test_ranks_of_one_host_listen_to_nobody_else(annotated, tmp_path, small_config):
-    """torch's own meeting place would listen on every network of the machine, without a password."""
+    """Torch's own meeting place would listen on every network of the machine, without a password."""
     import threading
 
     import psutil
@@ -99,20 +111,28 @@ def test_slurm_ends_in_the_same_losses(annotated, tmp_path, small_config, alone)
     if shutil.which("scontrol") is None or subprocess.run(["timeout", "10", "scontrol", "ping"], capture_output=True).returncode:
         pytest.skip("needs a SLURM that answers")
     shutil.copytree(annotated, tmp_path / "work")
-    code = ("import json, sys; from pathlib import Path; from iqaflow.core.config import Config; from iqaflow.train import stage;"
-            "from iqaflow.core.workspace import Workspace;"
-            "stage.run(Config.model_validate(json.load(open(sys.argv[1]))), Workspace(Path(sys.argv[2])))")
+    code = (
+        "import json, sys; from pathlib import Path; from iqaflow.core.config import Config; from iqaflow.train import stage;"
+        "from iqaflow.core.workspace import Workspace;"
+        "stage.run(Config.model_validate(json.load(open(sys.argv[1]))), Workspace(Path(sys.argv[2])))"
+    )
     job = tmp_path / "config.json"
     job.write_text(json.dumps(configured(small_config, {"ranks": 2, "launcher": "slurm"}).tree()))
-    done = subprocess.run(["salloc", "--ntasks", "2", sys.executable, "-c", code, str(job), str(tmp_path / "work")],
-                          capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        ["salloc", "--ntasks", "2", sys.executable, "-c", code, str(job), str(tmp_path / "work")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert losses(tmp_path / "work") == pytest.approx(alone, rel=TOLERANCE)
 
 
 def test_a_rank_of_srun_knows_its_place():
-    code = ("import os; from iqaflow.train.ranks import worker; worker.environment();"
-            "print(*(os.environ[name] for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE')))")
+    code = (
+        "import os; from iqaflow.train.ranks import worker; worker.environment();"
+        "print(*(os.environ[name] for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE')))"
+    )
     clean = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
     clean["PYTHONPATH"] = os.pathsep.join(sys.path)
     slurm = {"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NTASKS": "8"}
@@ -129,8 +149,11 @@ def hosts():
     commands.append(["ip", "link", "add", "iqa0", "netns", names[0], "type", "veth", "peer", "name", "iqa0", "netns", names[1]])
     for number, name in enumerate(names, 1):
         inside = ["ip", "-n", name]
-        commands += [[*inside, "addr", "add", f"{NETWORK}.{number}/24", "dev", "iqa0"], [*inside, "link", "set", "iqa0", "up"],
-                     [*inside, "link", "set", "lo", "up"]]
+        commands += [
+            [*inside, "addr", "add", f"{NETWORK}.{number}/24", "dev", "iqa0"],
+            [*inside, "link", "set", "iqa0", "up"],
+            [*inside, "link", "set", "lo", "up"],
+        ]
     if not shutil.which("ip"):
         pytest.skip("needs iproute2")
     try:
@@ -146,10 +169,20 @@ def hosts():
 
 def on(host: str, number: int, command: list[str]) -> subprocess.Popen:
     """Start a command on a host, in its own session."""
-    return subprocess.Popen(["ip", "netns", "exec", host, *command], start_new_session=True, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL, env={
-                                **os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1",
-                                "GLOO_SOCKET_IFNAME": "iqa0", "PET_LOCAL_ADDR": f"{NETWORK}.{number}", "DS_ACCELERATOR": "cpu"})
+    return subprocess.Popen(
+        ["ip", "netns", "exec", host, *command],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "OMP_NUM_THREADS": "1",
+            "GLOO_SOCKET_IFNAME": "iqa0",
+            "PET_LOCAL_ADDR": f"{NETWORK}.{number}",
+            "DS_ACCELERATOR": "cpu",
+        },
+    )
 
 
 def wait_for(there, processes, seconds: float = 240) -> None:
@@ -162,18 +195,24 @@ def wait_for(there, processes, seconds: float = 240) -> None:
 def test_a_training_on_two_hosts_survives_the_loss_of_one(annotated, tmp_path, small_config, hosts):
     root = tmp_path / "work"
     shutil.copytree(annotated, root)
-    config = configured(small_config, {"ranks": 1, "nodes": 2, "launcher": "torchrun", "rendezvous": f"{NETWORK}.1:29477"},
-                        max_steps=8, checkpoint_steps=1)
+    config = configured(
+        small_config,
+        {"ranks": 1, "nodes": 2, "launcher": "torchrun", "rendezvous": f"{NETWORK}.1:29477"},
+        max_steps=8,
+        checkpoint_steps=1,
+    )
     (root / "config.json").write_text(json.dumps(config.tree()))
-    code = ("import json, sys; from pathlib import Path; from iqaflow.core.config import Config; from iqaflow.train import stage;"
-            "from iqaflow.core.workspace import Workspace; root = Path(sys.argv[1]);"
-            "stage.run(Config.model_validate(json.loads((root / 'config.json').read_text())), Workspace(root))")
+    code = (
+        "import json, sys; from pathlib import Path; from iqaflow.core.config import Config; from iqaflow.train import stage;"
+        "from iqaflow.core.workspace import Workspace; root = Path(sys.argv[1]);"
+        "stage.run(Config.model_validate(json.loads((root / 'config.json').read_text())), Workspace(root))"
+    )
 
     def begin() -> list[subprocess.Popen]:
         first = on(hosts[0], 1, [sys.executable, "-c", code, str(root)])
         wait_for(lambda: list(root.glob(".iqaflow/scratch/train/*/job.json")), [first])
         job = next(root.glob(".iqaflow/scratch/train/*/job.json"))
-        (command, _), = launch.commands(config, job, 1, 0, first=False)
+        ((command, _),) = launch.commands(config, job, 1, 0, first=False)
         return [first, on(hosts[1], 2, command)]
 
     processes = begin()

@@ -28,13 +28,17 @@ from iqaflow.tasks.scene import Flaw, Scene
 
 
 def digests(root):
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted((root / "data").rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((root / "data").rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_two_workers_give_the_bytes_of_one(annotated, small_config, tmp_path):
-    parallel = small_config.model_copy(update={"resources": small_config.resources.model_copy(
-        update={"engine": "loky", "workers": 2})})
+    parallel = small_config.model_copy(
+        update={"resources": small_config.resources.model_copy(update={"engine": "loky", "workers": 2})}
+    )
     stage.run(parallel, Workspace(tmp_path))
     assert digests(tmp_path) == digests(annotated)
 
@@ -105,18 +109,29 @@ def test_every_answer_parses_back_to_its_targets(annotated):
 
 def test_references_are_stored_where_somebody_looks_at_them(annotated):
     rows = {row["image_id"]: row for row in tables.read_rows(annotated / "data" / "annotated", "images")}
-    shown = {image["image_id"] for row in tables.read_rows(annotated / "data" / "annotated", "conversations")
-             for image in row["image_ids"] if image["role"] == "reference"}
+    shown = {
+        image["image_id"]
+        for row in tables.read_rows(annotated / "data" / "annotated", "conversations")
+        for image in row["image_ids"]
+        if image["role"] == "reference"
+    }
     assert {name for name, row in rows.items() if row["reference"]} == shown | {
-        name for name, row in rows.items() if row["split"] != "train"}
+        name for name, row in rows.items() if row["split"] != "train"
+    }
     assert any(row["reference"] is None for row in rows.values())
 
 
 def test_calibration_and_test_ask_plainly(annotated):
     from iqaflow.tasks import identify
 
-    asked = {split: {row["turns"][0]["text"] for row in tables.read_rows(annotated / "data" / "annotated", "conversations", split)
-                     if row["task"] == "identify"} for split in tables.SPLITS}
+    asked = {
+        split: {
+            row["turns"][0]["text"]
+            for row in tables.read_rows(annotated / "data" / "annotated", "conversations", split)
+            if row["task"] == "identify"
+        }
+        for split in tables.SPLITS
+    }
     assert asked["calibration"] == asked["test"] == {identify.asked(1), identify.asked(2)}
     assert len(asked["train"]) > 10
 
@@ -128,8 +143,9 @@ def test_sheets_show_samples_of_every_task(annotated, tmp_path, name):
 
     script = Path(__file__).parents[2] / "perf" / "sheets.py"
     folder = annotated / "data" / "annotated"
-    done = subprocess.run([sys.executable, script, "--folder", folder, "--n", "2", tmp_path / name], capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [sys.executable, script, "--folder", folder, "--n", "2", tmp_path / name], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert all(f"{task} 2" in done.stdout for task in tasks.names())
     if name.endswith("png"):
@@ -256,12 +272,21 @@ def test_units_use_the_segments_of_their_photograph():
     labels = np.ones(picture.shape[:2], np.uint8)
     labels[:, picture.shape[1] // 2 :] = 2
     chosen = config.load(overrides=("annotate.regions=given", "annotate.area=[0.05,0.9]", "source.masks=unused")).annotate
-    photograph = Photograph(source_id="coffee", sha256="0" * 64, phash="0" * 16, split="train", license="CC0",
-                            origin="coffee.png", width=picture.shape[1], height=picture.shape[0])
+    photograph = Photograph(
+        source_id="coffee",
+        sha256="0" * 64,
+        phash="0" * 16,
+        split="train",
+        license="CC0",
+        origin="coffee.png",
+        width=picture.shape[1],
+        height=picture.shape[0],
+    )
     found, names = [], set()
     for unit in range(6):
-        images, conversations = make_unit(unit, "train", chosen, 3, [photograph], lambda _: picture,
-                                          lambda _: regions.Segments(labels, ("table", "cup")))
+        images, conversations = make_unit(
+            unit, "train", chosen, 3, [photograph], lambda _: picture, lambda _: regions.Segments(labels, ("table", "cup"))
+        )
         found += conversations
         names |= {region["label"] for row in images for region in row["regions"]}
     assert names == {"table", "cup"}
@@ -304,7 +329,8 @@ def test_folder_quarantines_with_reasons(photographs, tmp_path):
     found = sources.index(chosen, Workspace(tmp_path / "work"))
     reasons = {entry["file"]: entry["reason"] for entry in found.quarantine}
     assert set(reasons) == {"broken.jpg", "notes.txt", "lies.png", "empty.png", "tiny.png", "bomb.png", "ünï 0.png"} or set(
-        reasons) == {"broken.jpg", "notes.txt", "lies.png", "empty.png", "tiny.png", "bomb.png", "copy.png"}
+        reasons
+    ) == {"broken.jpg", "notes.txt", "lies.png", "empty.png", "tiny.png", "bomb.png", "copy.png"}
     assert "limit" in reasons["bomb.png"] and "cannot be decoded" in reasons["broken.jpg"]
     usable = {photograph.origin: photograph for photograph in found.photographs}
     assert (usable["rotated.jpg"].width, usable["rotated.jpg"].height) == (100, 300)

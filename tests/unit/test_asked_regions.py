@@ -53,11 +53,19 @@ def test_both_spellings_of_gray_are_one_colour():
     assert (located(pixels, "grey wall") == located(pixels, "gray wall")).all()
 
 
-@pytest.mark.parametrize(("phrase", "rows", "columns"), [
-    ("at the top left", (0, 60), (0, 80)), ("the dog, bottom right", (60, 120), (80, 160)), ("lower part", (60, 120), (0, 160)),
-    ("on the LEFT", (0, 120), (0, 80)), ("from left to right", (0, 120), (0, 160)), ("the dog", (0, 120), (0, 160)),
-    ("upright person", (0, 120), (0, 160)), ("purple region at the top", (0, 60), (0, 160)),
-])
+@pytest.mark.parametrize(
+    ("phrase", "rows", "columns"),
+    [
+        ("at the top left", (0, 60), (0, 80)),
+        ("the dog, bottom right", (60, 120), (80, 160)),
+        ("lower part", (60, 120), (0, 160)),
+        ("on the LEFT", (0, 120), (0, 80)),
+        ("from left to right", (0, 120), (0, 160)),
+        ("the dog", (0, 120), (0, 160)),
+        ("upright person", (0, 120), (0, 160)),
+        ("purple region at the top", (0, 60), (0, 160)),
+    ],
+)
 def test_position_words_alone_are_the_half_or_quarter(phrase, rows, columns):
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[slice(*rows), slice(*columns)] = True

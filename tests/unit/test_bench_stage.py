@@ -46,8 +46,12 @@ def predictor(exam: stage.Exam) -> tuple[list[dict], list[dict]]:
     rows, grounded = [], []
     for item in exam.items:
         right = rng.random() < 0.75
-        row = {"family": item["family"], "item_id": item["item_id"], "confidence": float(rng.uniform(0.5, 1)),
-               "prediction": item["target"] if right else "<script>alert(1)</script>"}
+        row = {
+            "family": item["family"],
+            "item_id": item["item_id"],
+            "confidence": float(rng.uniform(0.5, 1)),
+            "prediction": item["target"] if right else "<script>alert(1)</script>",
+        }
         if item["family"] == "score":
             row["value"] = float(np.clip(item["target_value"] + rng.normal(0, 0.1), 0, 1))
         if item["family"] == "ground":
@@ -56,9 +60,18 @@ def predictor(exam: stage.Exam) -> tuple[list[dict], list[dict]]:
             mask = np.ones((image["height"], image["width"]), bool) if mask is None else mask
             moved = mask if right else np.roll(mask, mask.shape[1] // 2, 1)
             row |= {"value": iou(mask, moved), "hit": float(right)}
-            grounded.append({"item_id": item["item_id"], "image": image["image"], "true_mask_rle": encode_mask(mask),
-                             "pred_mask_rle": encode_mask(moved), "points": [(3.0, 4.0)], "negatives": [], "whole": False,
-                             "text": "<b>where</b>"})
+            grounded.append(
+                {
+                    "item_id": item["item_id"],
+                    "image": image["image"],
+                    "true_mask_rle": encode_mask(mask),
+                    "pred_mask_rle": encode_mask(moved),
+                    "points": [(3.0, 4.0)],
+                    "negatives": [],
+                    "whole": False,
+                    "text": "<b>where</b>",
+                }
+            )
         rows.append(row)
     return rows, grounded
 
@@ -73,14 +86,25 @@ def result(workspace, exam, small_config) -> StageResult:
 
 
 def outputs(workspace: Workspace) -> dict[str, bytes]:
-    return {path.relative_to(workspace.reports).as_posix(): path.read_bytes()
-            for path in sorted(workspace.reports.rglob("*")) if path.is_file() and path.name != "benchmark.json"}
+    return {
+        path.relative_to(workspace.reports).as_posix(): path.read_bytes()
+        for path in sorted(workspace.reports.rglob("*"))
+        if path.is_file() and path.name != "benchmark.json"
+    }
 
 
 def test_outputs_are_complete_and_the_same_bytes_again(workspace, exam, small_config, result):
     first = outputs(workspace)
-    assert {"metrics.json", "items.parquet", "report.html", "plots/score.csv", "plots/confusion.csv",
-            "plots/reliability.csv", "figures/overlays.png", "figures/reliability.png"} <= first.keys()
+    assert {
+        "metrics.json",
+        "items.parquet",
+        "report.html",
+        "plots/score.csv",
+        "plots/confusion.csv",
+        "plots/reliability.csv",
+        "figures/overlays.png",
+        "figures/reliability.png",
+    } <= first.keys()
     rows, grounded = predictor(exam)
     words = [{**row, "value": 0.1} for row in rows if row["family"] == "ground"]
     stage.conclude(exam, {"model": rows[::-1], "argmax_words": words}, grounded, small_config, workspace)
@@ -104,8 +128,9 @@ def test_the_report_draws_only_what_was_measured_on_this_model(workspace, small_
 def test_metrics_have_the_contracts_shape(workspace, result):
     value = json.loads(workspace.metrics.read_text())
     assert set(value) == {"model", "baselines", "items"}
-    assert {"argmax_words", "centre", "chance", "majority", "nss", "nss_boosted", "psnr", "ssim",
-            "whole_image"} == set(value["baselines"])
+    assert {"argmax_words", "centre", "chance", "majority", "nss", "nss_boosted", "psnr", "ssim", "whole_image"} == set(
+        value["baselines"]
+    )
     for table in (value["model"], *value["baselines"].values()):
         for family, entries in table.items():
             assert family in tasks.names()
@@ -132,7 +157,8 @@ def test_a_model_is_asked_what_its_vocabulary_has_words_for(exam, result, worksp
     results, frame = json.loads(workspace.metrics.read_text()), items.read(workspace.items)
     results["items"]["left_out"] = asked.left_out
     assert f" {len(beyond)} questions name categories that the model was never taught" in " ".join(
-        report.page(Material(results, frame, {row["image_id"]: row for row in exam.images}, [], small_config)).split())
+        report.page(Material(results, frame, {row["image_id"]: row for row in exam.images}, [], small_config)).split()
+    )
 
 
 def test_every_predictor_of_a_family_answers_the_same_items(workspace, result):
@@ -153,8 +179,12 @@ def test_baselines_do_what_their_names_say(workspace, exam, small_config, result
 
     assert value("ssim", "score", "srcc") > 0.6  # it sees the reference
     assert value("whole_image", "ground", "whole_image_on_local") == 1.0
-    masks = [mask for row in exam.conversations if row["task"] == "ground"
-             if (mask := true_mask(row, subject(row, {i["image_id"]: i for i in exam.images}))) is not None]
+    masks = [
+        mask
+        for row in exam.conversations
+        if row["task"] == "ground"
+        if (mask := true_mask(row, subject(row, {i["image_id"]: i for i in exam.images}))) is not None
+    ]
     assert value("whole_image", "ground", "miou") == pytest.approx(np.mean([mask.mean() for mask in masks]))
     assert value("centre", "ground", "miou") > 0
     assert value("majority", "identify", "false_alarm") in (0.0, 1.0)  # it says the same of every image
@@ -177,8 +207,16 @@ def test_the_report_stands_alone_and_escapes_what_it_shows(workspace, result):
     links = set(re.findall(r"""(?:href|src)=["']([^"']{1,5})""", page))
     assert links == {"data:"}
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
-    for heading in ("Model and baselines", "What it calls each distortion", "How good, and how sure", "Where it is",
-                    "Its worst mistakes", "How to read this", "What was tested", "What this cannot tell"):
+    for heading in (
+        "Model and baselines",
+        "What it calls each distortion",
+        "How good, and how sure",
+        "Where it is",
+        "Its worst mistakes",
+        "How to read this",
+        "What was tested",
+        "What this cannot tell",
+    ):
         assert heading in page
     from html.parser import HTMLParser
 

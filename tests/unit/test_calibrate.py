@@ -31,7 +31,8 @@ def corner(row: float, column: float, spread: float = 1.5) -> np.ndarray:
 
 def item(rng: np.random.Generator, whole_truth: bool = False, sharpness: float = 1.0, noise: float = 0.5) -> Item:
     """A 60 x 80 image with a distorted rectangle, and logits of a model that sees it with noise. Its cell logits are
-    `sharpness` times what they should be."""
+    `sharpness` times what they should be.
+    """
     image = rng.integers(90, 160, (60, 80, 3)).astype(np.uint8)
     top, left = int(rng.integers(0, 12)), int(rng.integers(0, 12))
     rows, columns = int(rng.integers(5, 9)), int(rng.integers(5, 9))
@@ -44,10 +45,20 @@ def item(rng: np.random.Generator, whole_truth: bool = False, sharpness: float =
     middle = top + rows / 2, left + columns / 2
     words = [np.array([10 - at, at - 10]) * 0.3 + rng.normal(0, noise, 2) for at in middle]
     logits = (np.where(cells, 3.0, 0.0) + rng.normal(0, noise, (20, 20))).ravel() * sharpness
-    return Item(image, mask, Spatial(words[0], words[1], float((2 if whole_truth else -2) + rng.normal()), logits,
-                                     corner(top + rng.normal(), left + rng.normal()),
-                                     corner(top + rows - 1 + rng.normal(), left + columns - 1 + rng.normal())),
-                whole_truth, "worst" if rng.random() < 0.5 else "worst_blur")
+    return Item(
+        image,
+        mask,
+        Spatial(
+            words[0],
+            words[1],
+            float((2 if whole_truth else -2) + rng.normal()),
+            logits,
+            corner(top + rng.normal(), left + rng.normal()),
+            corner(top + rows - 1 + rng.normal(), left + columns - 1 + rng.normal()),
+        ),
+        whole_truth,
+        "worst" if rng.random() < 0.5 else "worst_blur",
+    )
 
 
 def items(count: int, seed: int = 0, **options) -> list[Item]:
@@ -194,8 +205,16 @@ def test_fit_is_deterministic():
 
 
 def test_fit_of_words_alone_names_no_other_read_out():
-    made = [Item(one.image, one.true_mask, Spatial(one.spatial.vertical, one.spatial.horizontal, one.spatial.whole),
-                 one.whole_truth, one.kind) for one in items(12)]
+    made = [
+        Item(
+            one.image,
+            one.true_mask,
+            Spatial(one.spatial.vertical, one.spatial.horizontal, one.spatial.whole),
+            one.whole_truth,
+            one.kind,
+        )
+        for one in items(12)
+    ]
     found = fit(made, CONFIG, seed=0)
     assert found["text_to_point"]["read_out"] == "2x2"
     assert not any(row["method"].startswith(("cells", "soft_box", "product", "visual")) for row in found["ablation"])
@@ -209,9 +228,13 @@ def test_fit_of_nothing_and_of_global_flaws_alone():
 
 
 def test_trivial_methods_by_hand():
-    made = Item(np.zeros((40, 80, 3), np.uint8), np.ones((40, 80), bool),
-                Spatial(np.array([0.0, 1.0]), np.array([1.0, 0.0]), 0.0, None, np.eye(400)[63], np.eye(400)[190]),
-                False, "worst")
+    made = Item(
+        np.zeros((40, 80, 3), np.uint8),
+        np.ones((40, 80), bool),
+        Spatial(np.array([0.0, 1.0]), np.array([1.0, 0.0]), 0.0, None, np.eye(400)[63], np.eye(400)[190]),
+        False,
+        "worst",
+    )
     assert whole(made)[0].all()
     assert centre(made)[0].sum() == 20 * 40 and centre(made)[1] == (40.0, 20.0)
     mask, point = argmax_words(made)  # bottom left
@@ -230,20 +253,50 @@ def test_interval_covers_the_mean():
 
 
 def image_row(name: str, split: str, made: Item) -> dict:
-    region = {"region_id": 0, "label": "gray region", "box_xyxy": [0.0, 0.0, 1.0, 1.0],
-              "mask_rle": encode_mask(made.true_mask), "area": float(made.true_mask.mean()), "score": 0.3}
-    return {"image_id": name, "origin": "synthetic", "source_id": f"{split}-photo", "source_sha256": "0", "license": "CC0",
-            "split": split, "width": 80, "height": 60, "image": encode_png(made.image), "reference": None, "distortions": [],
-            "regions": [region], "score": 0.5, "score_source": "ssim", "phash": "0", "pipeline_version": "0", "seed": 0}
+    region = {
+        "region_id": 0,
+        "label": "gray region",
+        "box_xyxy": [0.0, 0.0, 1.0, 1.0],
+        "mask_rle": encode_mask(made.true_mask),
+        "area": float(made.true_mask.mean()),
+        "score": 0.3,
+    }
+    return {
+        "image_id": name,
+        "origin": "synthetic",
+        "source_id": f"{split}-photo",
+        "source_sha256": "0",
+        "license": "CC0",
+        "split": split,
+        "width": 80,
+        "height": 60,
+        "image": encode_png(made.image),
+        "reference": None,
+        "distortions": [],
+        "regions": [region],
+        "score": 0.5,
+        "score_source": "ssim",
+        "phash": "0",
+        "pipeline_version": "0",
+        "seed": 0,
+    }
 
 
 def conversation_row(name: str, split: str) -> dict:
-    return {"conversation_id": f"{name}-0", "origin": "synthetic", "image_ids": [{"role": "image", "image_id": name}],
-            "task": "ground", "style": "brief", "reference_mode": "nr", "turns": [{"role": "user", "text": "Where is it worst?"},
-                                                                {"role": "assistant", "text": "top left"}],
-            "answer_spans": [[0, 3]], "targets": {"categories": [], "levels": [], "region_ids": [0], "boxes_cells": [],
-                                                  "better": None, "kind": "worst"},
-            "teacher": "synthetic", "teacher_confidence": 1.0, "split": split}
+    return {
+        "conversation_id": f"{name}-0",
+        "origin": "synthetic",
+        "image_ids": [{"role": "image", "image_id": name}],
+        "task": "ground",
+        "style": "brief",
+        "reference_mode": "nr",
+        "turns": [{"role": "user", "text": "Where is it worst?"}, {"role": "assistant", "text": "top left"}],
+        "answer_spans": [[0, 3]],
+        "targets": {"categories": [], "levels": [], "region_ids": [0], "boxes_cells": [], "better": None, "kind": "worst"},
+        "teacher": "synthetic",
+        "teacher_confidence": 1.0,
+        "split": split,
+    }
 
 
 @pytest.fixture
@@ -258,10 +311,16 @@ def workspace(tmp_path: Path) -> Workspace:
     names = [(f"{split}-{at:02d}", split) for at in range(16) for split in ("train", "calibration", "test")]
     work = tmp_path / "work-data"
     for part, chunk in enumerate((names[:24], names[24:])):
-        write_table(work / "images" / f"part-{part}.parquet",
-                    [image_row(name, split, item(rng)) for name, split in chunk], images_schema())
-        write_table(work / "conversations" / f"part-{part}.parquet",
-                    [conversation_row(name, split) for name, split in chunk], conversations_schema())
+        write_table(
+            work / "images" / f"part-{part}.parquet",
+            [image_row(name, split, item(rng)) for name, split in chunk],
+            images_schema(),
+        )
+        write_table(
+            work / "conversations" / f"part-{part}.parquet",
+            [conversation_row(name, split) for name, split in chunk],
+            conversations_schema(),
+        )
     commit_directory(work, place.annotated)
     return place
 
@@ -337,9 +396,14 @@ def test_stage_names_an_unknown_segmenter(workspace):
 
 def test_record_refuses_what_it_does_not_know(tmp_path):
     path = tmp_path / "calibration.json"
-    for text in ("", "[]", "{}", json.dumps(calibration.defaults() | {"schema": "other/9"}),
-                 json.dumps({key: value for key, value in calibration.defaults().items() if key != "gate"}),
-                 json.dumps(calibration.defaults() | {"text_to_point": {"read_out": "oracle"}})):
+    for text in (
+        "",
+        "[]",
+        "{}",
+        json.dumps(calibration.defaults() | {"schema": "other/9"}),
+        json.dumps({key: value for key, value in calibration.defaults().items() if key != "gate"}),
+        json.dumps(calibration.defaults() | {"text_to_point": {"read_out": "oracle"}}),
+    ):
         path.write_text(text)
         with pytest.raises(DamagedError, match="run `iqaflow calibrate`"):
             calibration.read(path)

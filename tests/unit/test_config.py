@@ -47,22 +47,28 @@ def test_tiny_is_the_default_and_the_real_presets_differ_only_in_values() -> Non
 
 
 def test_overrides() -> None:
-    chosen = load(None, None, ("train.lr=2e-5", "annotate.images.train=7", "source.limit=null", "train.tuning=lora",
-                               "benchmark.guarded=[a.b]"))
+    chosen = load(
+        None,
+        None,
+        ("train.lr=2e-5", "annotate.images.train=7", "source.limit=null", "train.tuning=lora", "benchmark.guarded=[a.b]"),
+    )
     assert (chosen.train.lr, chosen.annotate.images.train, chosen.source.limit) == (2e-5, 7, None)
     assert (chosen.train.tuning, chosen.benchmark.guarded) == ("lora", ("a.b",))
     assert set(diff(Config(), chosen)) == {"train.lr", "annotate.images.train", "train.tuning", "benchmark.guarded"}
 
 
-@pytest.mark.parametrize(("override", "says"), [
-    ("train.lrr=1", "unknown key 'train.lrr'"),
-    ("train.lr=-1", "train.lr: input should be greater than 0, got -1"),
-    ("train.precision=fp8", "train.precision: input should be 'fp32' or 'bf16', got 'fp8'"),
-    ("train.lr", "is not of the form section.key=value"),
-    ("seed.deep=1", "seed is a value, not a section"),
-    ("source.kind=folder", "source.path is missing"),
-    ("validate.x={", "not valid YAML"),
-])
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("train.lrr=1", "unknown key 'train.lrr'"),
+        ("train.lr=-1", "train.lr: input should be greater than 0, got -1"),
+        ("train.precision=fp8", "train.precision: input should be 'fp32' or 'bf16', got 'fp8'"),
+        ("train.lr", "is not of the form section.key=value"),
+        ("seed.deep=1", "seed is a value, not a section"),
+        ("source.kind=folder", "source.path is missing"),
+        ("validate.x={", "not valid YAML"),
+    ],
+)
 def test_mistakes_are_one_sentence(override: str, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(ROOT / "params.yaml", None, (override,))
@@ -70,12 +76,15 @@ def test_mistakes_are_one_sentence(override: str, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("train: {lr: 1", "not valid YAML"),
-    ("- 1\n", "must hold sections"),
-    ("trian: {}\n", "unknown key 'trian'"),
-    ("\xff", "not valid YAML"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("train: {lr: 1", "not valid YAML"),
+        ("- 1\n", "must hold sections"),
+        ("trian: {}\n", "unknown key 'trian'"),
+        ("\xff", "not valid YAML"),
+    ],
+)
 def test_broken_files_are_one_sentence(text: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(text.encode("latin-1"))
@@ -95,8 +104,29 @@ def test_frozen() -> None:
         Config().train.lr = 1.0
 
 
-@pytest.mark.parametrize("value", ["yes", "null", "1.5", "a: b", "#x", "", "models/base-tiny", "0 3 * * 0", "é", True, None,
-                                   1e-5, 3e-4, 1.0, 0.1, [1, 2.5], {"a": "b c"}, 60_000_000])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "yes",
+        "null",
+        "1.5",
+        "a: b",
+        "#x",
+        "",
+        "models/base-tiny",
+        "0 3 * * 0",
+        "é",
+        True,
+        None,
+        1e-5,
+        3e-4,
+        1.0,
+        0.1,
+        [1, 2.5],
+        {"a": "b c"},
+        60_000_000,
+    ],
+)
 def test_values_survive_yaml(value: object) -> None:
     from ruamel.yaml import YAML
 

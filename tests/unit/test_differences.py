@@ -67,7 +67,7 @@ def test_nothing_differs_between_identical_images(photograph):
 @pytest.mark.parametrize("name", ["noise_gaussian_RGB", "brightness_darken_shift_HSV"])
 def test_a_global_distortion_is_the_whole_image(photograph, name):
     image = sized(photograph, 256, 384)
-    mask, = changed(image, distortions.apply(image, name, 5, np.random.default_rng(0)))
+    (mask,) = changed(image, distortions.apply(image, name, 5, np.random.default_rng(0)))
     assert mask.shape == (256, 384) and mask.all()
     assert named_region(image, mask, grammar.GRID).label == grammar.WHOLE
 
@@ -91,7 +91,7 @@ def test_a_patch_on_an_empty_picture_is_a_change_of_it():
     empty = np.full((256, 384, 3), 128, np.uint8)
     patched = empty.copy()
     patched[50:100, 100:160] = (30, 90, 160)
-    mask, = changed(empty, patched)
+    (mask,) = changed(empty, patched)
     assert np.abs(np.subtract(bounds(mask), (100, 50, 160, 100))).max() <= 10
 
 

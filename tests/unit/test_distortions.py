@@ -46,7 +46,7 @@ def awkward_images():
 
 def test_registry():
     categories = distortions.categories()
-    assert len(NAMES) == 35 and NAMES == sorted(set(NAMES))
+    assert len(NAMES) == 35 and sorted(set(NAMES)) == NAMES
     assert len(categories) == 12
     assert {name for c in categories.values() for name in c.functions} == set(NAMES)
     assert all(name in categories[distortions.category_of(name)].functions for name in NAMES)
@@ -75,8 +75,13 @@ def grown(folder, code, **modules):
     for module, text in modules.items():
         (folder / "distortions" / f"{module}.py").write_text(text)
     code = f"import numpy as np, iqaflow.distortions as d; {code}"
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "IQAFLOW_PLUGINS": str(folder)}, capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "IQAFLOW_PLUGINS": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.stdout.strip() if done.returncode == 0 else done.stderr.splitlines()[-1]
 
 
@@ -110,9 +115,7 @@ def test_a_second_function_of_the_same_name_is_an_error():
 
 
 def test_import_is_light():
-    code = (
-        "import sys, iqaflow.distortions; sys.exit(any(m in sys.modules for m in ('torch', 'cv2', 'skimage', 'PIL')))"
-    )
+    code = "import sys, iqaflow.distortions; sys.exit(any(m in sys.modules for m in ('torch', 'cv2', 'skimage', 'PIL')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

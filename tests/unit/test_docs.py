@@ -31,7 +31,14 @@ def test_planted_faults_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     page.write_text(PLANTED)
     monkeypatch.setattr(check_docs, "ROOT", tmp_path)
     assert [fault.removeprefix("page.md: ") for fault in check_docs.check(page)] == [
-        "the link gone.md leads nowhere", "the link #another names a heading that is not there",
-        "there is no src/iqaflow/gone.py", "there is no core/gone.py", "there is no `make nothing`",
-        "there is no `iqaflow asess`", "`iqaflow assess` has no --reigon", "there is no `iqaflow config shown`",
-        "there is no parameter train.rate", "IQAFLOW_NOTHING is not in docs/environment.md"]
+        "the link gone.md leads nowhere",
+        "the link #another names a heading that is not there",
+        "there is no src/iqaflow/gone.py",
+        "there is no core/gone.py",
+        "there is no `make nothing`",
+        "there is no `iqaflow asess`",
+        "`iqaflow assess` has no --reigon",
+        "there is no `iqaflow config shown`",
+        "there is no parameter train.rate",
+        "IQAFLOW_NOTHING is not in docs/environment.md",
+    ]

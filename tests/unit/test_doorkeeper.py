@@ -21,17 +21,32 @@ OWN = ("127.0.0.1", 4200)
 LINK = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
 
 
-def ask(headers: dict[str, str] | list[tuple[str, str]], *, method: str = "GET", kind: str = "http", secret: str | None = None,
-        server: tuple[str, int] | None = OWN) -> tuple[int | str, dict[bytes, bytes]]:
+def ask(
+    headers: dict[str, str] | list[tuple[str, str]],
+    *,
+    method: str = "GET",
+    kind: str = "http",
+    secret: str | None = None,
+    server: tuple[str, int] | None = OWN,
+) -> tuple[int | str, dict[bytes, bytes]]:
     """Status and headers of the answer; 200 comes from the application. `closed` is a websocket refused."""
     pairs = list(headers.items()) if isinstance(headers, dict) else headers
-    scope = {"type": kind, "method": method, "path": "/", "scheme": "ws" if kind == "websocket" else "http", "server": server,
-             "headers": [(name.encode(), value.encode("latin-1")) for name, value in pairs]}
+    scope = {
+        "type": kind,
+        "method": method,
+        "path": "/",
+        "scheme": "ws" if kind == "websocket" else "http",
+        "server": server,
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in pairs],
+    }
     sent: list[dict] = []
 
     async def application(scope, receive, send) -> None:
-        await send({"type": "websocket.accept"} if kind == "websocket" else
-                   {"type": "http.response.start", "status": 200, "headers": [(b"x-app", b"1")]})
+        await send(
+            {"type": "websocket.accept"}
+            if kind == "websocket"
+            else {"type": "http.response.start", "status": 200, "headers": [(b"x-app", b"1")]}
+        )
 
     async def send(message) -> None:
         sent.append(message)
@@ -50,9 +65,22 @@ def test_its_own_address_is_answered(host: str) -> None:
     assert ask({"host": host, "origin": f"http://{host}"}, kind="websocket")[0] == 200
 
 
-@pytest.mark.parametrize("host", [
-    "evil.example", "evil.example:4200", "127.0.0.1", "127.0.0.1:80", "127.0.0.1:42000", "localhost", "localhost.:4200",
-    "localhost:4200.evil.example", "127.0.0.1:4200@evil.example", "", "0.0.0.0:4200"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:4200",
+        "127.0.0.1",
+        "127.0.0.1:80",
+        "127.0.0.1:42000",
+        "localhost",
+        "localhost.:4200",
+        "localhost:4200.evil.example",
+        "127.0.0.1:4200@evil.example",
+        "",
+        "0.0.0.0:4200",
+    ],
+)
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 def test_another_host_is_refused(host: str, kind: str) -> None:
     assert ask({"host": host}, kind=kind)[0] == (403 if kind == "http" else "closed")
@@ -63,8 +91,20 @@ def test_no_host_and_two_hosts_are_refused() -> None:
     assert ask([("host", "127.0.0.1:4200"), ("host", "127.0.0.1:4200")])[0] == 403
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "http://evil.example:4200", "http://127.0.0.1:5000", "http://localhost:4200",
-                                    "https://127.0.0.1:4200", "null", "", "file://", "http://127.0.0.1:4200.evil.example"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "http://evil.example:4200",
+        "http://127.0.0.1:5000",
+        "http://localhost:4200",
+        "https://127.0.0.1:4200",
+        "null",
+        "",
+        "file://",
+        "http://127.0.0.1:4200.evil.example",
+    ],
+)
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 def test_a_page_of_another_origin_is_refused(origin: str, kind: str) -> None:
     for method in ("GET", "POST", "OPTIONS"):
@@ -99,8 +139,18 @@ def test_the_secret(kind: str) -> None:
         return base64.b64encode(text.encode()).decode()
 
     assert given(f"Basic {basic('iqaflow:word')}") == given(f"basic {basic('iqaflow:word')}") == 200
-    for wrong in (None, "", "Basic", "Basic !", f"Bearer {basic('iqaflow:word')}", f"Basic {basic('iqaflow:wor')}",
-                  f"Basic {basic('iqaflow:word ')}", f"Basic {basic(':')}", "Basic \xe9", basic("iqaflow:word")):
+    for wrong in (
+        None,
+        "",
+        "Basic",
+        "Basic !",
+        f"Bearer {basic('iqaflow:word')}",
+        f"Basic {basic('iqaflow:wor')}",
+        f"Basic {basic('iqaflow:word ')}",
+        f"Basic {basic(':')}",
+        "Basic \xe9",
+        basic("iqaflow:word"),
+    ):
         assert given(wrong) in (401, "closed"), wrong
     status, headers = ask({"host": "127.0.0.1:4200"}, secret="iqaflow:word")
     assert status == 401 and headers[b"www-authenticate"].startswith(b"Basic ")
@@ -166,11 +216,15 @@ def test_another_accounts_secret_is_refused(tmp_path: Path) -> None:
 
 
 def test_eight_processes_make_one_secret(tmp_path: Path) -> None:
-    code = ("import sys\nfrom pathlib import Path\nfrom iqaflow.core.security import secret\n"
-            "from iqaflow.core.workspace import Workspace\n"
-            "sys.stdin.read(1)\nprint(secret.of(Workspace(Path(sys.argv[1]))))\n")
-    many = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             text=True) for _ in range(8)]
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom iqaflow.core.security import secret\n"
+        "from iqaflow.core.workspace import Workspace\n"
+        "sys.stdin.read(1)\nprint(secret.of(Workspace(Path(sys.argv[1]))))\n"
+    )
+    many = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
     for process in many:
         process.stdin.write("x")
         process.stdin.flush()

@@ -32,8 +32,14 @@ def alone(engine, image, question, **options):
     ids = engine.processor.tokenizer(text.replace("<|image_pad|>", "<|image_pad|>" * count), return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         return ids, engine.model.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=16,
-            mm_token_type_ids=(ids == engine.processor.image_token_id).int(), **pixels, **options)
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=16,
+            mm_token_type_ids=(ids == engine.processor.image_token_id).int(),
+            **pixels,
+            **options,
+        )
 
 
 def test_written_answers_equal_generate(engine, images):
@@ -42,7 +48,7 @@ def test_written_answers_equal_generate(engine, images):
     written = session.write(prompts, 16)
     for prompt, (text, _) in zip(prompts, written, strict=True):
         ids, made = alone(engine, images[prompt.item][0], prompt.question)
-        assert engine.processor.tokenizer.decode(made[0, ids.shape[1]:], skip_special_tokens=True) == text
+        assert engine.processor.tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True) == text
 
 
 def test_candidates_of_several_tokens_are_scored_exactly(engine, images):
@@ -66,14 +72,15 @@ def test_candidates_of_several_tokens_are_scored_exactly(engine, images):
 
 def test_questions_do_not_see_each_other(engine, images):
     together = engine.session(images, [["image"]] * 3).choose(
-        [Prompt(item, question) for item in range(3) for question in QUESTIONS], grammar.RATINGS)
+        [Prompt(item, question) for item in range(3) for question in QUESTIONS], grammar.RATINGS
+    )
     one = engine.session([images[1]], [["image"]]).choose([Prompt(0, QUESTIONS[2])], grammar.RATINGS)
     assert np.allclose(together[5], one[0], atol=1e-4)
     assert np.allclose(np.exp(together).sum(1), 1)
 
 
 def test_spatial_reads_every_step(engine, images):
-    (spatial, label), = engine.session([images[0]], [["image"]]).spatial([Prompt(0, QUESTIONS[1])])
+    ((spatial, label),) = engine.session([images[0]], [["image"]]).spatial([Prompt(0, QUESTIONS[1])])
     assert spatial.vertical.shape == spatial.horizontal.shape == (2,)
     assert spatial.cells.shape == spatial.first.shape == spatial.last.shape == (grammar.CELLS,)
     assert spatial.visual.shape == (grammar.GRID, grammar.GRID) and (spatial.visual >= 0).all()

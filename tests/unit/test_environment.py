@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 FILES = [path for folder in ("src", "flows", "infra") for path in sorted((ROOT / folder).rglob("*.py"))]
 OURS = re.compile(r"IQAFLOW_[A-Z_]+")
 OTHERS = re.compile(  # of the tools around us, as they stand in dictionaries of settings, too
-    r"(PREFECT|MLFLOW|DVC|HF|GX|RAY|GRADIO|SLURM|DS|TORCH|TRANSFORMERS|TOKENIZERS|CUDA|GLOO|OMP|TQDM|UV|PIP)_[A-Z_]+")
+    r"(PREFECT|MLFLOW|DVC|HF|GX|RAY|GRADIO|SLURM|DS|TORCH|TRANSFORMERS|TOKENIZERS|CUDA|GLOO|OMP|TQDM|UV|PIP)_[A-Z_]+"
+)
 
 
 def listed() -> set[str]:
@@ -22,8 +23,11 @@ def listed() -> set[str]:
 def used(path: Path) -> Iterator[str]:
     """Names of variables in a file: what `os.environ` is asked for by a literal, and every literal that looks like a setting."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and (
-                OURS.fullmatch(node.value) or OTHERS.fullmatch(node.value)):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and (OURS.fullmatch(node.value) or OTHERS.fullmatch(node.value))
+        ):
             yield node.value
         asked: list[ast.expr] = []
         if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":

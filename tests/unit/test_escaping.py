@@ -62,12 +62,28 @@ def test_stderr_hides_secrets_too():
     assert out.getvalue() == "http://***@h\n"
 
 
-@pytest.mark.parametrize(("value", "shown"), [
-    ("+1+1.png", "'+1+1.png"), ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"), ("-x", "'-x"), ("@SUM(1)", "'@SUM(1)"),
-    ("\tx", "'\tx"), ("\r=1", r"'\x0d=1"), ("  =1+1", "'  =1+1"), ('"=1+1', "'\"=1+1"), ("\uff1d1+1", "'\uff1d1+1"),
-    ("photos/a.png", "photos/a.png"), ("./-x.png", "./-x.png"), ("-1.5", "-1.5"), ("1e-5", "1e-5"), (-1.5, -1.5), (None, None),
-    (os.fsdecode(b"caf\xe9.png"), r"caf\xe9.png"), ("a\x1bb", r"a\x1bb"),
-])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("+1+1.png", "'+1+1.png"),
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("-x", "'-x"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\tx", "'\tx"),
+        ("\r=1", r"'\x0d=1"),
+        ("  =1+1", "'  =1+1"),
+        ('"=1+1', "'\"=1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("photos/a.png", "photos/a.png"),
+        ("./-x.png", "./-x.png"),
+        ("-1.5", "-1.5"),
+        ("1e-5", "1e-5"),
+        (-1.5, -1.5),
+        (None, None),
+        (os.fsdecode(b"caf\xe9.png"), r"caf\xe9.png"),
+        ("a\x1bb", r"a\x1bb"),
+    ],
+)
 def test_cells(value, shown):
     assert cell(value) == shown
 
@@ -102,15 +118,22 @@ def test_names_on_a_real_terminal_and_the_bar_still_moves(tmp_path):
     name = os.fsencode(tmp_path) + b"/\x1b]0;owned\x07caf\xe9.png"
     seen = on_a_terminal("-m", "iqaflow.cli", "distort", "--name", "blur_motion", os.fsdecode(name), str(tmp_path / "o.png"))
     assert rb"\x1b]0;owned\x07caf\xe9.png" in seen and b"\x1b" not in seen and b"\x07" not in seen
-    code = ("from iqaflow.core.security import escaping; escaping.guard()\nfrom iqaflow.core.progress import Bar\n"
-            "with Bar('x') as bar:\n    bar.update(1, 2, 'a\\x1b[2J')\n")
+    code = (
+        "from iqaflow.core.security import escaping; escaping.guard()\nfrom iqaflow.core.progress import Bar\n"
+        "with Bar('x') as bar:\n    bar.update(1, 2, 'a\\x1b[2J')\n"
+    )
     moved = on_a_terminal("-c", code)
     assert moved.startswith(b"\r\x1b[Kx: 1/2") and moved.count(b"\x1b") == 1 and rb"a\x1b[2J" in moved
 
 
 def test_json_that_is_piped_stays_as_it_was():
-    done = subprocess.run([sys.executable, "-m", "iqaflow.cli", "config", "show", "--json"], capture_output=True, text=True,
-                          cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    done = subprocess.run(
+        [sys.executable, "-m", "iqaflow.cli", "config", "show", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
     from iqaflow.core.config import load
 
     assert json.loads(done.stdout) == load(ROOT / "params.yaml").tree()

@@ -43,8 +43,13 @@ def test_hugging_face_datasets_loads_it_with_pictures(annotated, exported, tmp_p
         "  'mean': float(np.asarray(one['image'].convert('RGB')).mean()), 'turns': talks['test'][0]['turns'],\n"
         "  'regions': len(one['regions'])}))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(exported), str(tmp_path)], capture_output=True, text=True, check=True,
-                          env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path)})
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(exported), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+    )
     told = json.loads(done.stdout.splitlines()[-1])
     for split in tables.SPLITS:
         assert told["counts"][split] == [len(rows(annotated, table, split)) for table in ("images", "conversations")]
@@ -68,7 +73,8 @@ def test_chat_files_hold_every_question_with_its_pictures(annotated, exported) -
             assert asked["content"].endswith(row["turns"][0]["text"]) and answered["content"] == row["turns"][1]["text"]
             assert asked["content"].count("<image>") == len(entry["images"]) == len(row["image_ids"])
             assert [(chat / "swift" / name).resolve() for name in line["images"]] == [
-                (chat / name).resolve() for name in entry["images"]]
+                (chat / name).resolve() for name in entry["images"]
+            ]
             for name, image in zip(entry["images"], row["image_ids"], strict=True):
                 stored = by_id[image["image_id"]]["reference" if image["role"] == "reference" else "image"]
                 assert (chat / name).read_bytes() == stored
@@ -116,7 +122,11 @@ def test_a_full_disk_leaves_nothing(annotated, tmp_path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "export.run(Workspace(Path(sys.argv[1])), Path(sys.argv[2]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(annotated), str(tmp_path / "out")], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(annotated), str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     assert done.returncode and "NoSpaceError" in done.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []

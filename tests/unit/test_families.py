@@ -22,37 +22,67 @@ from iqaflow.tasks import grammar
 from iqaflow.tasks.vocabulary import current
 from iqaflow.train.objective import Objective
 
-QUESTIONS = [("What distortion does the image show?", "noise"), ("Where is the quality worst?", "top left: [gray region](<21>)"),
-             ("Rate the quality of the image.", "poor")]
-TEXT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-        "head_dim": 8, "max_position_embeddings": 2048, "initializer_range": 0.2, "tie_word_embeddings": False}
-TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 32,
-         "patch_size": 8}
+QUESTIONS = [
+    ("What distortion does the image show?", "noise"),
+    ("Where is the quality worst?", "top left: [gray region](<21>)"),
+    ("Rate the quality of the image.", "poor"),
+]
+TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 2048,
+    "initializer_range": 0.2,
+    "tie_word_embeddings": False,
+}
+TOWER = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": 32,
+    "patch_size": 8,
+}
 ROPE = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 1, 1]}
 TRAIN = Config().train.model_copy(update={"min_pixels": 1024, "max_pixels": 16_384, "dense": 0.0, "soft_targets": False})
-CHAT = ("{% for m in messages %}USER: {% for p in m['content'] %}{% if p['type'] == 'image' %}IMAGE\n{% else %}{{ p['text'] }}"
-        "{% endif %}{% endfor %}{% endfor %}{% if add_generation_prompt %} ASSISTANT:{% endif %}")
+CHAT = (
+    "{% for m in messages %}USER: {% for p in m['content'] %}{% if p['type'] == 'image' %}IMAGE\n{% else %}{{ p['text'] }}"
+    "{% endif %}{% endfor %}{% endfor %}{% if add_generation_prompt %} ASSISTANT:{% endif %}"
+)
 
 
 def spelled(*special: str, space: bool = False, template: str = CHAT, **named: str):
     """A BPE tokenizer that splits answer words: with a space put before texts and a begin-of-text token, as Llama's has, or
-    by bytes, as Qwen's has."""
+    by bytes, as Qwen's has.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     made = Tokenizer(models.BPE(unk_token=None, byte_fallback=space))
     made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first") if space else pre_tokenizers.ByteLevel(False)
-    made.decoder = (decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="first")])
-                    if space else decoders.ByteLevel())
+    made.decoder = (
+        decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="first")])
+        if space
+        else decoders.ByteLevel()
+    )
     letters = [chr(code) for code in range(33, 127)] + ["\n"] if space else pre_tokenizers.ByteLevel.alphabet()
     tokens = ["<s>", "</s>", *special, *([f"<0x{byte:02X}>" for byte in range(256)] if space else [])]
     trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=tokens, initial_alphabet=letters, show_progress=False)
     made.train_from_iterator([text for pair in QUESTIONS for text in pair] * 2, trainer)
     if space:
         made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>" if space else None, eos_token="</s>",
-                                   additional_special_tokens=list(special), extra_special_tokens=named or None,
-                                   chat_template=template, clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        bos_token="<s>" if space else None,
+        eos_token="</s>",
+        additional_special_tokens=list(special),
+        extra_special_tokens=named or None,
+        chat_template=template,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def qwen_words():
@@ -64,8 +94,12 @@ def qwen_words():
 
 def token_ids(words) -> dict[str, int]:
     ids = words.convert_tokens_to_ids
-    return {"image_token_id": ids("<|image_pad|>"), "video_token_id": ids("<|video_pad|>"),
-                   "vision_start_token_id": ids("<|vision_start|>"), "vision_end_token_id": ids("<|vision_end|>")}
+    return {
+        "image_token_id": ids("<|image_pad|>"),
+        "video_token_id": ids("<|video_pad|>"),
+        "vision_start_token_id": ids("<|vision_start|>"),
+        "vision_end_token_id": ids("<|vision_end|>"),
+    }
 
 
 def qwen_images(patch: int):
@@ -80,8 +114,18 @@ def qwen2_5_vl():
     words, ids = qwen_words()
     config = Qwen2_5_VLConfig(
         text_config={**TEXT, "vocab_size": len(words), "rope_parameters": ROPE},
-        vision_config={"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 4, "patch_size": 8,
-                       "out_hidden_size": 32, "window_size": 32, "fullatt_block_indexes": [1]}, **ids)
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 4,
+            "patch_size": 8,
+            "out_hidden_size": 32,
+            "window_size": 32,
+            "fullatt_block_indexes": [1],
+        },
+        **ids,
+    )
     return Qwen2_5_VLForConditionalGeneration(config), words, qwen_images(8)
 
 
@@ -91,8 +135,18 @@ def qwen3_vl():
     words, ids = qwen_words()
     config = Qwen3VLConfig(
         text_config={**TEXT, "vocab_size": len(words), "rope_parameters": {**ROPE, "mrope_interleaved": True}},
-        vision_config={"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 4, "patch_size": 8,
-                       "out_hidden_size": 32, "num_position_embeddings": 64, "deepstack_visual_indexes": [0]}, **ids)
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 4,
+            "patch_size": 8,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0],
+        },
+        **ids,
+    )
     return Qwen3VLForConditionalGeneration(config), words, qwen_images(8)
 
 
@@ -103,12 +157,28 @@ def qwen3_5():
     words = spelled(*SPECIAL, template=TEMPLATE)
     ids = token_ids(words)
     config = Qwen3_5Config(
-        text_config={**TEXT, "vocab_size": len(words), "layer_types": ["linear_attention", "full_attention"],
-                     "rope_parameters": {**ROPE, "mrope_interleaved": True, "partial_rotary_factor": 1.0},
-                     "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8,
-                     "linear_value_head_dim": 8, "linear_conv_kernel_dim": 4},
-        vision_config={"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 4, "patch_size": 8,
-                       "out_hidden_size": 32, "num_position_embeddings": 64}, **ids)
+        text_config={
+            **TEXT,
+            "vocab_size": len(words),
+            "layer_types": ["linear_attention", "full_attention"],
+            "rope_parameters": {**ROPE, "mrope_interleaved": True, "partial_rotary_factor": 1.0},
+            "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4,
+            "linear_key_head_dim": 8,
+            "linear_value_head_dim": 8,
+            "linear_conv_kernel_dim": 4,
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 4,
+            "patch_size": 8,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 64,
+        },
+        **ids,
+    )
     return Qwen3_5ForConditionalGeneration(config), words, qwen_images(8)
 
 
@@ -121,9 +191,14 @@ def llava(text: dict | None = None):
     config = LlavaConfig(
         text_config={"model_type": "llama", **TEXT, "vocab_size": len(words), **(text or {})},
         vision_config={"model_type": "clip_vision_model", **TOWER, "projection_dim": 32, "initializer_range": 0.2},
-        image_token_id=words.convert_tokens_to_ids("<image>"), tie_word_embeddings=False)
-    return LlavaForConditionalGeneration(config), words, CLIPImageProcessorPil(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        tie_word_embeddings=False,
+    )
+    return (
+        LlavaForConditionalGeneration(config),
+        words,
+        CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+    )
 
 
 def llava_lfm2():
@@ -137,9 +212,13 @@ def llava_siglip():
 
     words = spelled("<image>", template=CHAT.replace("IMAGE", "<image>"))
     config = LlavaConfig(
-        text_config={"model_type": "qwen2", **TEXT, "vocab_size": len(words)}, vision_feature_select_strategy="full",
-        vision_config={"model_type": "siglip_vision_model", **TOWER}, vision_feature_layer=-1,
-        image_token_id=words.convert_tokens_to_ids("<image>"), tie_word_embeddings=False)
+        text_config={"model_type": "qwen2", **TEXT, "vocab_size": len(words)},
+        vision_feature_select_strategy="full",
+        vision_config={"model_type": "siglip_vision_model", **TOWER},
+        vision_feature_layer=-1,
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        tie_word_embeddings=False,
+    )
     return LlavaForConditionalGeneration(config), words, SiglipImageProcessorPil(size={"height": 32, "width": 32})
 
 
@@ -147,14 +226,27 @@ def internvl():
     from transformers import InternVLConfig, InternVLForConditionalGeneration
     from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
-    words = spelled("<img>", "</img>", "<IMG_CONTEXT>", template=CHAT.replace("IMAGE", "<IMG_CONTEXT>"),
-                    start_image_token="<img>", end_image_token="</img>", context_image_token="<IMG_CONTEXT>")
+    words = spelled(
+        "<img>",
+        "</img>",
+        "<IMG_CONTEXT>",
+        template=CHAT.replace("IMAGE", "<IMG_CONTEXT>"),
+        start_image_token="<img>",
+        end_image_token="</img>",
+        context_image_token="<IMG_CONTEXT>",
+    )
     config = InternVLConfig(
         text_config={"model_type": "qwen2", **TEXT, "vocab_size": len(words)},
-        vision_config={**TOWER, "image_size": [32, 32], "patch_size": [8, 8]}, image_seq_length=4,
-        image_token_id=words.convert_tokens_to_ids("<IMG_CONTEXT>"), tie_word_embeddings=False)
-    return InternVLForConditionalGeneration(config), words, GotOcr2ImageProcessorPil(
-        size={"height": 32, "width": 32}, crop_to_patches=True)
+        vision_config={**TOWER, "image_size": [32, 32], "patch_size": [8, 8]},
+        image_seq_length=4,
+        image_token_id=words.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        tie_word_embeddings=False,
+    )
+    return (
+        InternVLForConditionalGeneration(config),
+        words,
+        GotOcr2ImageProcessorPil(size={"height": 32, "width": 32}, crop_to_patches=True),
+    )
 
 
 def smolvlm():
@@ -163,10 +255,17 @@ def smolvlm():
 
     words = spelled("<image>", "<fake_token_around_image>", "<global-img>", template=CHAT.replace("IMAGE", "<image>"))
     config = SmolVLMConfig(
-        text_config={"model_type": "llama", **TEXT, "vocab_size": len(words), "pad_token_id": 0}, vision_config=TOWER,
-        scale_factor=2, image_token_id=words.convert_tokens_to_ids("<image>"), tie_word_embeddings=False)
-    return SmolVLMForConditionalGeneration(config), words, SmolVLMImageProcessorPil(
-        size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
+        text_config={"model_type": "llama", **TEXT, "vocab_size": len(words), "pad_token_id": 0},
+        vision_config=TOWER,
+        scale_factor=2,
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        tie_word_embeddings=False,
+    )
+    return (
+        SmolVLMForConditionalGeneration(config),
+        words,
+        SmolVLMImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}),
+    )
 
 
 def llava_mpt():
@@ -258,13 +357,23 @@ def test_the_prompt_is_the_librarys_own_and_the_answer_too(loaded) -> None:
     text = processor.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     whole = processor.tokenizer(text.replace(processor.image_token, placed[0].text), return_tensors="pt")["input_ids"]
     begin = [] if layout.begin is None else [layout.begin]
-    ours = [*begin, *engine.ids(layout.prefix.replace(processor.image_token, placed[0].text)),
-            *engine.packer.branch(("image",), question).prompt]
+    ours = [
+        *begin,
+        *engine.ids(layout.prefix.replace(processor.image_token, placed[0].text)),
+        *engine.packer.branch(("image",), question).prompt,
+    ]
     assert whole[0].tolist() == ours
     kinds = {"mm_token_type_ids": (whole == processor.image_token_id).int()} if engine.packer.family.axes > 1 else {}
-    made = model.generate(input_ids=whole, attention_mask=torch.ones_like(whole), do_sample=False, max_new_tokens=6,
-                          eos_token_id=processor.tokenizer.eos_token_id, pad_token_id=processor.tokenizer.eos_token_id,
-                          **vision, **kinds)[0, whole.shape[1]:].tolist()
+    made = model.generate(
+        input_ids=whole,
+        attention_mask=torch.ones_like(whole),
+        do_sample=False,
+        max_new_tokens=6,
+        eos_token_id=processor.tokenizer.eos_token_id,
+        pad_token_id=processor.tokenizer.eos_token_id,
+        **vision,
+        **kinds,
+    )[0, whole.shape[1] :].tolist()
     session = engine.session([[picture]], [["image"]])
     assert isinstance(session.tree, Rows if make in ALONE else Tree)
     ids = [token for token in made if token != processor.tokenizer.eos_token_id]
@@ -335,8 +444,9 @@ def test_an_unknown_architecture_is_refused_with_those_known(tmp_path) -> None:
     from transformers import BlipConfig, BlipForConditionalGeneration
 
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    BlipForConditionalGeneration(BlipConfig(text_config={**small, "vocab_size": 50}, vision_config={**small, "image_size": 32})
-                                 ).save_pretrained(tmp_path)
+    BlipForConditionalGeneration(
+        BlipConfig(text_config={**small, "vocab_size": 50}, vision_config={**small, "image_size": 32})
+    ).save_pretrained(tmp_path)
     with pytest.raises(StageError, match="type 'blip' is not known; known are idefics3, internvl, llava"):
         base.load(tmp_path, TRAIN)
 

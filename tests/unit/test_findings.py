@@ -37,8 +37,9 @@ class Judge(Assessor):
             map_[y0:y1, x0:x1] = value
         mask = map_[np.arange(height) * 100 // height][:, np.arange(width) * 100 // width] > 0
         x0, y0 = boxes[0][:2]
-        return Grounding(mask, [((x0 + 3) * width / 100, (y0 + 3) * height / 100)], [], (0, 1), (0, 0, 1, 1),
-                         spatial == "whole", map_, 0.75)
+        return Grounding(
+            mask, [((x0 + 3) * width / 100, (y0 + 3) * height / 100)], [], (0, 1), (0, 0, 1, 1), spatial == "whole", map_, 0.75
+        )
 
 
 class Session:
@@ -56,8 +57,10 @@ class Session:
         if len(candidates) == 5:  # severities of one distortion
             return [0, 0, 0.25, 0.75, 0]
         key = next(key for key in self.chances if key == prompt.item or f"[{key}]" in prompt.question)
-        worded = {f"serious {phrase}" if candidates == list(current().regions) and phrase != "none" else phrase: chance
-                  for phrase, chance in self.chances[key].items()}
+        worded = {
+            f"serious {phrase}" if candidates == list(current().regions) and phrase != "none" else phrase: chance
+            for phrase, chance in self.chances[key].items()
+        }
         return [worded.get(candidate, 0.0) for candidate in candidates]
 
     def spatial(self, prompts):
@@ -80,8 +83,13 @@ def found(places: dict, *phrases: str, height: int = 100, width: int = 100) -> l
 
 
 def test_distortions_are_listed_by_chance_down_to_a_fifth():
-    session = Session({0: {"noise": 0.3, "blur": 0.45, "pixelation": 0.15, "none": 0.1}, 1: {"noise": 0.3, "none": 0.7},
-                       2: {"blur": 0.19, "noise": 0.18, "none": 0.1}})
+    session = Session(
+        {
+            0: {"noise": 0.3, "blur": 0.45, "pixelation": 0.15, "none": 0.1},
+            1: {"noise": 0.3, "none": 0.7},
+            2: {"blur": 0.19, "noise": 0.18, "none": 0.1},
+        }
+    )
     assert set(session.chances[0]) <= set(current().names)
     both, clean, unsure = findings.distortions(Judge(), session, [subject()] * 3)
     assert [one["phrase"] for one in both] == ["blur", "noise"] and clean == []
@@ -103,8 +111,13 @@ def test_one_distortion_is_asked_about_once_and_clean_images_not_at_all():
 
 def test_overlapping_places_are_one_from_half_on():
     def count(x0: int) -> int:
-        return len(found({"worst": [(0, 0, 60, 60)], "worst_noise": [(x0, 0, x0 + 60, 60)], "worst_blur": [(0, 0, 60, 60)]},
-                         "noise", "blur"))
+        return len(
+            found(
+                {"worst": [(0, 0, 60, 60)], "worst_noise": [(x0, 0, x0 + 60, 60)], "worst_blur": [(0, 0, 60, 60)]},
+                "noise",
+                "blur",
+            )
+        )
 
     assert count(19) == 1 and count(21) == 2  # 41 / 79 = .52, 39 / 81 = .48
 
@@ -124,18 +137,18 @@ def test_there_are_never_more_than_six():
 
 
 def test_the_whole_image_is_said_so():
-    only, = found({"worst": "whole"}, "noise", height=80)
+    (only,) = found({"worst": "whole"}, "noise", height=80)
     assert only.label == grammar.WHOLE and only.box == (0, 0, 100, 80) and only.mask.all() and only.cells == (0, 399)
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 100), (960, 1280), (901, 1207), (700, 90)])
 def test_places_are_in_pixels_of_the_original(height, width):
     last = (80, 80, 100, 100)
-    made, = found({"worst": [last]}, "noise", height=height, width=width)
+    (made,) = found({"worst": [last]}, "noise", height=height, width=width)
     rows, columns = np.flatnonzero(made.mask.any(1)), np.flatnonzero(made.mask.any(0))
     assert made.mask.shape == (height, width) and made.box == (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     assert np.abs(np.subtract(made.box, (0.8 * width, 0.8 * height, width, height))).max() <= max(2, max(height, width) / 640)
-    (x, y), = made.points
+    ((x, y),) = made.points
     assert made.mask[int(y), int(x)] and made.cells[1] == 399
 
 
@@ -144,7 +157,7 @@ def test_a_point_at_the_very_edge_stays_on_the_image():
     place.points[0] = (640 - 1e-3, 480 - 1e-3)  # as far as a read-out goes
     for size in ((480, 640), (960, 1280)):
         asked = findings.in_original(subject(*size).pixels, subject(480, 640).pixels, place, None, grammar.GRID)
-        (x, y), = asked.points
+        ((x, y),) = asked.points
         assert asked.mask[int(y), int(x)]
 
 
@@ -180,4 +193,7 @@ def test_regions_come_back_to_their_images():
     session = Session({"barn": NOISY, "lake": CLEAR})
     wanted = [[region("barn")], [], [region("lake"), region("barn")]]
     assert [[one["label"] for one in several] for several in findings.regions(Judge(), session, [subject()] * 3, wanted)] == [
-        ["barn"], [], ["lake", "barn"]]
+        ["barn"],
+        [],
+        ["lake", "barn"],
+    ]

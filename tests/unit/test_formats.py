@@ -35,18 +35,32 @@ def test_formats_are_found_and_unknown_ones_are_named(tmp_path) -> None:
 
 
 def test_coco(tmp_path) -> None:
-    items, left_out = read(tmp_path, "coco", {
-        "images": [{"id": 1, "file_name": "a/b.jpg"}, {"id": 2, "file_name": "../secret.jpg"}, {"id": 3, "file_name": "c.jpg"}],
-        "categories": [{"id": 7, "name": "motion blur"}, {"id": 8, "name": "dog"}],
-        "annotations": [
-            {"image_id": 1, "category_id": 7, "bbox": [10, 20, 30, 40], "severity": "severe"},
-            {"image_id": 1, "category_id": 8, "segmentation": [[0, 0, 9, 0, 9, 9]], "distortions": ["low light", "grain"],
-             "attributes": {"severity": 2}},
-            {"image_id": 1, "category_id": 8, "segmentation": {"size": [4, 4], "counts": "0a"}, "distortions": ["noise"]},
-            {"image_id": 1, "category_id": 8, "bbox": [1, 2, 3, 4]},
-            {"image_id": 1, "category_id": 7, "bbox": [1, "NaN", 3, 4]},
-            "nonsense",
-        ]})
+    items, left_out = read(
+        tmp_path,
+        "coco",
+        {
+            "images": [
+                {"id": 1, "file_name": "a/b.jpg"},
+                {"id": 2, "file_name": "../secret.jpg"},
+                {"id": 3, "file_name": "c.jpg"},
+            ],
+            "categories": [{"id": 7, "name": "motion blur"}, {"id": 8, "name": "dog"}],
+            "annotations": [
+                {"image_id": 1, "category_id": 7, "bbox": [10, 20, 30, 40], "severity": "severe"},
+                {
+                    "image_id": 1,
+                    "category_id": 8,
+                    "segmentation": [[0, 0, 9, 0, 9, 9]],
+                    "distortions": ["low light", "grain"],
+                    "attributes": {"severity": 2},
+                },
+                {"image_id": 1, "category_id": 8, "segmentation": {"size": [4, 4], "counts": "0a"}, "distortions": ["noise"]},
+                {"image_id": 1, "category_id": 8, "bbox": [1, 2, 3, 4]},
+                {"image_id": 1, "category_id": 7, "bbox": [1, "NaN", 3, 4]},
+                "nonsense",
+            ],
+        },
+    )
     (item,) = items
     assert item.images == (("image", "a/b.jpg"),)
     box, polygon, rle = item.findings
@@ -85,21 +99,55 @@ def test_label_studio_with_its_brush(tmp_path) -> None:
     code = packed(rgba.ravel())
     assert np.array_equal(label_studio.unpacked(code, rgba.size), rgba.ravel())
     size = {"original_width": 60, "original_height": 40}
-    items, left_out = read(tmp_path, "label_studio", [
-        {"data": {"image": "/data/upload/3/1a2b-photo.jpg"}, "annotations": [{"result": [
-            {"id": "r1", "type": "rectanglelabels", **size,
-             "value": {"x": 10, "y": 25, "width": 50, "height": 50, "rectanglelabels": ["Blur"]}},
-            {"id": "r1", "type": "choices", "value": {"choices": ["Severe"]}},
-            {"id": "r2", "type": "polygonlabels", **size,
-             "value": {"points": [[0, 0], [50, 0], [50, 100]], "polygonlabels": ["overexposed", "noise"]}},
-            {"id": "r3", "type": "brushlabels", **size, "value": {"rle": list(code), "brushlabels": ["jpeg artifacts"]}},
-            {"id": "r4", "type": "brushlabels", **size, "value": {"rle": list(code[:9]), "brushlabels": ["noise"]}},
-            {"id": "r5", "type": "rectanglelabels", **size,
-             "value": {"x": 1, "y": 1, "width": 5, "height": 5, "rectanglelabels": ["beautiful"]}},
-            {"id": "c1", "type": "choices", "value": {"choices": ["low contrast"]}}]}]},
-        {"data": {"image": "http://host/data/local-files/?d=set/photo2.jpg"}, "annotations": []},
-        {"data": {"image": "/data/local-files/?d=../../etc/passwd"}, "annotations": []},
-    ])
+    items, left_out = read(
+        tmp_path,
+        "label_studio",
+        [
+            {
+                "data": {"image": "/data/upload/3/1a2b-photo.jpg"},
+                "annotations": [
+                    {
+                        "result": [
+                            {
+                                "id": "r1",
+                                "type": "rectanglelabels",
+                                **size,
+                                "value": {"x": 10, "y": 25, "width": 50, "height": 50, "rectanglelabels": ["Blur"]},
+                            },
+                            {"id": "r1", "type": "choices", "value": {"choices": ["Severe"]}},
+                            {
+                                "id": "r2",
+                                "type": "polygonlabels",
+                                **size,
+                                "value": {"points": [[0, 0], [50, 0], [50, 100]], "polygonlabels": ["overexposed", "noise"]},
+                            },
+                            {
+                                "id": "r3",
+                                "type": "brushlabels",
+                                **size,
+                                "value": {"rle": list(code), "brushlabels": ["jpeg artifacts"]},
+                            },
+                            {
+                                "id": "r4",
+                                "type": "brushlabels",
+                                **size,
+                                "value": {"rle": list(code[:9]), "brushlabels": ["noise"]},
+                            },
+                            {
+                                "id": "r5",
+                                "type": "rectanglelabels",
+                                **size,
+                                "value": {"x": 1, "y": 1, "width": 5, "height": 5, "rectanglelabels": ["beautiful"]},
+                            },
+                            {"id": "c1", "type": "choices", "value": {"choices": ["low contrast"]}},
+                        ]
+                    }
+                ],
+            },
+            {"data": {"image": "http://host/data/local-files/?d=set/photo2.jpg"}, "annotations": []},
+            {"data": {"image": "/data/local-files/?d=../../etc/passwd"}, "annotations": []},
+        ],
+    )
     (item,) = items
     assert item.images == (("image", "1a2b-photo.jpg"),)
     box, polygon, brush, whole = item.findings
@@ -112,21 +160,41 @@ def test_label_studio_with_its_brush(tmp_path) -> None:
 
 
 def test_chat_and_questions(tmp_path) -> None:
-    items, left_out = read(tmp_path, "llava", [
-        {"image": "a.jpg", "conversations": [
-            {"from": "human", "value": "<image>\nIs it sharp?"}, {"from": "gpt", "value": "Yes."},
-            {"from": "human", "value": "Why?"}, {"from": "gpt", "value": "Clean edges."}]},
-        {"images": ["a.jpg", "b.jpg"], "messages": [{"role": "user", "content": "Which is better?"},
-                                                    {"role": "assistant", "content": "Image B"}]},
-        {"image": "/etc/passwd", "conversations": []}, 7,
-        {"image": "a.jpg", "conversations": [{"from": "gpt", "value": "Yes."}]}])
+    items, left_out = read(
+        tmp_path,
+        "llava",
+        [
+            {
+                "image": "a.jpg",
+                "conversations": [
+                    {"from": "human", "value": "<image>\nIs it sharp?"},
+                    {"from": "gpt", "value": "Yes."},
+                    {"from": "human", "value": "Why?"},
+                    {"from": "gpt", "value": "Clean edges."},
+                ],
+            },
+            {
+                "images": ["a.jpg", "b.jpg"],
+                "messages": [{"role": "user", "content": "Which is better?"}, {"role": "assistant", "content": "Image B"}],
+            },
+            {"image": "/etc/passwd", "conversations": []},
+            7,
+            {"image": "a.jpg", "conversations": [{"from": "gpt", "value": "Yes."}]},
+        ],
+    )
     assert items[0].dialogue == (("Is it sharp?", "Yes."), ("Why?", "Clean edges."))
     assert items[1].images == (("A", "a.jpg"), ("B", "b.jpg")) and len(left_out) == 3
     items, _ = read(tmp_path, "q_instruct", '{"img_path": "c.jpg", "question": "Blurry?", "correct_ans": "No"}\n')
     assert items == [imports.Item((("image", "c.jpg"),), dialogue=(("Blurry?", "No"),))]
-    items, left_out = read(tmp_path, "dq495k", [
-        {"image_ref": "r.png", "image_A": {"img_path": "a.png"}, "image_B": "b.png", "query": "Better?", "answer": "Image A"},
-        {"image_ref": "r.png", "image_A": "a.png", "query": "What is wrong?", "answer": "blur"}, {"image_ref": "r.png"}])
+    items, left_out = read(
+        tmp_path,
+        "dq495k",
+        [
+            {"image_ref": "r.png", "image_A": {"img_path": "a.png"}, "image_B": "b.png", "query": "Better?", "answer": "Image A"},
+            {"image_ref": "r.png", "image_A": "a.png", "query": "What is wrong?", "answer": "blur"},
+            {"image_ref": "r.png"},
+        ],
+    )
     assert items[0].images == (("reference", "r.png"), ("A", "a.png"), ("B", "b.png"))
     assert items[1].images == (("reference", "r.png"), ("image", "a.png")) and len(left_out) == 1
 
@@ -134,8 +202,20 @@ def test_chat_and_questions(tmp_path) -> None:
 def test_descriptions_and_qground(tmp_path) -> None:
     items, _ = read(tmp_path, "pathway", "image,description,score\nd.jpg,The sky is noisy.,0.4\n,nothing,\n", "labels.csv")
     assert items == [imports.Item((("image", "d.jpg"),), description="The sky is noisy.", score=0.4)]
-    items, left_out = read(tmp_path, "qground", [{"image": "q.jpg", "description": "Dark.", "ann_list": [
-        {"segmentation": [[0, 0, 5, 0, 5, 5]], "category_name": "low light"}, {"segmentation": [], "category_name": "blur"}]}])
+    items, left_out = read(
+        tmp_path,
+        "qground",
+        [
+            {
+                "image": "q.jpg",
+                "description": "Dark.",
+                "ann_list": [
+                    {"segmentation": [[0, 0, 5, 0, 5, 5]], "category_name": "low light"},
+                    {"segmentation": [], "category_name": "blur"},
+                ],
+            }
+        ],
+    )
     assert items[0].findings[0].distortions == (("darken", None),) and items[0].description == "Dark." and len(left_out) == 1
 
 
@@ -155,9 +235,36 @@ def test_hostile_values_never_raise(tmp_path, form) -> None:
     """Values of every kind in every place of a well-formed entry."""
     rng = np.random.default_rng(1)
     values = [None, True, 0, -1, 1e308, "", "x" * 30_000, "<script>", [], [[]], [None], {}, {"a": None}, ["../x"], "a.jpg", 3.5]
-    keys = ("image", "images", "img_path", "image_A", "image_ref", "data", "annotations", "ann_list", "conversations", "messages",
-            "question", "answer", "description", "categories", "bbox", "segmentation", "distortions", "severity", "id",
-            "image_id", "file_name", "result", "value", "type", "rectanglelabels", "rle", "points", "attributes")
+    keys = (
+        "image",
+        "images",
+        "img_path",
+        "image_A",
+        "image_ref",
+        "data",
+        "annotations",
+        "ann_list",
+        "conversations",
+        "messages",
+        "question",
+        "answer",
+        "description",
+        "categories",
+        "bbox",
+        "segmentation",
+        "distortions",
+        "severity",
+        "id",
+        "image_id",
+        "file_name",
+        "result",
+        "value",
+        "type",
+        "rectanglelabels",
+        "rle",
+        "points",
+        "attributes",
+    )
 
     def made(depth: int) -> Any:
         if depth == 0 or rng.random() < 0.4:
@@ -175,6 +282,9 @@ def test_hostile_values_never_raise(tmp_path, form) -> None:
 
 def test_words_of_people() -> None:
     assert vocabulary.faults(["Severe motion blur", "banding", "pretty", {"distortion": "haze", "severity": "mild"}]) == (
-        ("blur", 4.0), ("quantization", None), ("contrast_weaken", 1.0))
+        ("blur", 4.0),
+        ("quantization", None),
+        ("contrast_weaken", 1.0),
+    )
     assert vocabulary.category("Insufficient brightness") == "darken" and vocabulary.category("cat") is None
     assert (vocabulary.level("5"), vocabulary.level(3), vocabulary.level(9), vocabulary.level(True)) == (5.0, 3.0, None, None)

@@ -38,10 +38,23 @@ def items(predictor="model", identify=0.9, score_noise=0.05, rate=0.9, hit=0.8, 
     rows = []
 
     def add(family, cell, number, value, target="blur", prediction="blur", target_value=None, hit=None):
-        rows.append({"predictor": predictor, "family": family, "cell": cell, "item_id": f"{family}-{number}",
-                     "source_id": f"photo-{number % 7}", "image_id": f"image-{number}", "target": target,
-                     "prediction": prediction, "target_value": target_value, "value": value, "confidence": 0.9,
-                     "hit": hit, "level": 3.0})
+        rows.append(
+            {
+                "predictor": predictor,
+                "family": family,
+                "cell": cell,
+                "item_id": f"{family}-{number}",
+                "source_id": f"photo-{number % 7}",
+                "image_id": f"image-{number}",
+                "target": target,
+                "prediction": prediction,
+                "target_value": target_value,
+                "value": value,
+                "confidence": 0.9,
+                "hit": hit,
+                "level": 3.0,
+            }
+        )
 
     truth = np.random.default_rng(99).random(COUNT)
     for number in range(COUNT):
@@ -86,10 +99,13 @@ CASES = {
     "the same": ({"identify": 0.8}, {"identify": 0.8}, "kept", "not better"),
     "within noise": ({"identify": 0.80, "seed": 1}, {"identify": 0.78, "seed": 2}, "kept", "not better"),
     "worse": ({"identify": 0.5}, {"identify": 0.8}, "kept", "not better"),
-    "a guarded metric lost": ({"identify": 0.8, "iou": 0.4}, {"identify": 0.5, "iou": 0.5}, "kept",
-                              "worse.*ground.miou"),
-    "guarded within noise": ({"identify": 0.8, "hit": 0.79, "seed": 1}, {"identify": 0.5, "hit": 0.8, "seed": 2},
-                             "promoted", "nothing guarded"),
+    "a guarded metric lost": ({"identify": 0.8, "iou": 0.4}, {"identify": 0.5, "iou": 0.5}, "kept", "worse.*ground.miou"),
+    "guarded within noise": (
+        {"identify": 0.8, "hit": 0.79, "seed": 1},
+        {"identify": 0.5, "hit": 0.8, "seed": 2},
+        "promoted",
+        "nothing guarded",
+    ),
 }
 
 
@@ -219,13 +235,29 @@ def test_the_champion_answers_in_a_process_that_knows_neither_the_checkout_nor_t
     picture = base64.b64encode(encode_png(np.random.default_rng(0).integers(0, 255, (80, 96, 3), np.uint8))).decode()
     rows = {"dataframe_split": {"columns": ["image"], "data": [[picture], ["no picture"]]}}
     write_json(tmp_path / "rows.json", rows)
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": store.uri(workspace),
-                   "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store.uri(workspace), "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(
-        [sys.executable, "-m", "mlflow", "models", "predict", "-m", "models:/iqaflow@champion", "--env-manager",
-         "local", "-i", str(tmp_path / "rows.json"), "-o", str(tmp_path / "out.json")],
-        cwd=tmp_path, env=environment, capture_output=True, text=True)
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "models",
+            "predict",
+            "-m",
+            "models:/iqaflow@champion",
+            "--env-manager",
+            "local",
+            "-i",
+            str(tmp_path / "rows.json"),
+            "-o",
+            str(tmp_path / "out.json"),
+        ],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     first, second = (json.loads(text) for text in json.loads((tmp_path / "out.json").read_text())["predictions"])
     assert first["schema"] == "iqaflow.assessment/1" and 0 <= first["score"]["value"] <= 1
@@ -334,8 +366,13 @@ def test_a_version_whose_tags_were_taken_away_must_at_least_belong_together(work
 def test_damage_at_the_gate_is_one_sentence_and_nothing_moves(workspace, harm):
     from iqaflow.core import errors
 
-    path = {"metrics": workspace.metrics, "items": workspace.items, "weights": workspace.stage1 / "model.safetensors",
-            "calibration": workspace.calibration, "manifest": workspace.reports / "manifest.json"}[harm]
+    path = {
+        "metrics": workspace.metrics,
+        "items": workspace.items,
+        "weights": workspace.stage1 / "model.safetensors",
+        "calibration": workspace.calibration,
+        "manifest": workspace.reports / "manifest.json",
+    }[harm]
     path.write_bytes(path.read_bytes()[:100] if harm == "weights" else b"")
     with pytest.raises(DamagedError) as caught:
         gate.run(CONFIG, workspace)

@@ -28,7 +28,8 @@ PROCESS = re.compile(r'"-m", "(iqaflow[.\w]+)"')
 
 def closure(module: str) -> set[str]:
     """Every module of the package that `module` can import: at its top, inside its functions, by listing a folder, or as a
-    process of its own."""
+    process of its own.
+    """
     known: set[str] = set()
     todo = [module]
     while todo:
@@ -58,8 +59,11 @@ def dotted(path: Path) -> str:
 
 def code_of(stage: str) -> set[Path]:
     """The files whose change can change an output of the stage."""
-    return {path for name in closure(MODULES[stage]) if (path := source(name)) and not relative(path).startswith(NO_BYTES)
-            and path.read_text().strip()}
+    return {
+        path
+        for name in closure(MODULES[stage])
+        if (path := source(name)) and not relative(path).startswith(NO_BYTES) and path.read_text().strip()
+    }
 
 
 def lines(files: set[Path]) -> int:
@@ -100,8 +104,7 @@ def test_stages_chain_in_order() -> None:
         outs = [out if isinstance(out, str) else next(iter(out)) for key in ("outs", "metrics") for out in entry.get(key, [])]
         made |= dict.fromkeys(outs, stage)
     place = Workspace(ROOT)
-    for path in (place.annotated, place.validation, place.stage1, place.calibration, place.metrics, place.items,
-                 place.report):
+    for path in (place.annotated, place.validation, place.stage1, place.calibration, place.metrics, place.items, place.report):
         assert place.relative(path) in made
 
 

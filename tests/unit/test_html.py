@@ -14,7 +14,7 @@ from markupsafe import Markup
 from iqaflow.data.tables import SPLITS
 from iqaflow.draw.html import charts, pictures, render, svg, text
 
-HOSTILE = "<script>alert('\"&\")</script>\u202e\x00"
+HOSTILE = '<script>alert(\'"&")</script>\u202e\x00'
 SHOWN = "&lt;script&gt;alert(&#39;&#34;&amp;&#34;)&lt;/script&gt;\ufffd\ufffd"
 SUITE = {"table": HOSTILE, "checks": 1, "failed": 0, "rows": 3, "pages": [(HOSTILE, f'{HOSTILE}" onclick="alert(1)')]}
 
@@ -33,9 +33,12 @@ def test_text_in_a_page_cannot_become_markup_or_hide():
 def test_text_in_a_chart_cannot_become_markup_or_hide():
     mark = charts.Mark(HOSTILE, 0.5, 0.4, 0.6, "model")
     drawings = [
-        charts.strip([mark], 1, HOSTILE), charts.interval_bars([(HOSTILE, 3, mark, mark)], HOSTILE),
-        charts.matrix([HOSTILE], [[2]], [HOSTILE], HOSTILE), charts.scatter([(0, 1)], HOSTILE, HOSTILE, HOSTILE),
-        charts.reliability([(0.5, 0.5, 3, 0.4, 0.6)], HOSTILE), charts.count_bars([(HOSTILE, (1, 2, 3))], HOSTILE),
+        charts.strip([mark], 1, HOSTILE),
+        charts.interval_bars([(HOSTILE, 3, mark, mark)], HOSTILE),
+        charts.matrix([HOSTILE], [[2]], [HOSTILE], HOSTILE),
+        charts.scatter([(0, 1)], HOSTILE, HOSTILE, HOSTILE),
+        charts.reliability([(0.5, 0.5, 3, 0.4, 0.6)], HOSTILE),
+        charts.count_bars([(HOSTILE, (1, 2, 3))], HOSTILE),
         charts.histogram([(1, 2, 3)], HOSTILE, HOSTILE, HOSTILE),
         pictures.overlay(b"", 4, 4, [("truth", np.ones((4, 4), bool))], HOSTILE, (1, 1)),
     ]

@@ -10,13 +10,33 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "mlflow", "prefect", "great_expectations", "transformers", "deepspeed", "pandas", "cv2", "matplotlib",
-         "dvc", "sklearn", "skimage")
+HEAVY = (
+    "torch",
+    "mlflow",
+    "prefect",
+    "great_expectations",
+    "transformers",
+    "deepspeed",
+    "pandas",
+    "cv2",
+    "matplotlib",
+    "dvc",
+    "sklearn",
+    "skimage",
+)
 # these are made of the library they import; nothing but stages and commands imports them, and inside functions
-CORE = {"iqaflow.distortions.pixels", "iqaflow.infer.assessor", "iqaflow.engine.session", "iqaflow.engine.answers",
-        "iqaflow.engine.tree_cache", "iqaflow.orchestrate.zombies",
-        "iqaflow.model.processor", "iqaflow.model.tiny", "iqaflow.serve.page.app",
-        "iqaflow.train.objective"}
+CORE = {
+    "iqaflow.distortions.pixels",
+    "iqaflow.infer.assessor",
+    "iqaflow.engine.session",
+    "iqaflow.engine.answers",
+    "iqaflow.engine.tree_cache",
+    "iqaflow.orchestrate.zombies",
+    "iqaflow.model.processor",
+    "iqaflow.model.tiny",
+    "iqaflow.serve.page.app",
+    "iqaflow.train.objective",
+}
 PROBE = """
 import importlib, json, pkgutil, sys
 import iqaflow
@@ -38,8 +58,12 @@ def test_every_module_imports_in_a_read_only_folder_without_heavy_libraries(tmp_
     tmp_path.chmod(0o555)
     before = sorted(ROOT.glob("*"))
     done = subprocess.run(
-        [sys.executable, "-c", f"HEAVY, CORE = {HEAVY!r}, {CORE!r}\n{PROBE}"], cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"})
+        [sys.executable, "-c", f"HEAVY, CORE = {HEAVY!r}, {CORE!r}\n{PROBE}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
     tmp_path.chmod(0o755)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
@@ -51,23 +75,33 @@ def test_every_module_imports_in_a_read_only_folder_without_heavy_libraries(tmp_
 
 def test_help_imports_nothing_heavy() -> None:
     """What makes `--help` slow is what it imports."""
-    code = (f"import sys; from typer.testing import CliRunner; from iqaflow.cli import app;"
-            f"done = CliRunner().invoke(app, ['--help']); assert done.exit_code == 0 and 'annotate' in done.output;"
-            f"assert not set(sys.modules) & set({HEAVY!r})")
+    code = (
+        f"import sys; from typer.testing import CliRunner; from iqaflow.cli import app;"
+        f"done = CliRunner().invoke(app, ['--help']); assert done.exit_code == 0 and 'annotate' in done.output;"
+        f"assert not set(sys.modules) & set({HEAVY!r})"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("arguments", "code", "says"), [
-    (["run", "--set", "train.lr=no"], 2, "train.lr"),
-    (["annotate", "--preset", "nope"], 2, "Unknown preset 'nope'"),
-    (["config", "show", "--set", "x"], 2, "not of the form"),
-    (["assess", "x.png", "--region", "1,2"], 2, "--region"),
-    (["nonsense"], 2, "No such command"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["run", "--set", "train.lr=no"], 2, "train.lr"),
+        (["annotate", "--preset", "nope"], 2, "Unknown preset 'nope'"),
+        (["config", "show", "--set", "x"], 2, "not of the form"),
+        (["assess", "x.png", "--region", "1,2"], 2, "--region"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
 def test_mistakes_are_one_sentence(arguments: list[str], code: int, says: str, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "iqaflow.cli", *arguments], cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "IQAFLOW_DEBUG": ""})
+    done = subprocess.run(
+        [sys.executable, "-m", "iqaflow.cli", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "IQAFLOW_DEBUG": ""},
+    )
     assert done.returncode == code, done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr

@@ -36,7 +36,8 @@ def test_a_folder_becomes_a_workspace_that_git_and_dvc_know(workspace: Workspace
     assert config.load(workspace.params) == config.Config()
     assert git(workspace.root, "status", "--porcelain") == ""
     assert {"params.yaml", "dvc.yaml", "code.json", "models/base-tiny/model.safetensors"} <= set(
-        git(workspace.root, "ls-files").split())
+        git(workspace.root, "ls-files").split()
+    )
     assert set(dvc.stale(workspace)) == {"sources", *STAGES}
     assert "because DVC needs one" in said[0]
 

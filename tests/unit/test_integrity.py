@@ -42,13 +42,14 @@ def warmer(calibration: Path) -> None:
     calibration.write_text(text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :])
 
 
-HARMS = {"weights": lambda models: flip(models / "stage1" / "model.safetensors"),
-         "calibration": lambda models: warmer(models / "calibration.json")}
+HARMS = {
+    "weights": lambda models: flip(models / "stage1" / "model.safetensors"),
+    "calibration": lambda models: warmer(models / "calibration.json"),
+}
 COMMANDS = ("assess IMAGE", "score IMAGE", "compare IMAGE IMAGE", "assess IMAGE --json", "demo")
 
 
-@pytest.mark.parametrize(("command", "harm"), representatives(
-    ((command, harm) for command in COMMANDS for harm in HARMS), 2))
+@pytest.mark.parametrize(("command", "harm"), representatives(((command, harm) for command in COMMANDS for harm in HARMS), 2))
 def test_a_command_stops_in_one_sentence(models, tmp_path, command, harm) -> None:
     import numpy as np
 
@@ -58,8 +59,13 @@ def test_a_command_stops_in_one_sentence(models, tmp_path, command, harm) -> Non
     image.write_bytes(encode_png(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)))
     HARMS[harm](models)
     words = [str(image) if word == "IMAGE" else word for word in command.split()]
-    done = subprocess.run([sys.executable, "-m", "iqaflow.cli", *words, "--model", str(models)], cwd=tmp_path,
-                          capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(Path(base.__file__).parents[2])})
+    done = subprocess.run(
+        [sys.executable, "-m", "iqaflow.cli", *words, "--model", str(models)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(base.__file__).parents[2])},
+    )
     assert done.returncode == STOPPED, done.stderr
     [sentence] = done.stderr.strip().splitlines()
     assert "does not match its manifest: run `iqaflow" in sentence and "Traceback" not in sentence

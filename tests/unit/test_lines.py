@@ -33,8 +33,9 @@ def line(path: Path, run: str, model: dict = MODEL) -> dict:
     return {"run": run, "image": {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}, "model": model}
 
 
-def asked(out: Path, images: list[Path], run: str, model: dict = MODEL, killed_after: int | None = None,
-          resume: bool = True) -> list[str]:
+def asked(
+    out: Path, images: list[Path], run: str, model: dict = MODEL, killed_after: int | None = None, resume: bool = True
+) -> list[str]:
     """A run over the images as the command does it; the names of those that were asked."""
     names: list[str] = []
     try:
@@ -149,8 +150,12 @@ with writing(Path(sys.argv[1]), {}, ()) as lines:
 
 def test_a_full_disk_is_one_sentence_and_the_whole_lines_stay(tmp_path):
     out = tmp_path / "out.jsonl"
-    done = subprocess.run([sys.executable, "-c", FULL, out], capture_output=True, text=True,
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)))
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, out],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+    )
     last = done.stderr.strip().splitlines()[-1]
     assert "NoSpaceError" in last and f"No space left while writing {part(out)}: free some disk space" in last
     assert not out.exists() and part(out).stat().st_size <= 1000

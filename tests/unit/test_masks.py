@@ -19,13 +19,16 @@ def test_a_mask_comes_back_as_cocos_own_code_reads_it(shape, share):
     assert np.array_equal(read, coco.decode({"size": rle["size"], "counts": rle["counts"].encode()}).astype(bool))
 
 
-@pytest.mark.parametrize(("rle", "said"), [
-    ({"size": [9, 9], "counts": encode_mask(np.ones((8, 8), bool))["counts"]}, "not a valid run-length code"),
-    ({"size": [8, 8], "counts": "garbage"}, "not a valid run-length code"),
-    ({"size": [8, 8], "counts": ""}, "not a valid run-length code"),
-    ({"size": [10**6, 10**6], "counts": "0"}, "the limit is"),
-    ({"size": [-1, -1], "counts": "1"}, "the limit is"),
-])
+@pytest.mark.parametrize(
+    ("rle", "said"),
+    [
+        ({"size": [9, 9], "counts": encode_mask(np.ones((8, 8), bool))["counts"]}, "not a valid run-length code"),
+        ({"size": [8, 8], "counts": "garbage"}, "not a valid run-length code"),
+        ({"size": [8, 8], "counts": ""}, "not a valid run-length code"),
+        ({"size": [10**6, 10**6], "counts": "0"}, "the limit is"),
+        ({"size": [-1, -1], "counts": "1"}, "the limit is"),
+    ],
+)
 def test_a_code_that_does_not_fit_its_size_is_refused(rle, said):
     with pytest.raises(ValueError, match=said):
         decode_mask(rle)

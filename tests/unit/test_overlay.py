@@ -21,11 +21,17 @@ def assessment(size: tuple[int, int], regions: int = 2) -> dict:
     for at in range(regions):
         mask = np.zeros(size, bool)
         mask[height // 4 : height // 2, at * width // regions : (at + 1) * width // regions] = True
-        found.append({"label": "gray region", "box_xyxy": [at * width / regions, height / 4, (at + 1) * width / regions,
-                                                           height / 2],
-                      "points": [[(at + 0.5) * width / regions, 0.37 * height]], "mask_rle": encode_mask(mask),
-                      "distortions": [{"category": "blur", "severity": "serious", "confidence": 0.92}],
-                      "score": {"value": 0.3}, "confidence": 0.8})
+        found.append(
+            {
+                "label": "gray region",
+                "box_xyxy": [at * width / regions, height / 4, (at + 1) * width / regions, height / 2],
+                "points": [[(at + 0.5) * width / regions, 0.37 * height]],
+                "mask_rle": encode_mask(mask),
+                "distortions": [{"category": "blur", "severity": "serious", "confidence": 0.92}],
+                "score": {"value": 0.3},
+                "confidence": 0.8,
+            }
+        )
     return {"score": {"value": 0.42, "level": "fair", "confidence": 0.7}, "distortions": [], "regions": found}
 
 
@@ -55,8 +61,13 @@ def test_overlay_text_is_never_cut_off():
 
 def test_overlay_of_little():
     image = np.zeros((50, 60, 3), np.uint8)
-    for made in ({}, {"regions": []}, {"regions": [{}]}, {"score": {"value": None}, "distortions": ["blur"]},
-                 {"regions": [{"box_xyxy": [-20, -20, 900, 900], "points": [[-3, 99]]}]}):
+    for made in (
+        {},
+        {"regions": []},
+        {"regions": [{}]},
+        {"score": {"value": None}, "distortions": ["blur"]},
+        {"regions": [{"box_xyxy": [-20, -20, 900, 900], "points": [[-3, 99]]}]},
+    ):
         assert draw(image, made).shape[2] == 3
     assert (image == 0).all()  # the caller's image is left alone
 
@@ -70,7 +81,8 @@ def test_wrap_breaks_words_that_are_too_long():
 
 def test_faults_in_words():
     assert faults([{"category": "contrast_weaken", "severity": "slight", "confidence": 0.414}, "noise"]) == (
-        "slight insufficient contrast 41%, noise")
+        "slight insufficient contrast 41%, noise"
+    )
     assert faults([]) == ""
 
 
@@ -82,9 +94,15 @@ def test_tags_keep_apart_and_on_the_picture(size):
     """Six regions at the very edges and one in the middle, with long words."""
     height, width = size
     short, font = min(size) // 4, typeface(15)
-    boxes = [(0, 0, short, short), (width - short, 0, width, short), (0, height - short, short, height),
-             (width - short, height - short, width, height), (width // 2, 0, width // 2 + short, 9),
-             (0, height // 2, 9, height // 2 + short), (0, 0, width, height)]
+    boxes = [
+        (0, 0, short, short),
+        (width - short, 0, width, short),
+        (0, height - short, short, height),
+        (width - short, height - short, width, height),
+        (width // 2, 0, width // 2 + short, 9),
+        (0, height // 2, 9, height // 2 + short),
+        (0, 0, width, height),
+    ]
     regions = [tags.Tagged([LONG, "serious blur"], box, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)) for box in boxes]
     placed = tags.placed(regions, font, width, height)
     assert [at for at, _, _ in placed] == list(range(7)) and all(text.split()[0] == str(at + 1) for at, _, text in placed)
@@ -118,8 +136,9 @@ def test_letters_and_lines_grow_with_the_picture():
     """A large picture is looked at reduced, so at 1,200 px wide its tags must be as tall as those of a small one."""
     heights = []
     for width in (1200, 4800):
-        drawn = mark(np.full((width * 2 // 3, width, 3), 128, np.uint8), [
-            {"label": "sky", "box_xyxy": [0, 0, width // 2, width // 3]}])
+        drawn = mark(
+            np.full((width * 2 // 3, width, 3), 128, np.uint8), [{"label": "sky", "box_xyxy": [0, 0, width // 2, width // 3]}]
+        )
         tag = (drawn < 40).all(2).any(1)
         heights.append(int(tag.sum()) * 1200 / width)
     assert heights[1] > 0.7 * heights[0] > 12

@@ -9,8 +9,11 @@ import torch
 from iqaflow.model import base, tiny
 from iqaflow.model.packing import Pack, packer_for
 
-QUESTIONS = [("What distortion does the image show?", "noise"), ("Where is the quality worst?", "top left: [gray region](<21>)"),
-             ("Rate the quality of the image.", "poor")]
+QUESTIONS = [
+    ("What distortion does the image show?", "noise"),
+    ("Where is the quality worst?", "top left: [gray region](<21>)"),
+    ("Rate the quality of the image.", "poor"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +27,14 @@ def image(seed: int, height: int = 64, width: int = 96) -> np.ndarray:
 
 
 def answer_log_probs(model, batch):
-    out = model.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"],
-                      position_ids=batch["position_ids"], pixel_values=batch["pixel_values"],
-                      image_grid_thw=batch["image_grid_thw"], use_cache=False).last_hidden_state
+    out = model.model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        position_ids=batch["position_ids"],
+        pixel_values=batch["pixel_values"],
+        image_grid_thw=batch["image_grid_thw"],
+        use_cache=False,
+    ).last_hidden_state
     at = batch["at"]
     return model.lm_head(out[at[:, 0], at[:, 1]]).log_softmax(-1).gather(1, batch["labels"][:, None])[:, 0]
 
@@ -51,9 +59,14 @@ def test_packed_prompt_equals_the_librarys_own_generation(tiny_base):
     branches = [packer.branch(("image",), question) for question, _ in QUESTIONS]
     batch = packer.collate([Pack([picture], ("image",), branches)])
     with torch.no_grad():
-        out = model.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"],
-                          position_ids=batch["position_ids"], pixel_values=batch["pixel_values"],
-                          image_grid_thw=batch["image_grid_thw"], use_cache=False).last_hidden_state
+        out = model.model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            position_ids=batch["position_ids"],
+            pixel_values=batch["pixel_values"],
+            image_grid_thw=batch["image_grid_thw"],
+            use_cache=False,
+        ).last_hidden_state
         packed = model.lm_head(out[batch["ends"][:, 0], batch["ends"][:, 1]]).argmax(-1)
         for (question, _), token in zip(QUESTIONS, packed, strict=True):
             chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
@@ -61,8 +74,14 @@ def test_packed_prompt_equals_the_librarys_own_generation(tiny_base):
             pixels = processor.image_processor([picture], return_tensors="pt")
             count = int(pixels["image_grid_thw"].prod()) // 4
             ids = processor.tokenizer(text.replace("<|image_pad|>", "<|image_pad|>" * count), return_tensors="pt")["input_ids"]
-            made = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=1, do_sample=False,
-                                  mm_token_type_ids=(ids == processor.image_token_id).int(), **pixels)
+            made = model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=1,
+                do_sample=False,
+                mm_token_type_ids=(ids == processor.image_token_id).int(),
+                **pixels,
+            )
             assert made[0, -1] == token
 
 
@@ -85,8 +104,9 @@ def test_saved_model_loads_with_from_pretrained(tiny_base, tmp_path):
     assert not list(tmp_path.glob("*.bin")) and not list(tmp_path.glob("*.pt"))
     _, reloaded = base.load(tmp_path)
     picture = image(3)
-    assert np.array_equal(reloaded.image_processor([picture])["pixel_values"],
-                          processor.image_processor([picture])["pixel_values"])
+    assert np.array_equal(
+        reloaded.image_processor([picture])["pixel_values"], processor.image_processor([picture])["pixel_values"]
+    )
 
 
 def test_tokenizer_spells_anything(tiny_base):

@@ -16,25 +16,46 @@ from iqaflow.serve.page import desk, examples, serve, views
 from iqaflow.tasks import grammar
 
 HOSTILE = '<img src=x onerror="alert(1)"> & co'
-RATED = {"value": 0.25, "level": "poor", "confidence": 0.6,
-         "distribution": dict(zip(grammar.RATINGS, (0.2, 0.6, 0.1, 0.1, 0.0), strict=True))}
+RATED = {
+    "value": 0.25,
+    "level": "poor",
+    "confidence": 0.6,
+    "distribution": dict(zip(grammar.RATINGS, (0.2, 0.6, 0.1, 0.1, 0.0), strict=True)),
+}
 FAULT = {"category": "noise", "phrase": "noise", "severity": "serious", "level": 4, "probability": 0.91, "confidence": 0.91}
 
 
 def region(label: str = "red region") -> dict:
     mask = np.zeros((40, 60), bool)
     mask[10:30, 20:50] = True
-    return {"label": label, "box_xyxy": [20.0, 10.0, 50.0, 30.0], "points": [[35.0, 20.0]], "mask_rle": encode_mask(mask),
-            "distortions": [FAULT], "score": RATED, "confidence": 0.5}
+    return {
+        "label": label,
+        "box_xyxy": [20.0, 10.0, 50.0, 30.0],
+        "points": [[35.0, 20.0]],
+        "mask_rle": encode_mask(mask),
+        "distortions": [FAULT],
+        "score": RATED,
+        "confidence": 0.5,
+    }
 
 
 def test_text_is_escaped_wherever_it_comes_from():
-    result = {"score": RATED, "distortions": [{**FAULT, "phrase": HOSTILE}],
-              "description": {"brief": HOSTILE, "detailed": HOSTILE},
-              "answer": {"question": HOSTILE, "text": HOSTILE, "confidence": 0.5}}
+    result = {
+        "score": RATED,
+        "distortions": [{**FAULT, "phrase": HOSTILE}],
+        "description": {"brief": HOSTILE, "detailed": HOSTILE},
+        "answer": {"question": HOSTILE, "text": HOSTILE, "confidence": 0.5},
+    }
     comparison = {"better": "Image A", "confidence": 0.7, "reason": HOSTILE, "images": [{"path": HOSTILE}, {"path": None}]}
-    for html in (views.verdict(result, HOSTILE), views.legend([region(HOSTILE)]), views.region(0, region(HOSTILE)),
-                 views.message(HOSTILE), views.comparison(comparison), views.legends({HOSTILE: []}), views.head(HOSTILE, "")):
+    for html in (
+        views.verdict(result, HOSTILE),
+        views.legend([region(HOSTILE)]),
+        views.region(0, region(HOSTILE)),
+        views.message(HOSTILE),
+        views.comparison(comparison),
+        views.legends({HOSTILE: []}),
+        views.head(HOSTILE, ""),
+    ):
         assert "<img" not in html and "&lt;img" in html
 
 

@@ -24,25 +24,56 @@ from tests.scenes import area, scene
 
 # (pool, least size): the papers' numbers where they give one (IQA-Spider 1.1, Grounding-IQA 2.1, DepictQA-Wild 3.2)
 QUESTIONS = {
-    "identification": (i.FAMILIES, 24), "identification, reference": (i.FAMILIES_REFERENCE, 25),
-    "rating": (r.BRIEF, 20), "rating, detailed": (r.DETAILED, 20),
-    "global description": (d.WORDS, 26), "description with boxes": (d.BOXED, 15), "description, reference": (d.REFERENCE, 20),
-    "brief description": (d.BRIEF, 8), "local description": (dl.QUESTIONS, 17),
-    "worst": (g.WORST, 12), "best": (g.BEST, 12), "one distortion": (g.WORST_OF + g.BEST_OF, 16),
+    "identification": (i.FAMILIES, 24),
+    "identification, reference": (i.FAMILIES_REFERENCE, 25),
+    "rating": (r.BRIEF, 20),
+    "rating, detailed": (r.DETAILED, 20),
+    "global description": (d.WORDS, 26),
+    "description with boxes": (d.BOXED, 15),
+    "description, reference": (d.REFERENCE, 20),
+    "brief description": (d.BRIEF, 8),
+    "local description": (dl.QUESTIONS, 17),
+    "worst": (g.WORST, 12),
+    "best": (g.BEST, 12),
+    "one distortion": (g.WORST_OF + g.BEST_OF, 16),
     "order": (g.ORDER + g.FIRST + g.LAST, 18),
-    "refer, one, short": (f.SHORT_ONE, 14), "refer, one, long": (f.LONG_ONE, 14), "refer, two, short": (f.SHORT_TWO, 14),
-    "refer, two, long": (f.LONG_TWO, 14), "score": (s.IMAGE, 8), "score of a region": (s.REGION, 8),
-    "yes or no": (v.YES_NO, 8), "clear or not": (v.CLEAR, 5), "what": (v.WHAT + v.WHAT_WHERE, 12),
-    "why": (v.WHY + v.WHY_WHERE, 12), "how": (v.HOW + v.HOW_WHERE, 12),
-    "which": (v.WHICH + v.WHICH_OF, 12), "anywhere": (v.PRESENT + v.ALL_CLEAR, 12),
+    "refer, one, short": (f.SHORT_ONE, 14),
+    "refer, one, long": (f.LONG_ONE, 14),
+    "refer, two, short": (f.SHORT_TWO, 14),
+    "refer, two, long": (f.LONG_TWO, 14),
+    "score": (s.IMAGE, 8),
+    "score of a region": (s.REGION, 8),
+    "yes or no": (v.YES_NO, 8),
+    "clear or not": (v.CLEAR, 5),
+    "what": (v.WHAT + v.WHAT_WHERE, 12),
+    "why": (v.WHY + v.WHY_WHERE, 12),
+    "how": (v.HOW + v.HOW_WHERE, 12),
+    "which": (v.WHICH + v.WHICH_OF, 12),
+    "anywhere": (v.PRESENT + v.ALL_CLEAR, 12),
 }
 ANSWERS = {
-    "identification": (i.SENTENCES, 8), "identification, clean": (i.CLEAN_SENTENCES, 4), "verdict": (r.VERDICTS, 5),
-    "faults of one of two": (r.FAULTS, 5), "clean one of two": (r.CLEAN, 3), "closing": (r.CLOSING + r.CLOSING_REFERENCE, 5),
-    "brief": (d.BRIEF_ANSWERS, 5), "brief, clean": (d.BRIEF_CLEAN, 4), "fault": (d.FAULTS, 6), "another fault": (d.MORE, 4),
-    "content": (d.CONTENT, 3), "rest": (d.REST, 4), "clean": (d.CLEAN, 5), "overall": (d.VERDICTS, 5), "local": (dl.VERDICTS, 4),
-    "one fault": (f.ONE, 6), "two faults": (f.TWO, 6), "clear": (f.CLEAR, 4), "where, yes": (v.YES_PRESENT, 3),
-    "elsewhere": (v.NO_PRESENT, 3), "not clear": (v.NO_ALL_CLEAR, 3), "all clear": (v.YES_ALL_CLEAR + v.NO_CLEAN, 6),
+    "identification": (i.SENTENCES, 8),
+    "identification, clean": (i.CLEAN_SENTENCES, 4),
+    "verdict": (r.VERDICTS, 5),
+    "faults of one of two": (r.FAULTS, 5),
+    "clean one of two": (r.CLEAN, 3),
+    "closing": (r.CLOSING + r.CLOSING_REFERENCE, 5),
+    "brief": (d.BRIEF_ANSWERS, 5),
+    "brief, clean": (d.BRIEF_CLEAN, 4),
+    "fault": (d.FAULTS, 6),
+    "another fault": (d.MORE, 4),
+    "content": (d.CONTENT, 3),
+    "rest": (d.REST, 4),
+    "clean": (d.CLEAN, 5),
+    "overall": (d.VERDICTS, 5),
+    "local": (dl.VERDICTS, 4),
+    "one fault": (f.ONE, 6),
+    "two faults": (f.TWO, 6),
+    "clear": (f.CLEAR, 4),
+    "where, yes": (v.YES_PRESENT, 3),
+    "elsewhere": (v.NO_PRESENT, 3),
+    "not clear": (v.NO_ALL_CLEAR, 3),
+    "all clear": (v.YES_ALL_CLEAR + v.NO_CLEAN, 6),
     **{f"effect of {category}": (effects, 5) for category, effects in EFFECTS.items()},
 }
 TEST_QUESTIONS = {
@@ -59,8 +90,9 @@ TEST_QUESTIONS = {
     ground.asked("best"): "Which distorted region is degraded the least?",
     ground.asked("worst_contrast_weaken"): "Where is the insufficient contrast strongest?",
     ground.asked("best_blur"): "Where is the blur weakest?",
-    ground.asked("order_contrast_weaken_saturate_weaken"):
-        "Which region was distorted by insufficient contrast first and by insufficient saturation after that?",
+    ground.asked(
+        "order_contrast_weaken_saturate_weaken"
+    ): "Which region was distorted by insufficient contrast first and by insufficient saturation after that?",
     ground.asked("first_blur"): "Which region was distorted by blur first, before another distortion?",
     ground.asked("last_noise"): "Which region was distorted by noise last, after another distortion?",
 }
@@ -128,8 +160,17 @@ def test_counts_are_told_in_every_family():
 
 
 def test_verbs_agree_with_labels():
-    for label, verb in (("dark green region", "is"), ("grass", "is"), ("bus", "is"), ("group of people", "is"), ("leaves", "are"),
-                        ("two people", "are"), ("tennis racket", "is"), ("stairs", "are"), ("", "is")):
+    for label, verb in (
+        ("dark green region", "is"),
+        ("grass", "is"),
+        ("bus", "is"),
+        ("group of people", "is"),
+        ("leaves", "are"),
+        ("two people", "are"),
+        ("tennis racket", "is"),
+        ("stairs", "are"),
+        ("", "is"),
+    ):
         assert agreeing(label)["is_"] == verb, label
     assert filled("{Does} the {region} show {fault}?", "stairs", "stairs", fault="blur") == "Do the stairs show blur?"
     assert listed(["a", "b", "a", "c"]) == "a, b and c" and listed(["a", "a"]) == "a"

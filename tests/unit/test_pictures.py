@@ -25,8 +25,14 @@ def test_many_parts_and_row_groups(tmp_path) -> None:
     """More parts than files are kept open, more rows than a row group holds."""
     schema = tables.images_schema()
     for part in range(OPEN_FILES + 3):
-        rows = [{"image_id": f"{part}-{number}", "split": "test" if number % 2 else "train",
-                 "image": f"bytes of {part}-{number}".encode()} for number in range(tables.ROW_GROUP * 2 + 3)]
+        rows = [
+            {
+                "image_id": f"{part}-{number}",
+                "split": "test" if number % 2 else "train",
+                "image": f"bytes of {part}-{number}".encode(),
+            }
+            for number in range(tables.ROW_GROUP * 2 + 3)
+        ]
         tables.write_table(tmp_path / "images" / f"part-{part:05d}.parquet", rows, schema)
     pictures = Pictures(tmp_path, "test", [])
     for part in (0, OPEN_FILES + 2, 1, 0):

@@ -26,26 +26,46 @@ def image_row(number: int, **changes) -> dict:
     reference = image.copy()
     image[6, 12] ^= 255
     image[7, 13, 2] ^= 1
-    region = {"region_id": 3, "label": "region", "box_xyxy": [10, 5, 30, 25], "mask_rle": masks.encode_mask(mask),
-              "area": float(mask.mean()), "score": 0.5}
-    row = {"image_id": f"i{number:03d}", "split": "train", "width": 60, "height": 40, "image": encode_png(image),
-           "reference": encode_png(reference), "regions": [region], "distortions": [
-               {"name": "pixelate", "category": "pixelate", "level": 1.0, "severity": "slight", "order": 0, "region_id": 3}]}
+    region = {
+        "region_id": 3,
+        "label": "region",
+        "box_xyxy": [10, 5, 30, 25],
+        "mask_rle": masks.encode_mask(mask),
+        "area": float(mask.mean()),
+        "score": 0.5,
+    }
+    row = {
+        "image_id": f"i{number:03d}",
+        "split": "train",
+        "width": 60,
+        "height": 40,
+        "image": encode_png(image),
+        "reference": encode_png(reference),
+        "regions": [region],
+        "distortions": [
+            {"name": "pixelate", "category": "pixelate", "level": 1.0, "severity": "slight", "order": 0, "region_id": 3}
+        ],
+    }
     return {**dict.fromkeys(tables.images_schema().names), **row, **changes}
 
 
 def measured(folder, rows, parts=2, only=None, workers=1) -> tuple[pd.DataFrame, pd.DataFrame]:
     size = -(-len(rows) // parts)
     for part in range(parts):
-        tables.write_table(folder / "images" / f"part-{part:05d}.parquet", rows[part * size : (part + 1) * size],
-                           tables.images_schema())
+        tables.write_table(
+            folder / "images" / f"part-{part:05d}.parquet", rows[part * size : (part + 1) * size], tables.images_schema()
+        )
     return pixels.measure(tables.parts(folder, "images"), LIMIT, only, workers)
 
 
 def test_what_is_measured(tmp_path):
     flat = encode_png(np.full((40, 60, 3), 9, np.uint8))
-    rows = [image_row(0), image_row(1, reference=None), image_row(2, image=flat, reference=flat, distortions=[], regions=[]),
-            image_row(3, regions=None, distortions=None)]
+    rows = [
+        image_row(0),
+        image_row(1, reference=None),
+        image_row(2, image=flat, reference=flat, distortions=[], regions=[]),
+        image_row(3, regions=None, distortions=None),
+    ]
     images, regions = measured(tmp_path, rows)
     assert images["changed"].tolist()[::2] == [2, 0] and np.isnan(images["changed"][1])
     assert images["changed_outside"].tolist()[::2] == [0, 0] and images["changed_outside"][3] == 2
@@ -81,13 +101,16 @@ def png(stream: bytes, *more: bytes) -> bytes:
 RAW = b"".join(b"\0" + line.tobytes() for line in NOISE)
 
 
-@pytest.mark.parametrize(("name", "data"), [
-    ("half of the lines", png(zlib.compress(RAW[: len(RAW) // 2]))),  # Pillow takes it, and paints the rest black
-    ("stream cut short", png(zlib.compress(RAW)[:3000])),
-    ("no stream", png(b"garbage" * 50)),
-    ("wrong sum of a chunk", png(zlib.compress(RAW))[:-20] + b"\1" + png(zlib.compress(RAW))[-19:]),
-    ("no end", png(zlib.compress(RAW))[:-12]),
-])
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("half of the lines", png(zlib.compress(RAW[: len(RAW) // 2]))),  # Pillow takes it, and paints the rest black
+        ("stream cut short", png(zlib.compress(RAW)[:3000])),
+        ("no stream", png(b"garbage" * 50)),
+        ("wrong sum of a chunk", png(zlib.compress(RAW))[:-20] + b"\1" + png(zlib.compress(RAW))[-19:]),
+        ("no end", png(zlib.compress(RAW))[:-12]),
+    ],
+)
 def test_damage_that_hides(name, data):
     image, fault, _, size = decoding.decode(data, LIMIT)
     assert image is None and "cannot be decoded" in fault and size == (60, 40)

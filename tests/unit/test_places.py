@@ -37,16 +37,16 @@ def test_small_parts_are_left_out():
     assert len(parts(place(big, twelve, points=[(5.0, 5.0)]))) == 2
     assert len(parts(place(big, eight, points=[(5.0, 5.0)]))) == 1
     assert len(parts(place((0, 0, 6, 6, 0.3), eight, points=[(5.0, 5.0)]))) == 2
-    only, = parts(place(big, eight, points=[(5.0, 5.0)]))
+    (only,) = parts(place(big, eight, points=[(5.0, 5.0)]))
     assert only.mask.sum() == 36 * 50 and only.box_xyxy == mask_box(only.mask)
 
 
 def test_one_part_and_the_whole_image_stay_as_they_are():
     one = place((2, 2, 8, 8, 1.0), points=[(50.0, 25.0)])
-    only, = parts(one)
+    (only,) = parts(one)
     assert (only.mask == one.mask).all() and only.points == one.points and only.confidence == one.confidence
     whole = place((0, 0, 5, 5, 1.0), (10, 10, 15, 15, 1.0), points=[(9.0, 9.0)], whole=True)
-    kept, = parts(whole)
+    (kept,) = parts(whole)
     assert kept is whole
 
 
@@ -55,5 +55,5 @@ def test_the_point_of_a_hollow_part_lies_on_it():
     made = place((0, 0, 12, 12, 1.0), (14, 14, 20, 20, 1.0), points=[(170.0, 85.0)])
     made.mask[10:50, 20:100] = False
     ring = parts(made)[0]
-    (x, y), = ring.points
+    ((x, y),) = ring.points
     assert ring.mask[int(y), int(x)] and ring.mask.sum() == 12 * 12 * 50 - 40 * 80

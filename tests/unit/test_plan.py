@@ -26,9 +26,11 @@ from tests.representatives import representatives
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "models" / "base-tiny"
 # published sizes of the released bases: text (width, blocks, feed-forward, heads), tied, tower (blocks, width, feed-forward)
-QWEN3 = {2_127_532_032: ((2048, 28, 6144, 16), True, (24, 1024, 4096, [5, 11, 17])),
-         4_437_815_808: ((2560, 36, 9728, 32), True, (24, 1024, 4096, [5, 11, 17])),
-         8_767_123_696: ((4096, 36, 12288, 32), False, (27, 1152, 4304, [8, 16, 24]))}
+QWEN3 = {
+    2_127_532_032: ((2048, 28, 6144, 16), True, (24, 1024, 4096, [5, 11, 17])),
+    4_437_815_808: ((2560, 36, 9728, 32), True, (24, 1024, 4096, [5, 11, 17])),
+    8_767_123_696: ((4096, 36, 12288, 32), False, (27, 1152, 4304, [8, 16, 24])),
+}
 HELD = """
 import gc, json, sys
 from pathlib import Path
@@ -64,11 +66,23 @@ def qwen3(text, tied, tower):
 
     rope = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [24, 20, 20], "mrope_interleaved": True}
     return Qwen3VLConfig(
-        text_config=dict(zip(("hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads"), text, strict=True),
-                         num_key_value_heads=8, head_dim=128, vocab_size=151936, tie_word_embeddings=tied, rope_parameters=rope),
-        vision_config=dict(zip(("depth", "hidden_size", "intermediate_size", "deepstack_visual_indexes"), tower, strict=True),
-                           num_heads=16, out_hidden_size=text[0], patch_size=16, num_position_embeddings=2304),
-        tie_word_embeddings=tied)
+        text_config=dict(
+            zip(("hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads"), text, strict=True),
+            num_key_value_heads=8,
+            head_dim=128,
+            vocab_size=151936,
+            tie_word_embeddings=tied,
+            rope_parameters=rope,
+        ),
+        vision_config=dict(
+            zip(("depth", "hidden_size", "intermediate_size", "deepstack_visual_indexes"), tower, strict=True),
+            num_heads=16,
+            out_hidden_size=text[0],
+            patch_size=16,
+            num_position_embeddings=2304,
+        ),
+        tie_word_embeddings=tied,
+    )
 
 
 def with_base(small_config, **train):

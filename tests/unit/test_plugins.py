@@ -30,7 +30,7 @@ from tests.conftest import SMALL
 ROOT = Path(__file__).parents[2]
 EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[1]
 # every stage in one process, and what only a call can show
-STAGES = '''
+STAGES = """
 import json, sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,7 +48,7 @@ masks = workspace.root / "masks"
 print(json.dumps({"category": distortions.phrase("vignetting"), "tasks": tasks.names(), "asked": tasks.single()[-1].name,
                   "family": type(families.of(SimpleNamespace(model_type="toy_vl"))).__name__,
                   "layout": layouts.of(masks, "masks").read(masks, "astronaut.png", (2, 2), masks).names}))
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +71,25 @@ def used(plugins, tmp_path_factory) -> tuple[Path, dict]:
     shutil.copy(Path(data.__file__).parent / "cell.png", root / "photographs" / "cell.png")
     (root / "said.txt").write_text("cell.png\tThe image shows slight noise.\n")
     said = {"name": "said", "format": "lines", "path": str(root / "said.txt"), "images": str(root / "photographs")}
-    overrides = [*SMALL, "source.kind=shipped", f"source.labelled={json.dumps([said])}", "annotate.regions=quarters",
-                 "annotate.teacher.kind=silent", "annotate.teacher.rewrite=true", "train.max_steps=2",
-                 "calibrate.segmenters=[half]", "benchmark.primary=count.accuracy"]
-    done = subprocess.run([sys.executable, "-c", STAGES, str(root), json.dumps(overrides)], capture_output=True, text=True,
-                          check=False, env={**os.environ, VARIABLE: str(plugins), "IQAFLOW_TRACKING_URI": ""}, cwd=root)
+    overrides = [
+        *SMALL,
+        "source.kind=shipped",
+        f"source.labelled={json.dumps([said])}",
+        "annotate.regions=quarters",
+        "annotate.teacher.kind=silent",
+        "annotate.teacher.rewrite=true",
+        "train.max_steps=2",
+        "calibrate.segmenters=[half]",
+        "benchmark.primary=count.accuracy",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", STAGES, str(root), json.dumps(overrides)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, VARIABLE: str(plugins), "IQAFLOW_TRACKING_URI": ""},
+        cwd=root,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return root, json.loads(done.stdout.splitlines()[-1])
 
@@ -131,10 +145,13 @@ def test_other_plugins_than_those_of_the_data_are_refused(plugins, tmp_path, mon
     assert digest() != before
 
 
-@pytest.mark.parametrize(("override", "says"), [
-    ("source.kind=cloud", r"^source\.kind: 'cloud' is unknown; choose one of download, dvc, folder, packaged\.$"),
-    ("annotate.regions=quarters", r"^annotate\.regions: 'quarters' is unknown; choose one of given, sam, superpixels\.$"),
-])
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("source.kind=cloud", r"^source\.kind: 'cloud' is unknown; choose one of download, dvc, folder, packaged\.$"),
+        ("annotate.regions=quarters", r"^annotate\.regions: 'quarters' is unknown; choose one of given, sam, superpixels\.$"),
+    ],
+)
 def test_parameters_name_what_there_is(override, says, tmp_path) -> None:
     with pytest.raises(ConfigError, match=says):
         sources.index(config.load(overrides=(override,)), Workspace(tmp_path))
@@ -176,8 +193,13 @@ def test_helpers_are_not_taken_for_plugins(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_command_lists_every_kind(kind, plugins) -> None:
-    done = subprocess.run([sys.executable, "-m", "iqaflow.cli", "list", kind], capture_output=True, text=True, check=True,
-                          env={**os.environ, VARIABLE: str(plugins)})
+    done = subprocess.run(
+        [sys.executable, "-m", "iqaflow.cli", "list", kind],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, VARIABLE: str(plugins)},
+    )
     entries = dict(re.split(r" {2,}", line, maxsplit=1) for line in done.stdout.splitlines())
     assert len(entries) > len(KINDS[kind].names()) and all(entries.values())
 

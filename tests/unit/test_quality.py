@@ -20,16 +20,21 @@ LEVELS = range(1, 6)
 @pytest.fixture(scope="module")
 def photographs() -> list[np.ndarray]:
     """Four packaged photographs of different content, reduced to 128 px (H, W, 3)."""
-    return [cv2.resize(load(), (160, 128), interpolation=cv2.INTER_AREA)
-            for load in (skimage.data.astronaut, skimage.data.coffee, skimage.data.chelsea, skimage.data.rocket)]
+    return [
+        cv2.resize(load(), (160, 128), interpolation=cv2.INTER_AREA)
+        for load in (skimage.data.astronaut, skimage.data.coffee, skimage.data.chelsea, skimage.data.rocket)
+    ]
 
 
 @pytest.mark.parametrize("name", distortions.names())
 def test_scores_fall_with_the_level_on_average(name, photographs) -> None:
     means = []
     for level in LEVELS:
-        scores = [mdsi.score(mdsi.similarity(photo, distortions.apply(photo, name, level, np.random.default_rng(draw))))
-                  for photo in photographs for draw in range(2)]
+        scores = [
+            mdsi.score(mdsi.similarity(photo, distortions.apply(photo, name, level, np.random.default_rng(draw))))
+            for photo in photographs
+            for draw in range(2)
+        ]
         assert all(0 <= score <= 1 for score in scores)
         means.append(float(np.mean(scores)))
     assert all(weaker > stronger for weaker, stronger in pairwise(means)), means
@@ -52,8 +57,12 @@ def test_a_region_knows_nothing_of_what_is_far_away(photographs) -> None:
 
 
 def test_every_word_of_the_scale_occurs(photographs) -> None:
-    said = {word(mdsi.score(mdsi.similarity(photo, distortions.apply(photo, name, level, np.random.default_rng(0)))))
-            for photo in photographs[:2] for name in distortions.names() for level in LEVELS}
+    said = {
+        word(mdsi.score(mdsi.similarity(photo, distortions.apply(photo, name, level, np.random.default_rng(0)))))
+        for photo in photographs[:2]
+        for name in distortions.names()
+        for level in LEVELS
+    }
     assert said == {"bad", "poor", "fair", "good", "excellent"}
 
 

@@ -27,7 +27,7 @@ def test_a_region_has_one_of_sixty_flaws_or_none():
     candidates = FIRST.regions
     assert len(candidates) == len(set(candidates)) == 61 and candidates[-1] == grammar.CLEAN
     for at, candidate in enumerate(candidates[:-1]):
-        (severity, category), = grammar.parse(candidate).faults
+        ((severity, category),) = grammar.parse(candidate).faults
         assert severity == distortions.SEVERITIES[at % 5] and category == grammar.phrases()[sorted(grammar.phrases())[at // 5]]
 
 
@@ -48,8 +48,15 @@ def test_a_region_with_at_most_one_flaw_is_calibrated_as_a_closed_set():
         assert calibrated_set(row, FIRST) == FIRST.regions and closed_set(row, FIRST) is None  # benchmarks read text
     assert calibrated_set(conversation("refer", "noise", "blur"), FIRST) is None
     assert calibrated_set(conversation("refer", "noise", style="detailed"), FIRST) is None
-    for row in (conversation("identify", "noise"), conversation("score"), conversation("rate"), conversation("describe"),
-                conversation("vqa", kind="yesno_any"), conversation("vqa", kind="what"), conversation("ground")):
+    for row in (
+        conversation("identify", "noise"),
+        conversation("score"),
+        conversation("rate"),
+        conversation("describe"),
+        conversation("vqa", kind="yesno_any"),
+        conversation("vqa", kind="what"),
+        conversation("ground"),
+    ):
         assert calibrated_set(row, FIRST) == closed_set(row, FIRST)
 
 

@@ -24,8 +24,9 @@ RNG = np.random.default_rng(0)
 
 
 def photo(origin: str, size: tuple[int, int] = (60, 80)) -> Photograph:
-    return Photograph(source_id=Path(origin).stem, sha256="ab" * 32, origin=origin, license="x", width=size[1], height=size[0],
-                      phash="0" * 16)
+    return Photograph(
+        source_id=Path(origin).stem, sha256="ab" * 32, origin=origin, license="x", width=size[1], height=size[0], phash="0" * 16
+    )
 
 
 def given(masks: Path, *more: str):
@@ -50,6 +51,7 @@ def picture():
 
 
 # --- superpixels
+
 
 def test_small_views_keep_their_superpixels():
     import skimage
@@ -95,6 +97,7 @@ def test_superpixels_of_a_view_draw_their_number(workspace, picture):
 
 # --- windows
 
+
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_mask_of_a_crop_is_the_crop_of_the_mask(mirrored):
     mask = RNG.integers(0, 5, (61, 83), dtype=np.uint16)
@@ -105,10 +108,15 @@ def test_mask_of_a_crop_is_the_crop_of_the_mask(mirrored):
     assert np.array_equal(window.pixels(image), image[7:40, 11:58][:, ::-1] if mirrored else image[7:40, 11:58])
 
 
-@pytest.mark.parametrize(("window", "most"), [
-    (Window(3, 5, 90, 101, (31, 37)), 0.03), (Window(0, 0, 101, 113, (100, 112), True), 0.03),
-    (Window(10, 20, 40, 30, (97, 71)), 0.02), (Window(50, 50, 51, 63, (17, 21), True), 0.03),
-])
+@pytest.mark.parametrize(
+    ("window", "most"),
+    [
+        (Window(3, 5, 90, 101, (31, 37)), 0.03),
+        (Window(0, 0, 101, 113, (100, 112), True), 0.03),
+        (Window(10, 20, 40, 30, (97, 71)), 0.02),
+        (Window(50, 50, 51, 63, (17, 21), True), 0.03),
+    ],
+)
 def test_masks_lie_where_the_pixels_show_them(window, most):
     """A white shape on black: its resized picture and its mask agree but for border pixels."""
     rows, columns = np.mgrid[:101, :113]
@@ -140,17 +148,34 @@ def test_view_has_the_parts_of_its_window_in_order(picture):
     window = Window(0, 0, 40, 60, (20, 30), mirrored=True)  # the dog is cut, the cup is gone
     found = regions.of_view(window.pixels(picture), window, known, chosen, RNG)
     assert [(region.label, region.box) for region in found] == [
-        ("dog", (15, 10, 30, 20)), ("blue region", (0, 0, 15, 20)), ("sky", (15, 0, 30, 10))]
+        ("dog", (15, 10, 30, 20)),
+        ("blue region", (0, 0, 15, 20)),
+        ("sky", (15, 0, 30, 10)),
+    ]
     assert regions.of_view(picture, whole((60, 80)), None, chosen, RNG) == []
 
 
 # --- phrases
 
+
 def test_class_names_are_said_plainly():
-    said = {"sky-other-merged": "sky", "tree-merged": "tree", "wall-brick": "brick wall", "wall-other-merged": "wall",
-            "floor-wood": "wooden floor", "water-other": "water", "window-blind": "window blind", "door-stuff": "door",
-            "traffic_light": "traffic light", "person, individual, someone": "person", "T-Shirt": "t shirt",
-            "playingfield": "playing field", " Hot Dog ": "hot dog", "bücherregal": "bücherregal", "rug (persian)": "rug"}
+    said = {
+        "sky-other-merged": "sky",
+        "tree-merged": "tree",
+        "wall-brick": "brick wall",
+        "wall-other-merged": "wall",
+        "floor-wood": "wooden floor",
+        "water-other": "water",
+        "window-blind": "window blind",
+        "door-stuff": "door",
+        "traffic_light": "traffic light",
+        "person, individual, someone": "person",
+        "T-Shirt": "t shirt",
+        "playingfield": "playing field",
+        " Hot Dog ": "hot dog",
+        "bücherregal": "bücherregal",
+        "rug (persian)": "rug",
+    }
     assert {name: phrase.plain(name) for name in said} == said
     # words that an answer would be read by
     for name in ("top", "left hand", "Noise barrier", "excellent", "whole image", "region 5", "no parking", "", "[]", "x" * 60):
@@ -171,6 +196,7 @@ def test_like_regions_are_told_apart_only_where_position_does_not():
 
 # --- layouts of given masks
 
+
 def panoptic(folder: Path, origin="scene.jpg", size=(60, 80), ids=(7, 16_777_215, 70_000, 300), **changes) -> Path:
     """A COCO panoptic JSON with one photograph of four segments: a dog, the sky, people, and a class that is not listed."""
     values = np.zeros(size, np.int64)
@@ -178,14 +204,19 @@ def panoptic(folder: Path, origin="scene.jpg", size=(60, 80), ids=(7, 16_777_215
     colours = np.stack([values % 256, values // 256 % 256, values // 65536 % 256], 2).astype(np.uint8)
     (folder / "masks").mkdir(parents=True)
     Image.fromarray(colours).save(folder / "masks" / "scene.png")
-    entries = [{"id": id, "category_id": category, "iscrowd": crowd, "area": 1, "bbox": [0, 0, 1, 1]}
-               for id, category, crowd in zip(ids, (18, 187, 1, 999), (0, 0, 1, 0), strict=True)]
+    entries = [
+        {"id": id, "category_id": category, "iscrowd": crowd, "area": 1, "bbox": [0, 0, 1, 1]}
+        for id, category, crowd in zip(ids, (18, 187, 1, 999), (0, 0, 1, 0), strict=True)
+    ]
     tree = {
         "info": {"odd": [1, {"images": []}, "]},{"], "text": 'a "quoted" }'},
         "images": [{"id": 5, "file_name": origin, "height": size[0], "width": size[1]}],
         "annotations": [{"image_id": 5, "file_name": "scene.png", "segments_info": entries}],
-        "categories": [{"id": 1, "name": "person", "isthing": 1}, {"id": 18, "name": "dog", "isthing": 1},
-                       {"id": 187, "name": "sky-other-merged", "isthing": 0}],
+        "categories": [
+            {"id": 1, "name": "person", "isthing": 1},
+            {"id": 18, "name": "dog", "isthing": 1},
+            {"id": 187, "name": "sky-other-merged", "isthing": 0},
+        ],
     } | changes
     (folder / "masks.json").write_text(json.dumps(tree))
     return folder / "masks.json"
@@ -201,7 +232,8 @@ def test_coco_panoptic(tmp_path, workspace, picture):
     assert labels == ["dog", "sky", "group of people", "blue region"]
     assert regions.of_photograph(photo("other.jpg"), picture, chosen, workspace) is None
     assert regions.left_out([photo("deep/scene.jpg"), photo("other.jpg")], chosen, workspace) == [
-        {"file": "other.jpg", "reason": "source.masks has none of its name"}]
+        {"file": "other.jpg", "reason": "source.masks has none of its name"}
+    ]
     before = regions.inputs(chosen, workspace)
     index = next((workspace.state / "regions").glob("panoptic-*.sqlite"))
     index.write_bytes(b"damaged" * 500)  # made again
@@ -213,12 +245,15 @@ def test_coco_panoptic(tmp_path, workspace, picture):
 def test_unusable_panoptic_masks_cost_their_photograph_its_regions(tmp_path, workspace, picture):
     cases = {
         "missing": ({"annotations": [{"image_id": 5, "file_name": "gone.png", "segments_info": []}]}, "gone.png is missing"),
-        "large": ({"size": (60, 81)}, "80x60"), "turned": ({"size": (80, 60)}, "turned"),
+        "large": ({"size": (60, 81)}, "80x60"),
+        "turned": ({"size": (80, 60)}, "turned"),
         "huge": ({"ids": (7, 16_777_216, 70_000, 300)}, "segment 16777216"),
         "endless": ({"ids": (7, 10**30, 70_000, 300)}, "can only spell"),
         "outside": ({"annotations": [{"image_id": 5, "file_name": "../../x.png", "segments_info": []}]}, "outside"),
-        "other": ({"annotations": [{"image_id": 5, "file_name": "scene.png",
-                                    "segments_info": [{"id": 99, "category_id": 1}]}]}, "none of the 1 segments"),
+        "other": (
+            {"annotations": [{"image_id": 5, "file_name": "scene.png", "segments_info": [{"id": 99, "category_id": 1}]}]},
+            "none of the 1 segments",
+        ),
     }
     for name, (changes, reason) in cases.items():
         if "ids" in changes:
@@ -250,8 +285,14 @@ def test_unusable_places_are_one_sentence(tmp_path, workspace, picture):
     (tmp_path / "detection.json").write_text('{"annotations": [{"image_id": 5, "file_name": "a", "bbox": [1, 2, 3, 4]}]}')
     (tmp_path / "list.json").write_text("[1, 2]")
     (tmp_path / "deep.json").write_text('{"a": ' + "[" * 100_000)
-    for name, message in (("gone", "does not exist"), ("empty", "none of the known layouts"), ("broken.json", "line 1"),
-                          ("detection.json", "segments_info"), ("list.json", "Expected {"), ("deep.json", "COCO panoptic")):
+    for name, message in (
+        ("gone", "does not exist"),
+        ("empty", "none of the known layouts"),
+        ("broken.json", "line 1"),
+        ("detection.json", "segments_info"),
+        ("list.json", "Expected {"),
+        ("deep.json", "COCO panoptic"),
+    ):
         with pytest.raises(StageError, match=message):
             use(tmp_path / name)
     with pytest.raises(StageError, match=r"needs source\.masks"):
@@ -344,8 +385,10 @@ def test_any_ids_become_one_label_map():
     assert not segments(ids, {}).labels.any()
 
 
-@pytest.mark.parametrize(("name", "masks", "photographs"), [
-    ("coco_panoptic", "panoptic_train2017.json", "images"), ("bsds500", "segmentations", "images")])
+@pytest.mark.parametrize(
+    ("name", "masks", "photographs"),
+    [("coco_panoptic", "panoptic_train2017.json", "images"), ("bsds500", "segmentations", "images")],
+)
 def test_real_masks(name, masks, photographs, workspace):
     from iqaflow.data.images import decode
 

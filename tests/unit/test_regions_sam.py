@@ -43,8 +43,16 @@ def picture():
 
 
 def chosen(folder, *more):
-    return config.load(overrides=("annotate.regions=sam", f"annotate.sam.model={folder}", "annotate.sam.points_per_side=5",
-                                  "annotate.sam.predicted_iou=0.2", "annotate.sam.stability=0.3", *more))
+    return config.load(
+        overrides=(
+            "annotate.regions=sam",
+            f"annotate.sam.model={folder}",
+            "annotate.sam.points_per_side=5",
+            "annotate.sam.predicted_iou=0.2",
+            "annotate.sam.stability=0.3",
+            *more,
+        )
+    )
 
 
 def photo(sha="ab" * 32):
@@ -79,9 +87,12 @@ def test_finds_segments_and_keeps_them(checkpoint, picture, tmp_path, monkeypatc
 def test_other_photographs_options_and_weights_are_found_anew(checkpoint, picture, tmp_path):
     workspace = Workspace(tmp_path)
     options = chosen(checkpoint)
-    for one, photograph in ((options, photo()), (options, photo("cd" * 32)),
-                            (chosen(checkpoint, "annotate.sam.overlap=0.5"), photo()),
-                            (chosen(checkpoint, "annotate.sam.points_per_side=3"), photo())):
+    for one, photograph in (
+        (options, photo()),
+        (options, photo("cd" * 32)),
+        (chosen(checkpoint, "annotate.sam.overlap=0.5"), photo()),
+        (chosen(checkpoint, "annotate.sam.points_per_side=3"), photo()),
+    ):
         regions.of_photograph(photograph, picture, one, workspace)
     assert len(list((workspace.state / "regions" / "sam").rglob("*.npz"))) == 4
     before = regions.inputs(options, workspace)
@@ -93,8 +104,9 @@ def test_other_photographs_options_and_weights_are_found_anew(checkpoint, pictur
 
 
 def test_nothing_trusted_is_no_segment(checkpoint, picture, tmp_path):
-    found = regions.of_photograph(photo(), picture, chosen(checkpoint, "annotate.sam.predicted_iou=1.0",
-                                                           "annotate.sam.stability=1.0"), Workspace(tmp_path))
+    found = regions.of_photograph(
+        photo(), picture, chosen(checkpoint, "annotate.sam.predicted_iou=1.0", "annotate.sam.stability=1.0"), Workspace(tmp_path)
+    )
     assert found.labels.shape == (150, 225) and found.names == () and not found.labels.any()
 
 
@@ -111,14 +123,16 @@ def test_pixels_are_prepared_as_by_the_processor(picture):
 @pytest.mark.parametrize(("make", "size"), [(sam_model, (43, 64)), (sam2_model, (64, 64)), (sam2_video_model, (64, 64))])
 def test_masks_are_those_of_the_model_asked_plainly(make, size, picture, tmp_path):
     """One point on this module's way gives the logits that the model gives when asked as its documentation says. SAM keeps the
-    aspect, so only the upper rows of its masks are the photograph."""
+    aspect, so only the upper rows of its masks are the photograph.
+    """
     import torch
 
     torch.manual_seed(0)
     made = make().eval()
     made.save_pretrained(tmp_path)
-    options = chosen(tmp_path, "annotate.sam.points_per_side=1", "annotate.sam.predicted_iou=0.0",
-                     "annotate.sam.stability=0.0").annotate.sam
+    options = chosen(
+        tmp_path, "annotate.sam.points_per_side=1", "annotate.sam.predicted_iou=0.0", "annotate.sam.stability=0.0"
+    ).annotate.sam
     seen = promptable.see(picture, options, Workspace(tmp_path))
     logits, scores = sam.sure_masks(seen, options)
     if make is sam2_video_model:  # which cannot be asked about one picture: its weights must have arrived
@@ -182,6 +196,7 @@ def test_unusable_models_are_one_sentence(picture, tmp_path):
 
 
 # --- the steps around the model, by hand
+
 
 def box(rows: slice, columns: slice, size=(32, 32), high=5.0, low=-5.0) -> np.ndarray:
     logits = np.full(size, low, np.float32)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "src" / "iqaflow"
 MOST_FILES = 14
-MODULES = {".".join(("iqaflow", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
-           for path in PACKAGE.rglob("*.py")}
+MODULES = {
+    ".".join(("iqaflow", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
 
 
 def imported(path: Path) -> set[str]:

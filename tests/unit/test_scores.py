@@ -44,10 +44,17 @@ def test_scores_with_spread_on_a_scale_that_is_found_out(tmp_path) -> None:
     assert {item.score_source for item in items} == {"human (scores.csv: mos, 1..5 found out)"}
 
 
-@pytest.mark.parametrize(("values", "said"), [
-    ("0.2 0.9 0.5", "0..1"), ("1.2 4.9 3", "1..5"), ("0.4 4.9 3", "0..5"), ("1.5 9 3", "1..10"), ("0 9 3", "0..10"),
-    ("12 96 3", "0..100"),
-])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ("0.2 0.9 0.5", "0..1"),
+        ("1.2 4.9 3", "1..5"),
+        ("0.4 4.9 3", "0..5"),
+        ("1.5 9 3", "1..10"),
+        ("0 9 3", "0..10"),
+        ("12 96 3", "0..100"),
+    ],
+)
 def test_usual_scales(tmp_path, values: str, said: str) -> None:
     rows = "".join(f"{at}.png,{value}\n" for at, value in enumerate(values.split()))
     items, left_out = read(tmp_path, f"image,mos\n{rows}")
@@ -77,8 +84,11 @@ def test_other_spellings(tmp_path) -> None:
 
 def test_bad_rows_are_named_and_left_out(tmp_path) -> None:
     many = "".join(f"{at}.png,{1 + at % 5},0.5,9\n" for at in range(150))
-    items, left_out = read(tmp_path, f"image,mos,std,n\n{many}0.png,2,0.5,9\nx.png,NaN,0.5,9\ny.png,44,0.5,9\n,3,0.5,9\n"
-                                     "../z.png,3,0.5,9\nw.png,,0.5,9\nv.png,3,0.5,0\nu.png,3,-1,9\nshort.png\nt.png,3,5,9\n")
+    items, left_out = read(
+        tmp_path,
+        f"image,mos,std,n\n{many}0.png,2,0.5,9\nx.png,NaN,0.5,9\ny.png,44,0.5,9\n,3,0.5,9\n"
+        "../z.png,3,0.5,9\nw.png,,0.5,9\nv.png,3,0.5,0\nu.png,3,-1,9\nshort.png\nt.png,3,5,9\n",
+    )
     assert [item.images[0][1] for item in items[150:]] == ["u.png", "t.png"] and items[150].spread is items[151].spread is None
     assert left_out == [
         ("row 152 (0.png)", "row 2 rates this image already"),
@@ -94,13 +104,16 @@ def test_bad_rows_are_named_and_left_out(tmp_path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("text", "reason"), [
-    ("", "has no column for the image and the score among none"),
-    ("photo,mark\na.png,3\n", "has no column for the image and the score among photo, mark"),
-    ("image,mos\n", "has no number in its column mos"),
-    ("image,mos\na.png,good\n", "has no number in its column mos"),
-    ("image,mos\na.png,1520\nb.png,900\n", r"from 900 to 1520, on no usual scale: say which by `scale: \[worst, best\]`"),
-])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "has no column for the image and the score among none"),
+        ("photo,mark\na.png,3\n", "has no column for the image and the score among photo, mark"),
+        ("image,mos\n", "has no number in its column mos"),
+        ("image,mos\na.png,good\n", "has no number in its column mos"),
+        ("image,mos\na.png,1520\nb.png,900\n", r"from 900 to 1520, on no usual scale: say which by `scale: \[worst, best\]`"),
+    ],
+)
 def test_a_bad_file_is_one_sentence(tmp_path, text: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as caught:
         read(tmp_path, text)
@@ -109,8 +122,24 @@ def test_a_bad_file_is_one_sentence(tmp_path, text: str, reason: str) -> None:
 
 def test_hostile_cells_never_raise(tmp_path) -> None:
     rng = np.random.default_rng(0)
-    cells = ["", "a.jpg", "../a.jpg", "/etc/passwd", "nan", "inf", "-inf", "1e999", "-0", "3", "4.5", '"', "=1+1", "x" * 9000,
-             "\0", "3,5"]
+    cells = [
+        "",
+        "a.jpg",
+        "../a.jpg",
+        "/etc/passwd",
+        "nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "-0",
+        "3",
+        "4.5",
+        '"',
+        "=1+1",
+        "x" * 9000,
+        "\0",
+        "3,5",
+    ]
     for _ in range(200):
         lines = [",".join(cells[int(at)] for at in rng.integers(len(cells), size=rng.integers(1, 7))) for _ in range(8)]
         try:
@@ -131,14 +160,21 @@ def test_a_file_that_is_no_text(tmp_path) -> None:
 
 
 # number of scores, scale that is found out (or given where there is no usual one), how many lie outside
-@pytest.mark.parametrize(("table", "count", "said", "given"), [
-    ("KonIQ-10k", 10073, "1..5 found out", None), ("KADID-10k", 10125, "1..5 found out", None),
-    ("SPAQ", 11125, "0..100 found out", None), ("LIVE_Challenge", 1161, "0..100 found out", None),
-    ("TID2013", 3000, "0..9 as given", (0, 9)), ("PIPAL", 23200, "900..1850 as given", (900, 1850)),
-    ("CSIQ", 866, "0..1 as given, lower is better", (1, 0)), ("MDID2013", 324, "0..1 as given, lower is better", (1, 0)),
-    ("LIVE", 779, "-3..112 as given, lower is better", (112, -3)),
-    ("LIVE_MD", 450, "0..100 as given, lower is better", (100, 0)),
-])
+@pytest.mark.parametrize(
+    ("table", "count", "said", "given"),
+    [
+        ("KonIQ-10k", 10073, "1..5 found out", None),
+        ("KADID-10k", 10125, "1..5 found out", None),
+        ("SPAQ", 11125, "0..100 found out", None),
+        ("LIVE_Challenge", 1161, "0..100 found out", None),
+        ("TID2013", 3000, "0..9 as given", (0, 9)),
+        ("PIPAL", 23200, "900..1850 as given", (900, 1850)),
+        ("CSIQ", 866, "0..1 as given, lower is better", (1, 0)),
+        ("MDID2013", 324, "0..1 as given, lower is better", (1, 0)),
+        ("LIVE", 779, "-3..112 as given, lower is better", (112, -3)),
+        ("LIVE_MD", 450, "0..100 as given, lower is better", (100, 0)),
+    ],
+)
 def test_official_tables(table: str, count: int, said: str, given: tuple[float, float] | None) -> None:
     path = OFFICIAL / f"{table}.csv"
     if not path.is_file():
@@ -189,11 +225,26 @@ def scored(tmp_path_factory):
         Image.fromarray(pixels).resize((96, 80), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
         lines.append(f"{number}.png,{10 + 7 * number}," + ("" if number % 2 else "20"))
     (folder / "scores.csv").write_text("\n".join([*lines, "gone.png,50,5", ""]))
-    chosen = config.load(overrides=(
-        "source.kind=folder", f"source.path={folder}", "source.scores=scores.csv", "source.min_side_px=64",
-        "annotate.images.train=2", "annotate.images.calibration=2", "annotate.images.test=2", "annotate.sizes_px=[[64, 64]]",
-        "train.base=scratch", "train.ratings=distribution", "train.max_steps=3", "train.micro_batch=2", "train.dense=0",
-        "train.max_pixels=4096", "resources.engine=sequential", "resources.ranks=1"))
+    chosen = config.load(
+        overrides=(
+            "source.kind=folder",
+            f"source.path={folder}",
+            "source.scores=scores.csv",
+            "source.min_side_px=64",
+            "annotate.images.train=2",
+            "annotate.images.calibration=2",
+            "annotate.images.test=2",
+            "annotate.sizes_px=[[64, 64]]",
+            "train.base=scratch",
+            "train.ratings=distribution",
+            "train.max_steps=3",
+            "train.micro_batch=2",
+            "train.dense=0",
+            "train.max_pixels=4096",
+            "resources.engine=sequential",
+            "resources.ranks=1",
+        )
+    )
     workspace = Workspace(root / "work")
     return chosen, workspace, stage.run(chosen, workspace)
 

@@ -142,8 +142,10 @@ def test_sam_from_a_folder(sam_folder, scene):
 def test_sam_agrees_with_the_map_or_itself(sam_folder, scene):
     image, _, map_ = scene
     rough = keep(above(map_, 0.3), map_, "largest")
-    by_map, by_score = (segmenters.segment(f"sam:{sam_folder}", image, map_, [(50.0, 90.0)], options={"choose": choose})
-                        for choose in ("map", "score"))
+    by_map, by_score = (
+        segmenters.segment(f"sam:{sam_folder}", image, map_, [(50.0, 90.0)], options={"choose": choose})
+        for choose in ("map", "score")
+    )
     assert iou(by_map, rough) >= iou(by_score, rough)
 
 

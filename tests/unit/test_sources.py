@@ -97,10 +97,16 @@ def test_copies_stay_in_one_split_as_documented(folder, tmp_path):
     import skimage
 
     photo = Image.fromarray(skimage.data.chelsea())
-    near = {"half.png": photo.resize((226, 150)), "double.png": photo.resize((902, 600)),
-            "brighter.png": photo.point(lambda value: min(255, value + 12))}
-    far = {"mirrored.png": photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "turned.png": photo.rotate(90, expand=True),
-           "crop.png": photo.crop((120, 60, 350, 240))}
+    near = {
+        "half.png": photo.resize((226, 150)),
+        "double.png": photo.resize((902, 600)),
+        "brighter.png": photo.point(lambda value: min(255, value + 12)),
+    }
+    far = {
+        "mirrored.png": photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        "turned.png": photo.rotate(90, expand=True),
+        "crop.png": photo.crop((120, 60, 350, 240)),
+    }
     photo.save(folder / "original.png")
     for name, image in {**near, **far}.items():
         image.save(folder / name)
@@ -149,8 +155,9 @@ def test_packaged_photographs_keep_their_splits_beside_labelled_copies(tmp_path)
     Image.fromarray(skimage.data.chelsea()).save(images / "cat.jpg", quality=70)  # a test photograph
     Image.fromarray(skimage.data.astronaut()).save(images / "face.jpg", quality=70)  # a training one
     (tmp_path / "labels.json").write_text("{}")
-    source = config.Config().source.model_copy(update={"labelled": (
-        Labelled(name="people", format="coco", path=str(tmp_path / "labels.json"), images=str(images)),)})
+    source = config.Config().source.model_copy(
+        update={"labelled": (Labelled(name="people", format="coco", path=str(tmp_path / "labels.json"), images=str(images)),)}
+    )
     found = sources.index(config.Config(source=source), Workspace(tmp_path / "work"))
     assert [photo.origin for photo in found.of("test", "people")] == ["cat.jpg"]
     assert [photo.origin for photo in found.of("train", "people")] == ["face.jpg"]
@@ -159,8 +166,9 @@ def test_packaged_photographs_keep_their_splits_beside_labelled_copies(tmp_path)
 
 def test_a_copy_between_two_frozen_splits_is_left_out():
     def photo(name, bits, dataset="synthetic"):
-        return Photograph(source_id=name, sha256=name, origin=name, license="", width=1, height=1,
-                                  phash=f"{bits:016x}", dataset=dataset)
+        return Photograph(
+            source_id=name, sha256=name, origin=name, license="", width=1, height=1, phash=f"{bits:016x}", dataset=dataset
+        )
 
     three = [photo("a", 0), photo("b", 0b11111111), photo("between", 0b1111, "people"), photo("free", 2**60 - 1, "people")]
     chosen, left_out = split.assign(three, config.Config().source.weights, frozen={"a": "train", "b": "test"})
@@ -178,8 +186,11 @@ def test_limit_drops_scenes_of_the_main_source_only(folder, tmp_path):
     found = indexed(folder, tmp_path / "work", "source.limit=4", labelled=labelled)
     assert sum(len(found.of(name)) for name in SPLITS) == 4 and sum(len(found.of(name, "people")) for name in SPLITS) == 9
     by_scene = {photo.origin.strip("scene.pngj"): photo.split for photo in found.photographs if photo.dataset == "synthetic"}
-    assert all(photo.split == by_scene.get(photo.origin.removesuffix(".jpg"), photo.split) for photo in found.photographs
-               if photo.dataset == "people")
+    assert all(
+        photo.split == by_scene.get(photo.origin.removesuffix(".jpg"), photo.split)
+        for photo in found.photographs
+        if photo.dataset == "people"
+    )
 
 
 def test_inputs_change_with_labels(folder, tmp_path):
@@ -207,8 +218,9 @@ def test_licences_of_every_photograph(folder, tmp_path):
         (folder / name).mkdir()
     for seed, name in enumerate(("free/a.png", "free/inner/b.png", "free/inner/c.png", "other/d.png"), 30):
         scene(seed).save(folder / name)
-    (folder / "licenses.csv").write_text("﻿file,license,origin\nscene1.png,CC0,Ann\n"
-                                         "free/inner/c.png,CC BY,https://example.org/c\ngone.png,CC0,\n", encoding="utf-8")
+    (folder / "licenses.csv").write_text(
+        "﻿file,license,origin\nscene1.png,CC0,Ann\nfree/inner/c.png,CC BY,https://example.org/c\ngone.png,CC0,\n", encoding="utf-8"
+    )
     (folder / "free" / "LICENSE").write_text("\n# Public domain\nmore words\n")
     (folder / "free" / "inner" / "licenses.csv").write_text("file,license\nb.png,CC BY-SA\n")
     found = indexed(folder, tmp_path / "work", "source.license=mine")
@@ -284,7 +296,7 @@ def corpus(root: Path) -> tuple[set[str], set[str]]:
     (root / "folder.png").mkdir()
     os.mkfifo(root / "pipe.png")
     bad |= {"link.png", "loop", "broken link.png", "pipe.png"}
-    with open(os.path.join(os.fsencode(root), b"caf\xe9.png"), "wb") as file:
+    with open(os.fsencode(root) + b"/caf\xe9.png", "wb") as file:  # noqa: PTH123 (Path knows no bytes)
         file.write(plain["PNG"][:-1])
     bad.add("caf\\xe9.png")
     (root / ".hidden.png").write_bytes(plain["PNG"])
@@ -348,8 +360,9 @@ def test_unreadable_things_are_named(folder, tmp_path):
     (folder / "secret.png").chmod(0)
 
     def run() -> list | str:
-        done = subprocess.run([sys.executable, "-c", AS_NOBODY, str(folder), str(work)], capture_output=True, text=True,
-                              cwd=work, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(folder), str(work)], capture_output=True, text=True, cwd=work, check=True
+        )
         return json.loads(done.stdout)
 
     if os.geteuid() == 0:
@@ -357,8 +370,10 @@ def test_unreadable_things_are_named(folder, tmp_path):
         for above in (tmp_path, *tmp_path.parents[:-1]):
             above.chmod(above.stat().st_mode | 0o011)
     try:
-        assert run() == [{"file": "closed", "reason": "the folder cannot be read (Permission denied)"},
-                         {"file": "secret.png", "reason": "secret.png cannot be read (Permission denied)"}]
+        assert run() == [
+            {"file": "closed", "reason": "the folder cannot be read (Permission denied)"},
+            {"file": "secret.png", "reason": "secret.png cannot be read (Permission denied)"},
+        ]
         folder.chmod(0o011)
         assert "the folder cannot be read (Permission denied)" in run()
     finally:
@@ -446,8 +461,12 @@ def test_dvc_faults_are_sentences(imported, tmp_path):
     (imported / "odd.dvc").write_text("- just\n- a list\n")
     with pytest.raises(StageError, match=r"odd.dvc is not a .dvc file"):
         index(imported / "odd")
-    (imported / "lost.dvc").write_text((imported / "photos.dvc").read_text().replace("  path: photos", "  path: lost").replace(
-        str(imported.parent / "publisher"), "https://user:word@localhost:9/gone.git"))
+    (imported / "lost.dvc").write_text(
+        (imported / "photos.dvc")
+        .read_text()
+        .replace("  path: photos", "  path: lost")
+        .replace(str(imported.parent / "publisher"), "https://user:word@localhost:9/gone.git")
+    )
     with pytest.raises(PipelineError, match=r"`dvc (status|pull) .*lost.dvc` failed.*refused") as caught:
         index(imported / "lost")
     assert "word" not in str(caught.value)

@@ -18,8 +18,9 @@ BASE = Path(__file__).parents[2] / "models" / "base-tiny"
 
 
 def configured(config, **train):
-    return config.model_copy(update={"train": config.train.model_copy(update={"base": str(BASE), "lr": 1e-3, "max_steps": 3,
-                                                                              **train})})
+    return config.model_copy(
+        update={"train": config.train.model_copy(update={"base": str(BASE), "lr": 1e-3, "max_steps": 3, **train})}
+    )
 
 
 def run(annotated: Path, root: Path, config) -> Path:
@@ -43,8 +44,9 @@ def test_adapters_are_saved_merged_and_alone(annotated, tmp_path, small_config):
     merged = AutoModelForImageTextToText.from_pretrained(made)
     words = torch.arange(10, 40)[None]
     with torch.no_grad():
-        one, other, base = (model(input_ids=words).logits for model in (
-            adapted, merged, AutoModelForImageTextToText.from_pretrained(BASE)))
+        one, other, base = (
+            model(input_ids=words).logits for model in (adapted, merged, AutoModelForImageTextToText.from_pretrained(BASE))
+        )
     assert torch.allclose(one, other, atol=1e-4) and not torch.allclose(one, base, atol=1e-2)
     assert json.loads((made / "adapter" / "adapter_config.json").read_text())["r"] == 4
 
@@ -125,12 +127,15 @@ def test_the_log_has_a_loss_per_task_that_adds_up(annotated, small_config):
 @pytest.mark.slow
 def test_the_best_weights_by_calibration_loss_are_the_result(annotated, tmp_path, small_config):
     """A rate that soon ruins the weights: an early measurement stays the best. Training stops soon after it, and ends in the
-    same weights as when it goes on to the end."""
+    same weights as when it goes on to the end.
+    """
     import torch
 
     wild = {"lr": 0.3, "warmup": 3, "epochs": 20.0, "max_steps": 24, "evaluate_steps": 2, "evaluate_packs": 8}
-    made, whole = (run(annotated, tmp_path / name, configured(small_config, patience=patience, **wild))
-                   for name, patience in (("early", 2), ("late", None)))
+    made, whole = (
+        run(annotated, tmp_path / name, configured(small_config, patience=patience, **wild))
+        for name, patience in (("early", 2), ("late", None))
+    )
     early, late = ((tmp_path / name / "reports" / "train.csv").read_text().splitlines()[1:] for name in ("early", "late"))
     assert len(early) < len(late) == 24 and early == late[: len(early)]
     kept, again = load_file(made / "model.safetensors"), load_file(whole / "model.safetensors")
@@ -142,9 +147,13 @@ def test_adapters_stay_out_of_vision_towers(small_config):
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
     size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    model = LlavaForConditionalGeneration(LlavaConfig(
-        vision_config=CLIPVisionConfig(**size, image_size=16, patch_size=8), text_config=LlamaConfig(**size, vocab_size=50),
-        image_token_id=1))
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(
+            vision_config=CLIPVisionConfig(**size, image_size=16, patch_size=8),
+            text_config=LlamaConfig(**size, vocab_size=50),
+            image_token_id=1,
+        )
+    )
     student.tuned(model, configured(small_config, tuning="lora").train)
     learnt = [name for name, weights in model.named_parameters() if weights.requires_grad]
     assert len(learnt) == 8 and all("language_model" in name and ".lora_" in name for name in learnt)
@@ -157,10 +166,15 @@ def test_a_token_budget_holds_and_every_pack_comes_once(annotated, small_config)
 
     budget = 700
     model, processor = base.load(BASE)
-    made = Batches(configured(small_config, tokens=budget, epochs=2.0, max_steps=None, micro_batches=1), Workspace(annotated),
-                   model, processor)
-    passes = [[pack for step in range(half, half + made.steps // 2) for pack in made.members(step, 0)]
-              for half in (0, made.steps // 2)]
+    made = Batches(
+        configured(small_config, tokens=budget, epochs=2.0, max_steps=None, micro_batches=1),
+        Workspace(annotated),
+        model,
+        processor,
+    )
+    passes = [
+        [pack for step in range(half, half + made.steps // 2) for pack in made.members(step, 0)] for half in (0, made.steps // 2)
+    ]
     for epoch, members in enumerate(passes):
         assert sorted(members) == [(number, epoch) for number in range(len(made))]
     assert made.steps < 2 * len(made)  # several packs fit
@@ -175,7 +189,15 @@ def test_a_token_budget_holds_and_every_pack_comes_once(annotated, small_config)
 def test_a_training_by_tokens_ends_in_the_same_bytes_on_two_ranks(annotated, tmp_path, small_config):
     import torch
 
-    one, two = (run(annotated, tmp_path / str(ranks), configured(small_config, tokens=700).model_copy(update={
-        "resources": small_config.resources.model_copy(update={"ranks": ranks})})) for ranks in (1, 2))
+    one, two = (
+        run(
+            annotated,
+            tmp_path / str(ranks),
+            configured(small_config, tokens=700).model_copy(
+                update={"resources": small_config.resources.model_copy(update={"ranks": ranks})}
+            ),
+        )
+        for ranks in (1, 2)
+    )
     first, second = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
     assert all(torch.equal(first[name], second[name]) for name in first)

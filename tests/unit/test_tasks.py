@@ -57,13 +57,16 @@ def check_place(made: Scene, one: Exchange, said_: grammar.Answer, boxes: list) 
     point, box = said_.places
     assert boxes == [made.cells(the)] == list(one.targets.boxes_cells) and point.label == box.label == the.label
     x, y = grammar.centre(point.first)
-    assert the.mask[int((y - 0.025) * HEIGHT) : int((y + 0.025) * HEIGHT) + 1,
-                    int((x - 0.025) * WIDTH) : int((x + 0.025) * WIDTH) + 1].any()
+    assert the.mask[
+        int((y - 0.025) * HEIGHT) : int((y + 0.025) * HEIGHT) + 1, int((x - 0.025) * WIDTH) : int((x + 0.025) * WIDTH) + 1
+    ].any()
     mine = [flaw.category for flaw in made.flaws_of(the.region)]
     asked = grammar.parse(one.question).categories
     if kind in ("worst", "best") and not rest:
-        ranks = {area.region: -sum(flaw.level for flaw in made.flaws_of(area.region)) if isnan(area.score) else area.score
-                 for area in made.faulty_areas}
+        ranks = {
+            area.region: -sum(flaw.level for flaw in made.flaws_of(area.region)) if isnan(area.score) else area.score
+            for area in made.faulty_areas
+        }
         assert ranks[the.region] == (min if kind == "worst" else max)(ranks.values()) and not asked
     elif kind in ("worst", "best"):
         assert rest in mine and asked == (rest,) and rest in made.placed
@@ -73,8 +76,11 @@ def check_place(made: Scene, one: Exchange, said_: grammar.Answer, boxes: list) 
             assert level == (max if kind == "worst" else min)(rivals) and rivals.count(level) == 1
     else:
         pairs = [tuple(flaw.category for flaw in made.flaws_of(area.region)) for area in made.faulty_areas]
-        found = {"order": ["_".join(pair) for pair in pairs], "first": [pair[0] for pair in pairs],
-                 "last": [pair[-1] for pair in pairs]}[kind]
+        found = {
+            "order": ["_".join(pair) for pair in pairs],
+            "first": [pair[0] for pair in pairs],
+            "last": [pair[-1] for pair in pairs],
+        }[kind]
         assert found.count(rest) == 1 and rest == {"order": "_".join(mine), "first": mine[0], "last": mine[-1]}[kind]
         assert asked == (tuple(mine) if kind == "order" else (rest,)) and len(mine) == 2
 
@@ -90,15 +96,21 @@ def check_vqa(made: Scene, one: Exchange, said_: grammar.Answer, boxes: list) ->
         return
     assert one.style == "brief"
     if kind in ("what", "why"):
-        assert set(said_.categories) == set(one.targets.categories) == {
-            flaw.category for region in regions for flaw in made.flaws_of(region)}
+        assert (
+            set(said_.categories)
+            == set(one.targets.categories)
+            == {flaw.category for region in regions for flaw in made.flaws_of(region)}
+        )
         assert not boxes or boxes == list(one.targets.boxes_cells)
     elif kind == "how":
         the = next(flaw for flaw in made.flaws_of(regions[0]) if flaw.category == rest)
         assert said_.severity == the.severity and one.targets.levels == (the.level,)
     elif rest:
-        assert list(regions) == [area.region for area in made.faulty_areas
-                                 if any(flaw.category == rest and flaw.region == area.region for flaw in made.flaws)]
+        assert list(regions) == [
+            area.region
+            for area in made.faulty_areas
+            if any(flaw.category == rest and flaw.region == area.region for flaw in made.flaws)
+        ]
         assert boxes == list(one.targets.boxes_cells)
     else:
         named = grammar.parse(one.question).places
@@ -132,7 +144,14 @@ def test_test_questions_have_one_wording_each():
     for _, one, _ in every(400, plain=True):
         found.setdefault(one.task, set()).add(wording(one.question))
     assert {task: len(wordings) for task, wordings in found.items()} == {
-        "identify": 2, "score": 2, "describe": 2, "describe_local": 1, "refer": 2, "ground": 7, "vqa": 8}, found
+        "identify": 2,
+        "score": 2,
+        "describe": 2,
+        "describe_local": 1,
+        "refer": 2,
+        "ground": 7,
+        "vqa": 8,
+    }, found
 
 
 def test_no_wording_dominates():

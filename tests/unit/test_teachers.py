@@ -46,18 +46,30 @@ def dictated(folder: Path, *said: str) -> Teacher:
 
 # ---- replies
 
+
 @pytest.mark.parametrize("text", [YES, f"```json\n{YES}\n```", f"Sure! {YES} I hope this helps.", ' {"answer"\n: "yes"}'])
 def test_the_one_object_of_a_reply_is_found(text):
     assert read(YesNo, text, {}).answer == "yes"
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("", "no JSON object"), ("yes", "no JSON object"), ("} {", "no JSON object"), ('{"answer": yes}', "not one valid JSON"),
-    (f"{YES} {YES}", "not one valid JSON"), ('{"answer": NaN}', "not one valid JSON"), ("{" * 9000 + "}", "not one valid JSON"),
-    ('{"a":' * 3000 + "1" + "}" * 3000, "not one valid JSON"), ('{"answer": "maybe"}', "answer: Input should be 'yes' or 'no'"),
-    ('{"answer": "yes", "run": "rm -rf /"}', "run: Extra inputs are not permitted"), ("{}", "answer: Field required"),
-    ('{"answer": "' + "y" * 30_000 + '"}', "longer than 20000"), ("[1, 2]", "no JSON object"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no JSON object"),
+        ("yes", "no JSON object"),
+        ("} {", "no JSON object"),
+        ('{"answer": yes}', "not one valid JSON"),
+        (f"{YES} {YES}", "not one valid JSON"),
+        ('{"answer": NaN}', "not one valid JSON"),
+        ("{" * 9000 + "}", "not one valid JSON"),
+        ('{"a":' * 3000 + "1" + "}" * 3000, "not one valid JSON"),
+        ('{"answer": "maybe"}', "answer: Input should be 'yes' or 'no'"),
+        ('{"answer": "yes", "run": "rm -rf /"}', "run: Extra inputs are not permitted"),
+        ("{}", "answer: Field required"),
+        ('{"answer": "' + "y" * 30_000 + '"}', "longer than 20000"),
+        ("[1, 2]", "no JSON object"),
+    ],
+)
 def test_other_replies_are_refused_with_a_reason(text, says):
     with pytest.raises(ReplyError, match=says):
         read(YesNo, text, {})
@@ -82,11 +94,17 @@ def test_quoted_data_cannot_leave_its_quotes():
 
 # ---- the cache
 
+
 def test_the_key_is_all_that_a_reply_depends_on(tmp_path):
     image = np.zeros((4, 6, 3), np.uint8)
-    asked = [Question("t/1", "Is it?", YesNo, (image,)), Question("t/2", "Is it?", YesNo, (image,)),
-             Question("t/1", "Is it ?", YesNo, (image,)), Question("t/1", "Is it?", YesNo, (image + 1,)),
-             Question("t/1", "Is it?", YesNo, (image.reshape(6, 4, 3),)), Question("t/1", "Is it?", YesNo, (image, image))]
+    asked = [
+        Question("t/1", "Is it?", YesNo, (image,)),
+        Question("t/2", "Is it?", YesNo, (image,)),
+        Question("t/1", "Is it ?", YesNo, (image,)),
+        Question("t/1", "Is it?", YesNo, (image + 1,)),
+        Question("t/1", "Is it?", YesNo, (image.reshape(6, 4, 3),)),
+        Question("t/1", "Is it?", YesNo, (image, image)),
+    ]
     one, hot = dictated(tmp_path), Teacher(Section(temperature=0.5), Dictated(), Cache(tmp_path))
     keys = {one.key(question) for question in asked} | {hot.key(asked[0])}
     other = Dictated()
@@ -151,8 +169,12 @@ for number in range(int(sys.argv[3])):
 
 
 def _writer(folder: Path, name: str, count: int) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(folder), name, str(count)], stdout=subprocess.PIPE, text=True,
-                            env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder), name, str(count)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
 
 
 def test_two_processes_at_once_agree_on_every_reply(tmp_path):
@@ -200,6 +222,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
 
 # ---- models on this machine
 
+
 def test_a_local_model_writes_greedily_and_knows_how_sure_it_is(yes_model, tmp_path):
     config = Section(kind="local", model=str(yes_model), max_tokens=16)
     one = teachers.of(config, Workspace(tmp_path))
@@ -234,19 +257,34 @@ def test_another_kind_of_model_comes_by_its_own_processor(tmp_path):
     words = {word: at for at, word in enumerate("<unk> <s> </s> <pad> <image> user assistant : is it ?".split())}
     plain = Tokenizer(models.WordLevel(words, "<unk>"))
     plain.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokens = PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="<unk>", pad_token="<pad>", eos_token="</s>",
-                                     bos_token="<s>", additional_special_tokens=["<image>"])
-    template = ("{% for m in messages %}user : {% for c in m['content'] %}{% if c['type'] == 'image' %}<image>{% else %} "
-                "{{ c['text'] }}{% endif %}{% endfor %}{% endfor %} assistant :")
+    tokens = PreTrainedTokenizerFast(
+        tokenizer_object=plain,
+        unk_token="<unk>",
+        pad_token="<pad>",
+        eos_token="</s>",
+        bos_token="<s>",
+        additional_special_tokens=["<image>"],
+    )
+    template = (
+        "{% for m in messages %}user : {% for c in m['content'] %}{% if c['type'] == 'image' %}<image>{% else %} "
+        "{{ c['text'] }}{% endif %}{% endfor %}{% endfor %} assistant :"
+    )
     torch.manual_seed(0)
     small = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(**small, num_hidden_layers=2, image_size=32, patch_size=8, projection_dim=16),
-        text_config=LlamaConfig(vocab_size=len(words), num_hidden_layers=1, **small), image_token_index=4)
+        text_config=LlamaConfig(vocab_size=len(words), num_hidden_layers=1, **small),
+        image_token_index=4,
+    )
     LlavaForConditionalGeneration(config).save_pretrained(tmp_path / "llava-tiny")
-    LlavaProcessor(CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}), tokens, patch_size=8,
-                   vision_feature_select_strategy="default", num_additional_image_tokens=1,
-                   chat_template=template).save_pretrained(tmp_path / "llava-tiny")
+    LlavaProcessor(
+        CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+        tokens,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=template,
+    ).save_pretrained(tmp_path / "llava-tiny")
     one = local.Backend(Section(kind="local", model="llava-tiny", max_tokens=8), Workspace(tmp_path))  # relative to the workspace
     image = np.random.default_rng(2).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     first, again = (one.write("is it ?", [image], {}) for _ in range(2))

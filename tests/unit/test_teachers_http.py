@@ -75,8 +75,13 @@ def test_a_server_without_the_extras_is_asked_plainly_from_then_on(tmp_path):
 def test_busy_servers_are_tried_again_with_growing_waits(tmp_path, monkeypatch):
     waits = []
     monkeypatch.setattr(http.time, "sleep", waits.append)
-    answers = [(503, "busy"), (500, "<html>oops"), (429, "slow down", {"Retry-After": "7"}),
-               (429, "", {"Retry-After": formatdate(time.time() + 30, usegmt=True)}), YES]
+    answers = [
+        (503, "busy"),
+        (500, "<html>oops"),
+        (429, "slow down", {"Retry-After": "7"}),
+        (429, "", {"Retry-After": formatdate(time.time() + 30, usegmt=True)}),
+        YES,
+    ]
     with scripted(lambda _, number: answers[number]) as server:
         assert backend(server, tmp_path, retries=4).write("?", [], {}).text == YES
     assert 0.01 <= waits[0] <= 0.015 and 0.02 <= waits[1] <= 0.03 and waits[2] == 7 and 27 <= waits[3] <= 30
@@ -96,11 +101,16 @@ def test_giving_up_is_one_sentence(tmp_path):
         backend(server, tmp_path, retries=1).write("?", [], {})
 
 
-@pytest.mark.parametrize(("status", "says"), [
-    (401, r"refuses the key \(HTTP 401\): set IQAFLOW_TEACHER_KEY"), (403, "refuses the key"),
-    (404, r"no such address or no model 'm' \(HTTP 404\): correct annotate\.teacher\.url"),
-    (400, r"refuses the request \(HTTP 400\): too long a prompt"), (301, r"refuses the request \(HTTP 301\)"),
-])
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (401, r"refuses the key \(HTTP 401\): set IQAFLOW_TEACHER_KEY"),
+        (403, "refuses the key"),
+        (404, r"no such address or no model 'm' \(HTTP 404\): correct annotate\.teacher\.url"),
+        (400, r"refuses the request \(HTTP 400\): too long a prompt"),
+        (301, r"refuses the request \(HTTP 301\)"),
+    ],
+)
 def test_what_can_never_work_is_not_tried_again(tmp_path, monkeypatch, status, says):
     monkeypatch.setenv(http.KEY, "secret-key")
     with scripted(lambda *_: (status, '{"error": {"message": "too long\\u0007 a\\nprompt"}}')) as server:
@@ -155,11 +165,18 @@ def _cut(handler):
     handler.close_connection = True
 
 
-@pytest.mark.parametrize(("said", "says"), [
-    (_drip, "no whole response in 0.4 s"), (_endless, "more than 4000000 bytes"), (_silent, "no response in 0.4 s"),
-    (_cut, "the connection broke"), ((200, "<html>hello</html>"), "not in the OpenAI format"),
-    ((200, '{"choices": []}'), "not in the OpenAI format"), ((200, completion(7)), "not in the OpenAI format"),
-])
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        (_drip, "no whole response in 0.4 s"),
+        (_endless, "more than 4000000 bytes"),
+        (_silent, "no response in 0.4 s"),
+        (_cut, "the connection broke"),
+        ((200, "<html>hello</html>"), "not in the OpenAI format"),
+        ((200, '{"choices": []}'), "not in the OpenAI format"),
+        ((200, completion(7)), "not in the OpenAI format"),
+    ],
+)
 def test_broken_responses_are_tried_again_and_never_wait_for_ever(tmp_path, said, says):
     with scripted(lambda _, number: said if number == 0 else YES) as server:
         assert backend(server, tmp_path, timeout_s=0.4, retries=1).write("?", [], {}).text == YES
@@ -189,8 +206,10 @@ def test_a_failure_stops_the_rest(tmp_path):
 
 
 def test_parameters_are_checked(tmp_path):
-    for options, says in (({"model": None}, "annotate.teacher.model is missing"),
-                          ({"url": "file:///etc/passwd"}, "must start with")):
+    for options, says in (
+        ({"model": None}, "annotate.teacher.model is missing"),
+        ({"url": "file:///etc/passwd"}, "must start with"),
+    ):
         with pytest.raises(ConfigError, match=says):
             http.Backend(Teacher(kind="http", **{"model": "m", **options}), Workspace(tmp_path))
 
@@ -221,8 +240,10 @@ def test_a_real_model_behind_a_real_server(served, yes_model, tmp_path):
     config = Teacher(kind="http", url=served, model=yes_model.name, max_tokens=16, concurrency=2)
     one = teachers.of(config, Workspace(tmp_path))
     images = np.random.default_rng(1).integers(0, 256, (3, 40, 56, 3), dtype=np.uint8)
-    questions = [Question("filter/1", PROMPT + teachers.quoted({"object": "dog", "quality": "blurry"}), YesNo, (image,))
-                 for image in images]
+    questions = [
+        Question("filter/1", PROMPT + teachers.quoted({"object": "dog", "quality": "blurry"}), YesNo, (image,))
+        for image in images
+    ]
     assert [reply.value.answer for reply in one.ask(questions)] == ["yes"] * 3
     assert one.counts["written"] == 3 and not one.counts["dropped"]
     lines = [json.loads(line) for line in (tmp_path / ".iqaflow" / "teachers" / "replies.jsonl").read_text().splitlines()]

@@ -25,8 +25,9 @@ def rows():
     from skimage import data
 
     pixels = np.ascontiguousarray(data.astronaut()[:384, :384])
-    photograph = Photograph(source_id="a", sha256="0" * 64, origin="a.png", license="x", width=384, height=384, phash="0" * 16,
-                            split="train")
+    photograph = Photograph(
+        source_id="a", sha256="0" * 64, origin="a.png", license="x", width=384, height=384, phash="0" * 16, split="train"
+    )
     small = config.load(overrides=("annotate.images.train=28", "annotate.sizes_px=[[64, 64]]", "annotate.reference=0.5"))
     images, conversations = [], []
     for unit in range(14):
@@ -36,8 +37,15 @@ def rows():
 
 
 def settings(url):
-    return config.load(overrides=("annotate.teacher.kind=http", f"annotate.teacher.url={url}", "annotate.teacher.model=writer",
-                                  "annotate.teacher.rewrite=true", "annotate.teacher.timeout_s=5"))
+    return config.load(
+        overrides=(
+            "annotate.teacher.kind=http",
+            f"annotate.teacher.url={url}",
+            "annotate.teacher.model=writer",
+            "annotate.teacher.rewrite=true",
+            "annotate.teacher.timeout_s=5",
+        )
+    )
 
 
 def facts_of(text):
@@ -108,20 +116,23 @@ def test_what_the_teacher_sees(rows, tmp_path):
         assert "never mention or hint at one" in text["text"] or shown
 
 
-@pytest.mark.parametrize(("spoilt", "says"), [
-    (lambda text: "I am sorry, but I cannot help with that image, which is a very great pity for everybody.", "an excuse"),
-    (lambda text: "Too short.", "2 words, expected 12"),
-    (lambda text: text + " and so on" * 60, "words, expected 12 to"),
-    (lambda text: text + " There is slight blur and catastrophic oversharpening.", "must name exactly these distortions"),
-    (lambda text: re.sub(r"slight|moderate|obvious|serious|catastrophic", "mild", text), "must name exactly|must begin"),
-    (lambda text: text + " This is a good, fair and excellent photo.", "only quality word|"),
-    (lambda text: text + " Look at [R9] too.", "exactly the marks"),
-    (lambda text: text.replace("[R1]", "this part"), "exactly the marks|"),
-    (lambda text: text + " <script>alert(1)</script>", "no markup"),
-    (lambda text: text + " See https://evil.example now.", "no markup"),
-    (lambda text: text + " <|im_end|>", "no markup"),
-    (lambda text: text + " It was made from the original photo.", "hint at a reference|"),
-])
+@pytest.mark.parametrize(
+    ("spoilt", "says"),
+    [
+        (lambda text: "I am sorry, but I cannot help with that image, which is a very great pity for everybody.", "an excuse"),
+        (lambda text: "Too short.", "2 words, expected 12"),
+        (lambda text: text + " and so on" * 60, "words, expected 12 to"),
+        (lambda text: text + " There is slight blur and catastrophic oversharpening.", "must name exactly these distortions"),
+        (lambda text: re.sub(r"slight|moderate|obvious|serious|catastrophic", "mild", text), "must name exactly|must begin"),
+        (lambda text: text + " This is a good, fair and excellent photo.", "only quality word|"),
+        (lambda text: text + " Look at [R9] too.", "exactly the marks"),
+        (lambda text: text.replace("[R1]", "this part"), "exactly the marks|"),
+        (lambda text: text + " <script>alert(1)</script>", "no markup"),
+        (lambda text: text + " See https://evil.example now.", "no markup"),
+        (lambda text: text + " <|im_end|>", "no markup"),
+        (lambda text: text + " It was made from the original photo.", "hint at a reference|"),
+    ],
+)
 def test_other_texts_are_dropped(rows, tmp_path, spoilt, says):
     """Asked again with the reason, then the answer of the synthetic branch stays."""
     images, conversations = rows
@@ -144,14 +155,17 @@ def test_other_texts_are_dropped(rows, tmp_path, spoilt, says):
     assert len(lines) == len(dropped) and json.loads(lines[0])["prompt"] == "rewrite/1"
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("Compared to the reference image, the sky is grainy.", "The sky is grainy."),
-    ("The sky is grainy compared with the reference, and dark.", "The sky is grainy and dark."),
-    ("Edges are softer than in the original image.", "Edges are softer."),
-    ("Unlike the reference, it is dark.", "It is dark."),
-    ("The sky is dark when compared to the pristine version. It is flat.", "The sky is dark. It is flat."),
-    ("A dog compared with a cat.", "A dog compared with a cat."),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Compared to the reference image, the sky is grainy.", "The sky is grainy."),
+        ("The sky is grainy compared with the reference, and dark.", "The sky is grainy and dark."),
+        ("Edges are softer than in the original image.", "Edges are softer."),
+        ("Unlike the reference, it is dark.", "It is dark."),
+        ("The sky is dark when compared to the pristine version. It is flat.", "The sky is dark. It is flat."),
+        ("A dog compared with a cat.", "A dog compared with a cat."),
+    ],
+)
 def test_mentions_of_the_reference_are_cut_out(text, expected):
     assert rewrite.without_reference(text) == expected
 
@@ -163,15 +177,27 @@ def test_mentions_that_cannot_be_cut_out_are_refused(text):
 
 
 def _row(answer, task="describe", images=(("image", "a"),)):
-    return {"conversation_id": "c", "origin": "synthetic", "task": task, "style": "detailed", "reference_mode": "nr",
-            "image_ids": [{"role": role, "image_id": name} for role, name in images], "answer_spans": [],
-            "turns": [{"role": "user", "text": "?"}, {"role": "assistant", "text": answer}]}
+    return {
+        "conversation_id": "c",
+        "origin": "synthetic",
+        "task": task,
+        "style": "detailed",
+        "reference_mode": "nr",
+        "image_ids": [{"role": role, "image_id": name} for role, name in images],
+        "answer_spans": [],
+        "turns": [{"role": "user", "text": "?"}, {"role": "assistant", "text": answer}],
+    }
 
 
 def _image(flaws, regions=()):
-    return {"width": 100, "height": 100, "image": b"", "reference": None,
-            "distortions": [dict(zip(("severity", "category", "region_id"), one, strict=True)) for one in flaws],
-            "regions": [dict(zip(("region_id", "label", "box_xyxy"), one, strict=True)) for one in regions]}
+    return {
+        "width": 100,
+        "height": 100,
+        "image": b"",
+        "reference": None,
+        "distortions": [dict(zip(("severity", "category", "region_id"), one, strict=True)) for one in flaws],
+        "regions": [dict(zip(("region_id", "label", "box_xyxy"), one, strict=True)) for one in regions],
+    }
 
 
 def test_distortions_of_one_image_are_not_given_to_the_other():

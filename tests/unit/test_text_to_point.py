@@ -198,7 +198,13 @@ def test_read_outs_fall_back_to_what_there_is():
     full = spatial(cells=certain(147), first=certain(63), last=certain(190), visual=np.ones((20, 20)))
     words, cells = spatial(), spatial(cells=certain(147))
     assert [read_out(full, Settings(name)) for name in ("2x2", "cells", "soft_box", "product", "visual", "all")] == [
-        "2x2", "cells", "soft_box", "product", "visual", "all"]
+        "2x2",
+        "cells",
+        "soft_box",
+        "product",
+        "visual",
+        "all",
+    ]
     assert read_out(words, Settings("all")) == "2x2" and read_out(cells, Settings("product")) == "cells"
     for name in ("2x2", "cells", "soft_box", "product", "visual", "all"):
         for place in (full, words, cells):

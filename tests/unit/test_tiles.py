@@ -71,12 +71,12 @@ def test_tiles_stay_in_place_when_those_of_one_line_differ_by_a_row():
 def test_a_region_that_fits_is_one_crop_around_it():
     pixels, mask = np.zeros((900, 1200, 3), np.uint8), np.zeros((900, 1200), bool)
     mask[300:380, 1100:1200] = True
-    (part, weight), = crops(pixels, (1100.0, 300.0, 1200.0, 380.0), mask, BUDGET)
+    ((part, weight),) = crops(pixels, (1100.0, 300.0, 1200.0, 380.0), mask, BUDGET)
     assert weight == 1 and part.of(mask).sum() == mask.sum()  # all of the region
     assert part == Part(260, 1050, 160, 150)  # half of its size more on each side, cut off at the edge
     speck = np.zeros_like(mask)
     speck[500, 500] = True
-    (part, _), = crops(pixels, (500.0, 500.0, 501.0, 501.0), speck, BUDGET)
+    ((part, _),) = crops(pixels, (500.0, 500.0, 501.0, 501.0), speck, BUDGET)
     assert part.of(speck).sum() == 1 and 128 <= part.height <= 130 and 128 <= part.width <= 130
 
 

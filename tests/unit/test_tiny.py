@@ -23,7 +23,9 @@ def test_a_grown_model_answers_as_before_and_has_the_new_words() -> None:
     assert processor.tokenizer.convert_ids_to_tokens(tokens) == wider.tokenizer.convert_ids_to_tokens(same)
     words = ["blur", "noise", "0", "399", "left"]
     with torch.no_grad():
-        before, after = (one.eval()(input_ids=torch.tensor([ids])).logits[0, -1, tokenizer.convert_tokens_to_ids(words)]
-                         for one, ids, tokenizer in ((model, tokens, processor.tokenizer), (grown, same, wider.tokenizer)))
+        before, after = (
+            one.eval()(input_ids=torch.tensor([ids])).logits[0, -1, tokenizer.convert_tokens_to_ids(words)]
+            for one, ids, tokenizer in ((model, tokens, processor.tokenizer), (grown, same, wider.tokenizer))
+        )
     assert torch.allclose(before, after, atol=1e-5)
     assert wider.tokenizer.decode(wider.tokenizer(NEW)["input_ids"]) == NEW

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,8 +46,9 @@ def mlflow(workspace, empty_store):
 
 
 def git(workspace, *arguments):
-    subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e@x", *arguments], cwd=workspace.root, check=True,
-                   capture_output=True)
+    subprocess.run(
+        ["git", "-c", "user.name=n", "-c", "user.email=e@x", *arguments], cwd=workspace.root, check=True, capture_output=True
+    )
 
 
 def children(mlflow, parent):
@@ -99,8 +101,9 @@ def test_a_run_says_everything_about_itself(workspace, mlflow):
             child.image(np.zeros((8, 8), bool), "probe/0", step=3)
             child.image(workspace.root / "picture.png", "probe/0", step=4)
             child.table(pd.DataFrame({"item": ["a", "b"], "value": [0.5, np.nan]}), "items")
-            child.finish(StageResult("train", {"minutes": 2.0}, "# Trained", images=["picture.png"],
-                                     artifacts=["requirements.lock"]))
+            child.finish(
+                StageResult("train", {"minutes": 2.0}, "# Trained", images=["picture.png"], artifacts=["requirements.lock"])
+            )
         (workspace.root / "dvc.lock").write_text("schema: '2.0'\n")
     assert PARENT not in os.environ and current() is None
     run = mlflow.get_run(parent)
@@ -114,7 +117,7 @@ def test_a_run_says_everything_about_itself(workspace, mlflow):
     assert tags["dvc.lock"] == hashlib.sha256(b"schema: '2.0'\n").hexdigest() and tags["seed"] == "0"
     names = {item.path for item in mlflow.list_artifacts(parent)}
     assert {"params.yaml", "dvc.lock", "provenance"} <= names
-    diff = open(mlflow.download_artifacts(parent, "provenance/uncommitted.diff")).read()
+    diff = Path(mlflow.download_artifacts(parent, "provenance/uncommitted.diff")).read_text()
     assert "+a==2" in diff and "verysecret" not in diff and "# ?? picture.png" in diff
 
     child = children(mlflow, parent)["train"]
@@ -124,11 +127,16 @@ def test_a_run_says_everything_about_itself(workspace, mlflow):
     assert [each.step for each in mlflow.get_metric_history(child.info.run_id, "loss_x")] == list(range(30))
     [data] = child.inputs.dataset_inputs
     assert data.tags[0].value == "train" and child.data.tags["data.digest"].startswith(data.dataset.digest)
-    assert {item.path for item in mlflow.list_artifacts(child.info.run_id)} == {"images", "items.json", "train.md",
-                                                                               "pictures", "files"}
+    assert {item.path for item in mlflow.list_artifacts(child.info.run_id)} == {
+        "images",
+        "items.json",
+        "train.md",
+        "pictures",
+        "files",
+    }
     assert len(mlflow.list_artifacts(child.info.run_id, "images")) == 4  # two pictures, each with a small one
     assert child.data.tags["mlflow.loggedArtifacts"] == '[{"path": "items.json", "type": "table"}]'
-    table = json.load(open(mlflow.download_artifacts(child.info.run_id, "items.json")))
+    table = json.loads(Path(mlflow.download_artifacts(child.info.run_id, "items.json")).read_text())
     assert table == {"columns": ["item", "value"], "data": [["a", 0.5], ["b", None]]}
     assert not list((workspace.state / "spool").glob("*.files"))
 
@@ -163,10 +171,10 @@ def test_a_stage_with_nothing_to_do_is_noted_with_its_result(workspace, mlflow):
     assert found["train"].data.tags["status"] == "ran" and len(found) == 2
 
 
-@pytest.mark.parametrize(("error", "status"), [
-    (KeyboardInterrupt(), "KILLED"), (SystemExit(143), "KILLED"), (SystemExit(0), "FINISHED"),
-    (SystemExit(2), "FAILED"),
-])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyboardInterrupt(), "KILLED"), (SystemExit(143), "KILLED"), (SystemExit(0), "FINISHED"), (SystemExit(2), "FAILED")],
+)
 def test_a_run_ends_as_its_work_ended(workspace, mlflow, error, status):
     with pytest.raises(type(error)), stage_run("calibrate", CONFIG, workspace) as child:
         raise error
@@ -198,7 +206,7 @@ def test_a_moved_checkout_keeps_its_artifacts_and_models(workspace, mlflow, tmp_
     moved = Workspace(tmp_path / "moved")
     workspace.root.rename(moved.root)
     again = store.client(store.ensure(moved, CONFIG))
-    assert yaml.safe_load(open(again.download_artifacts(parent, "params.yaml")).read()) == CONFIG.tree()
+    assert yaml.safe_load(Path(again.download_artifacts(parent, "params.yaml")).read_text()) == CONFIG.tree()
     assert again.get_experiment("0").artifact_location == (moved.mlruns / "artifacts").as_uri() + "/0"
     folder = versions.resolve("challenger", moved)
     assert moved.root in folder.parents and (folder / "stage1" / "config.json").is_file()
@@ -214,7 +222,8 @@ def test_the_digest_of_the_data_is_dvcs_only_while_dvc_speaks_of_these_bytes(wor
     assert provenance.data_digest(workspace) == hashlib.sha256(manifest.read_bytes()).hexdigest()
     digest = "0123456789abcdef0123456789abcdef.dir"
     (workspace.root / "dvc.lock").write_text(
-        f"stages:\n  annotate:\n    outs:\n    - path: data/annotated\n      md5: {digest}\n")
+        f"stages:\n  annotate:\n    outs:\n    - path: data/annotated\n      md5: {digest}\n"
+    )
     (workspace.root / ".dvc").mkdir()
     (workspace.root / ".dvc" / "config").write_text("[core]\n    autostage = true\n[cache]\n    dir = ../elsewhere\n")
     listing = workspace.root / "elsewhere" / "files" / "md5" / digest[:2] / digest[2:]

@@ -19,8 +19,16 @@ from iqaflow.tasks.vocabulary import current
 COFFEE = skimage.data.coffee()
 
 
-@pytest.mark.parametrize(("name", "level"), [("noise_gaussian_RGB", 2), ("brightness_darken_shift_RGB", 2), ("pixelate", 4),
-                                             ("saturate_weaken_HSV", 4), ("contrast_weaken_scale", 3)])
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("noise_gaussian_RGB", 2),
+        ("brightness_darken_shift_RGB", 2),
+        ("pixelate", 4),
+        ("saturate_weaken_HSV", 4),
+        ("contrast_weaken_scale", 3),
+    ],
+)
 def test_the_distorted_place_is_found(name, level):
     rows, columns = np.mgrid[: COFFEE.shape[0], : COFFEE.shape[1]]
     place = ((columns - 300) / 130) ** 2 + ((rows - 200) / 110) ** 2 < 1
@@ -56,8 +64,15 @@ def test_the_place_of_a_difference_is_not_called_a_guess():
 
 def test_a_description_says_the_word_of_the_score():
     """The word nearest to the value may be another one, and two words for one image are one too many."""
-    told = descriptions({"image": {"height": 900, "width": 900}, "regions": [], "distortions": [],
-                         "score": {"value": 0.68, "level": "excellent"}}, current())
+    told = descriptions(
+        {
+            "image": {"height": 900, "width": 900},
+            "regions": [],
+            "distortions": [],
+            "score": {"value": 0.68, "level": "excellent"},
+        },
+        current(),
+    )
     assert "excellent" in told["brief"] and "good" not in told["brief"]
 
 

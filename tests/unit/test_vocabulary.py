@@ -29,9 +29,14 @@ FOGGY = replace(FIRST, categories=tuple(sorted((*FIRST.categories, ("fog", "thic
 
 
 def conversation(question: str, answer: str, *categories: str, task: str = "identify", style: str = "brief") -> dict:
-    return {"conversation_id": question, "task": task, "style": style, "image_ids": [{"role": "image", "image_id": "one"}],
-            "turns": [{"role": "user", "text": question}, {"role": "assistant", "text": answer}],
-            "targets": {"categories": list(categories), "kind": "global"}}
+    return {
+        "conversation_id": question,
+        "task": task,
+        "style": style,
+        "image_ids": [{"role": "image", "image_id": "one"}],
+        "turns": [{"role": "user", "text": question}, {"role": "assistant", "text": answer}],
+        "targets": {"categories": list(categories), "kind": "global"},
+    }
 
 
 @pytest.mark.parametrize("known", [FIRST, FOGGY, current()])
@@ -57,9 +62,12 @@ def test_a_conversation_is_covered_if_all_it_names_is_known(monkeypatch):
     assert FIRST.apart(FOGGY) == FOGGY.apart(FIRST) == {"fog"} and FIRST.apart(renamed) == {"noise"}
     monkeypatch.setattr(vocabulary, "current", lambda: FOGGY)
     monkeypatch.setattr(grammar, "phrases", lambda: FOGGY.phrases)
-    asked = [conversation("What is wrong?", "blur", "blur"),
-             conversation("What is wrong?", "thick fog and noise", "fog", "noise"),
-             conversation("Where is the thick fog worst?", "top left"), conversation("Which is it?", "It is noise.")]
+    asked = [
+        conversation("What is wrong?", "blur", "blur"),
+        conversation("What is wrong?", "thick fog and noise", "fog", "noise"),
+        conversation("Where is the thick fog worst?", "top left"),
+        conversation("Which is it?", "It is noise."),
+    ]
     assert [FIRST.covers(row) for row in asked] == [True, False, False, True]
     assert [FOGGY.covers(row) for row in asked] == [True] * 4
     assert [renamed.covers(row) for row in asked] == [True, False, False, False]
@@ -101,11 +109,16 @@ def test_a_model_is_asked_for_all_its_own_categories():
     engine = Engine(model, processor, FOGGY)
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     images = [{"image_id": "one", "image": encode_png(pixels), "reference": None}]
-    asked = [conversation("Name the TWO distortions.", "thick fog and noise", "fog", "noise"),
-             conversation("Name the ONE distortion.", "noise", "noise")]
+    asked = [
+        conversation("Name the TWO distortions.", "thick fog and noise", "fog", "noise"),
+        conversation("Name the ONE distortion.", "noise", "noise"),
+    ]
     readings = {reading.kind: reading for reading in answers.read(engine, images, asked)}
     assert {kind: len(reading.candidates) for kind, reading in readings.items()} == {
-        "identify": 14, "identify_two": 78, "score": 5}
+        "identify": 14,
+        "identify_two": 78,
+        "score": 5,
+    }
     assert all(np.exp(reading.log_probs).sum() == pytest.approx(1) for reading in readings.values())
 
 

@@ -46,26 +46,26 @@ def test_the_capitals_chance_is_added(rich):
     words = [spelling for word in (grammar.WHOLE, "top", "middle", "bottom") for spelling in rich.spellings(word)]
     spelt = np.exp(single.choose([Prompt(0, QUESTION)], words, ended=False)[0])
     assert words[-6:] == ["top", "Top", "middle", "Middle", "bottom", "Bottom"] and spelt.sum() == pytest.approx(1)
-    (spatial, _), = single.spatial([Prompt(0, QUESTION)])
+    ((spatial, _),) = single.spatial([Prompt(0, QUESTION)])
     assert np.exp(spatial.rows) == pytest.approx(spelt[-6:].reshape(3, 2).sum(1))
     assert spelt[-5] > 1e-4  # or there would be nothing to add
 
 
 def test_three_words_an_axis_are_read_beside_the_published_two(rich):
-    (spatial, _), = session(rich).spatial([Prompt(0, QUESTION)])
+    ((spatial, _),) = session(rich).spatial([Prompt(0, QUESTION)])
     assert spatial.rows.shape == spatial.columns.shape == (3,)
     assert (spatial.vertical == spatial.rows[[0, 2]]).all() and (spatial.horizontal == spatial.columns[[0, 2]]).all()
     assert read_out(spatial, Settings("3x3")) == "3x3"
 
 
 def test_a_model_without_middle_words_reads_two(plain):
-    (spatial, _), = session(plain).spatial([Prompt(0, QUESTION)])
+    ((spatial, _),) = session(plain).spatial([Prompt(0, QUESTION)])
     assert spatial.rows is None and spatial.columns is None and spatial.vertical.shape == spatial.horizontal.shape == (2,)
     assert read_out(spatial, Settings("3x3")) == "product"
 
 
 def test_the_base_that_is_made_here_has_two_words(trained):
-    (spatial, _), = session(Engine.load(trained / "models" / "stage1")).spatial([Prompt(0, QUESTION)])
+    ((spatial, _),) = session(Engine.load(trained / "models" / "stage1")).spatial([Prompt(0, QUESTION)])
     assert spatial.rows is None and spatial.columns is None
 
 

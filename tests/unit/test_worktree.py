@@ -15,15 +15,26 @@ def test_paths_that_git_does_not_keep_are_read_where_they_are(tmp_path: Path) ->
         path.mkdir(parents=True)
     (home / "people" / "labels.json").write_text("{}")
     (home / "a, b.json").write_text("{}")
-    tree = {"source": {"kind": "folder", "path": "photos", "masks": "a, b.json", "labelled": [
-        {"name": "people", "format": "coco", "path": "people/labels.json", "images": "people/images"},
-        {"name": "kept", "format": "coco", "path": "kept", "images": str(home)},
-    ]}, "annotate": {"sam": {"model": "org/name"}}, "train": {"base": "kept"}}
+    tree = {
+        "source": {
+            "kind": "folder",
+            "path": "photos",
+            "masks": "a, b.json",
+            "labelled": [
+                {"name": "people", "format": "coco", "path": "people/labels.json", "images": "people/images"},
+                {"name": "kept", "format": "coco", "path": "kept", "images": str(home)},
+            ],
+        },
+        "annotate": {"sam": {"model": "org/name"}},
+        "train": {"base": "kept"},
+    }
     (home / "params.yaml").write_text(yaml.safe_dump(tree))
     moved = config.load(home / "params.yaml", overrides=anchored(Workspace(home), folder))
     assert moved.source.path == str(home / "photos") and moved.source.masks == str(home / "a, b.json")
     assert [(one.path, one.images) for one in moved.source.labelled] == [
-        (str(home / "people" / "labels.json"), str(home / "people" / "images")), ("kept", str(home))]
+        (str(home / "people" / "labels.json"), str(home / "people" / "images")),
+        ("kept", str(home)),
+    ]
     assert moved.annotate.sam.model == "org/name" and moved.train.base == "kept"
 
 

@@ -24,8 +24,9 @@ _TURNED = re.compile(r"\b(worse|worst|inferior|lower|poorer|poor|less|least|neit
 def turn(question: str, answer: str, scene: Scene | None) -> Exchange:
     """A question of a dialogue with its answer. `scene` holds what is known of its image; None for a pair of images."""
     task = "rate" if scene is None else _task(answer)
-    targets = Targets(known(grammar.parse(answer).categories, scene), kind=KIND,
-                      better=_better(question, answer) if scene is None else None)
+    targets = Targets(
+        known(grammar.parse(answer).categories, scene), kind=KIND, better=_better(question, answer) if scene is None else None
+    )
     return Exchange(task, "brief" if _brief(answer) else "detailed", question, answer, targets)
 
 

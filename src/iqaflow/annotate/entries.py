@@ -36,17 +36,22 @@ def items(labelled: Labelled, found: Index, workspace: Workspace) -> tuple[dict[
 
     `labelled.limit` keeps the items of so many images, by content hash. Raises what `imports.read` raises.
     """
-    images = tuple(_Image(one.origin, one.split, one.sha256, one.width, one.height)
-                   for one in found.photographs if one.dataset == labelled.name)
-    reasons = tuple((entry["file"], entry["reason"]) for entry in found.quarantine
-                    if entry["file"].startswith(f"{labelled.name}: "))
+    images = tuple(
+        _Image(one.origin, one.split, one.sha256, one.width, one.height)
+        for one in found.photographs
+        if one.dataset == labelled.name
+    )
+    reasons = tuple(
+        (entry["file"], entry["reason"]) for entry in found.quarantine if entry["file"].startswith(f"{labelled.name}: ")
+    )
     usable, left_out = _sorted(labelled, workspace, found.inputs.get(f"labelled.{labelled.name}", ""), images, reasons)
     return {split: list(usable[split]) for split in SPLITS}, [dict(entry) for entry in left_out]
 
 
 @lru_cache(maxsize=8)  # every shard asks for them
-def _sorted(labelled: Labelled, workspace: Workspace, digest: str, images: tuple[_Image, ...],
-            reasons: tuple[tuple[str, str], ...]) -> tuple[dict[str, list[Item]], list[dict[str, str]]]:
+def _sorted(
+    labelled: Labelled, workspace: Workspace, digest: str, images: tuple[_Image, ...], reasons: tuple[tuple[str, str], ...]
+) -> tuple[dict[str, list[Item]], list[dict[str, str]]]:
     """`digest` is that of the label file: a changed one is read again."""
     known = {image.name: image for image in images}
     missing = dict(reasons)
@@ -96,14 +101,17 @@ def _refused(item: Item, known: dict[str, _Image], missing: dict[str, str]) -> s
     if reference := shown.get("reference"):
         for image in shown.values():
             if (image.width, image.height) != (reference.width, reference.height):
-                return (f"{image.name} is {image.width}x{image.height} px, but its reference {reference.name} is "
-                        f"{reference.width}x{reference.height} px")
+                return (
+                    f"{image.name} is {image.width}x{image.height} px, but its reference {reference.name} is "
+                    f"{reference.width}x{reference.height} px"
+                )
     return None
 
 
 def _faults(item: Item, known: dict[str, _Image], unclean: dict[str, str]) -> Iterator[tuple[str, str]]:
     """The fields of an item that cannot be used, with the reason. One unsound finding spoils them all: what nobody marked
-    counts as clear."""
+    counts as clear.
+    """
     if item.findings and "image" not in dict(item.images):
         yield "findings", "its regions do not say which of two images they are of"
     elif item.findings:

@@ -74,11 +74,13 @@ class _Picture:
         return data if _as_it_is(data) else encode_lossless(self.pixels)
 
 
-def make(items: list[Item], labelled: Labelled, split: str, config: Config, found: Index, workspace: Workspace,
-         first: int = 0) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def make(
+    items: list[Item], labelled: Labelled, split: str, config: Config, found: Index, workspace: Workspace, first: int = 0
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of `images` and of `conversations` of some items of a split, the first of which has the place `first` in
     `items(...)`. A function of (seed, name, split, item, place) alone. Raises StageError if an image changed since it was
-    indexed, and what `grounding.ground` raises."""
+    indexed, and what `grounding.ground` raises.
+    """
     photographs = {photograph.origin: photograph for photograph in found.of(split, labelled.name)}
     images: list[dict[str, Any]] = []
     conversations: list[dict[str, Any]] = []
@@ -93,13 +95,22 @@ def make(items: list[Item], labelled: Labelled, split: str, config: Config, foun
         shown = any(one.origin == IMPORTED for one in said) and "reference" in pictures
         reference = pictures["reference"].stored() if shown else None
         for role in sorted(pictures.keys() - {"reference"}):
-            images.append(_image_row(scene, item, _image_id(name, role), pictures[role], reference, said, labelled, split,
-                                     config))
+            images.append(
+                _image_row(scene, item, _image_id(name, role), pictures[role], reference, said, labelled, split, config)
+            )
     return images, conversations
 
 
-def _asked(item: Item, name: str, pictures: dict[str, _Picture], labelled: Labelled, split: str, config: Config,
-           workspace: Workspace, rng: np.random.Generator) -> tuple[Scene | None, list[_Said]]:
+def _asked(
+    item: Item,
+    name: str,
+    pictures: dict[str, _Picture],
+    labelled: Labelled,
+    split: str,
+    config: Config,
+    workspace: Workspace,
+    rng: np.random.Generator,
+) -> tuple[Scene | None, list[_Said]]:
     """The scene of an item about one image, with the regions of its description, and everything that is asked."""
     said: list[_Said] = []
     scene = None
@@ -114,8 +125,9 @@ def _asked(item: Item, name: str, pictures: dict[str, _Picture], labelled: Label
     return scene, said + [_as_given(dialogues.turn(question, answer, scene), labelled) for question, answer in item.dialogue]
 
 
-def _described(item: Item, scene: Scene | None, pictures: dict[str, _Picture], labelled: Labelled, config: Config,
-               workspace: Workspace) -> tuple[Scene | None, list[_Said]]:
+def _described(
+    item: Item, scene: Scene | None, pictures: dict[str, _Picture], labelled: Labelled, config: Config, workspace: Workspace
+) -> tuple[Scene | None, list[_Said]]:
     if scene and config.annotate.detector.model:
         from iqaflow.annotate.grounding import ground
 
@@ -124,8 +136,9 @@ def _described(item: Item, scene: Scene | None, pictures: dict[str, _Picture], l
             start = len(scene.areas)
             areas = (Area(start + at, one.label, one.mask, one.box, float("nan")) for at, one in enumerate(grounded.regions))
             scene = replace(scene, areas=(*scene.areas, *areas))
-            return scene, [_Said(_moved(one, start, scene), GROUNDED, grounded.teacher, grounded.confidence)
-                           for one in grounded.exchanges]
+            return scene, [
+                _Said(_moved(one, start, scene), GROUNDED, grounded.teacher, grounded.confidence) for one in grounded.exchanges
+            ]
     return scene, [_as_given(dialogues.description(item.description or "", scene, "reference" in pictures), labelled)]
 
 
@@ -144,47 +157,89 @@ def _image_id(name: str, role: str) -> str:
     return name if role == "image" else f"{name}-{role.lower()}"
 
 
-def _image_row(scene: Scene | None, item: Item, image_id: str, picture: _Picture, reference: bytes | None, said: list[_Said],
-               labelled: Labelled, split: str, config: Config) -> dict[str, Any]:
+def _image_row(
+    scene: Scene | None,
+    item: Item,
+    image_id: str,
+    picture: _Picture,
+    reference: bytes | None,
+    said: list[_Said],
+    labelled: Labelled,
+    split: str,
+    config: Config,
+) -> dict[str, Any]:
     photograph = picture.photograph
     score = _given(scene.score) if scene else None
     origins = {one.origin for one in said}
     return {
-        "image_id": image_id, "origin": next(origin for origin in (AUTHENTIC, GROUNDED, IMPORTED) if origin in origins),
-        "dataset": labelled.name, "source_id": photograph.source_id, "source_sha256": photograph.sha256,
-        "source_origin": photograph.origin, "license": photograph.license, "split": split,
-        "width": photograph.width, "height": photograph.height, "image": picture.stored(), "reference": reference,
+        "image_id": image_id,
+        "origin": next(origin for origin in (AUTHENTIC, GROUNDED, IMPORTED) if origin in origins),
+        "dataset": labelled.name,
+        "source_id": photograph.source_id,
+        "source_sha256": photograph.sha256,
+        "source_origin": photograph.origin,
+        "license": photograph.license,
+        "split": split,
+        "width": photograph.width,
+        "height": photograph.height,
+        "image": picture.stored(),
+        "reference": reference,
         "distortions": [_flaw_row(flaw) for flaw in scene.flaws] if scene else [],
         "regions": [
-            {"region_id": area.region, "label": area.label, "box_xyxy": list(map(float, area.box)),
-             "mask_rle": encode_mask(area.mask), "area": float(area.mask.mean()), "score": _given(area.score)}
+            {
+                "region_id": area.region,
+                "label": area.label,
+                "box_xyxy": list(map(float, area.box)),
+                "mask_rle": encode_mask(area.mask),
+                "area": float(area.mask.mean()),
+                "score": _given(area.score),
+            }
             for area in (scene.areas if scene else ())
         ],
-        "score": score, "score_std": None if score is None else item.spread,
-        "score_source": None if score is None else item.score_source, "phash": photograph.phash,
-        "pipeline_version": VERSION, "seed": config.seed,
+        "score": score,
+        "score_std": None if score is None else item.spread,
+        "score_source": None if score is None else item.score_source,
+        "phash": photograph.phash,
+        "pipeline_version": VERSION,
+        "seed": config.seed,
     }
 
 
 def _flaw_row(flaw: Flaw) -> dict[str, Any]:
     graded = flaw.severity != people.NOT_SAID
-    return {"name": None, "category": flaw.category, "level": float(flaw.level) if graded else None,
-            "severity": flaw.severity if graded else None, "order": flaw.order, "region_id": flaw.region}
+    return {
+        "name": None,
+        "category": flaw.category,
+        "level": float(flaw.level) if graded else None,
+        "severity": flaw.severity if graded else None,
+        "order": flaw.order,
+        "region_id": flaw.region,
+    }
 
 
 def _conversation_row(said: _Said, item: Item, name: str, number: int, labelled: Labelled, split: str) -> dict[str, Any]:
     one = said.exchange
     # people who label or describe see the image alone; who gave a reference to a dialogue showed it
-    roles = [role for role in ("reference", "image", "A", "B") if role in dict(item.images)
-             and (role != "reference" or said.origin == IMPORTED)]
+    roles = [
+        role
+        for role in ("reference", "image", "A", "B")
+        if role in dict(item.images) and (role != "reference" or said.origin == IMPORTED)
+    ]
     about = next(role for role in roles if role != "reference")
     return {
-        "conversation_id": f"{name}-{number:02d}", "origin": said.origin, "dataset": labelled.name,
+        "conversation_id": f"{name}-{number:02d}",
+        "origin": said.origin,
+        "dataset": labelled.name,
         "image_ids": [{"role": role, "image_id": _image_id(name, about if role == "reference" else role)} for role in roles],
-        "task": one.task, "style": one.style, "reference_mode": "fr" if "reference" in roles else "nr",
+        "task": one.task,
+        "style": one.style,
+        "reference_mode": "fr" if "reference" in roles else "nr",
         "turns": [{"role": "user", "text": one.question}, {"role": "assistant", "text": one.answer}],
-        "answer_spans": dialogues.spans(one) if said.origin == IMPORTED else one.spans(), "targets": dict(vars(one.targets)),
-        "teacher": said.teacher, "teacher_confidence": said.confidence, "split": split,
+        "answer_spans": dialogues.spans(one) if said.origin == IMPORTED else one.spans(),
+        "targets": dict(vars(one.targets)),
+        "teacher": said.teacher,
+        "teacher_confidence": said.confidence,
+        "split": split,
     }
 
 

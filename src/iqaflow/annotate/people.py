@@ -86,7 +86,8 @@ def fault(finding: Finding, height: int, width: int) -> str | None:
 
 def askable(findings: tuple[Finding, ...]) -> bool:
     """Whether something can be asked about sound findings: of a whole image with three distortions or more a sentence tells
-    the severities, and a short answer names two at most."""
+    the severities, and a short answer names two at most.
+    """
     faults = dict(fault for finding in findings for fault in finding.distortions)
     graded = all(level is not None for finding in findings for _, level in finding.distortions)
     return graded or len(faults) < 3 or any(finding.shape for finding in findings)
@@ -135,21 +136,32 @@ def scene(item: Item, image_id: str, height: int, width: int, pixels: Callable[[
     flaws = list(_flaws([(None, whole), *enumerate(faults)]))
     names = [(part.label and plain(part.label)) or described(pixels(), part.mask) for part in parts]
     labels = told_apart(names, [float(part.mask.mean()) for part in parts], [part.box for part in parts], (height, width))
-    areas = tuple(Area(at, label, part.mask, part.box, _number(part.score))
-                  for at, (part, label) in enumerate(zip(parts, labels, strict=True)))
+    areas = tuple(
+        Area(at, label, part.mask, part.box, _number(part.score))
+        for at, (part, label) in enumerate(zip(parts, labels, strict=True))
+    )
     graded = all(flaw.severity != NOT_SAID for flaw in flaws)
     return Seen(image_id, width, height, _number(item.score), tuple(flaws), areas), graded
 
 
 def exchanges(item: Item, made: Scene, graded: bool, rng: np.random.Generator, plainly: bool) -> list[Exchange]:
     """All questions about the scene of an item. An image with distortions of the whole only is identified and described in
-    short (IQA-Spider 1.2); one that was only rated is rated."""
-    chosen = [task for task in tasks.single() if (graded or task.ungraded)
-              and (made.areas or (task.about == "image" if item.findings else task.rated))]
+    short (IQA-Spider 1.2); one that was only rated is rated.
+    """
+    chosen = [
+        task
+        for task in tasks.single()
+        if (graded or task.ungraded) and (made.areas or (task.about == "image" if item.findings else task.rated))
+    ]
     asked = [one for task in chosen for one in task.questions(made, False, rng, plainly)]
     if not graded:  # neither the answer nor the choice of it may need to know how severe anything is
-        return [replace(exchange, targets=replace(exchange.targets, levels=())) for task in chosen if task.ungraded
-                for exchange in asked if exchange.task == task.name and task.ungraded(made, exchange)]
+        return [
+            replace(exchange, targets=replace(exchange.targets, levels=()))
+            for task in chosen
+            if task.ungraded
+            for exchange in asked
+            if exchange.task == task.name and task.ungraded(made, exchange)
+        ]
     short = any(one.task == "describe" and one.style == "brief" for one in asked)
     return [one for one in asked if made.areas or not short or one.task != "describe" or one.style == "brief"]
 

@@ -48,10 +48,12 @@ def plan(config: Config, labelled: dict[str, dict[str, int]]) -> list[Shard]:
     """All shards of a data set. `labelled` is the number of items of each labelled data set by split."""
     from iqaflow.annotate.synthetic import units
 
-    totals = [(OWN, split, units(getattr(config.annotate.images, split)), max(config.annotate.shard_images // 2, 1))
-              for split in SPLITS]
-    totals += [(name, split, counts[split], config.annotate.shard_images)
-               for name, counts in labelled.items() for split in SPLITS]
+    totals = [
+        (OWN, split, units(getattr(config.annotate.images, split)), max(config.annotate.shard_images // 2, 1)) for split in SPLITS
+    ]
+    totals += [
+        (name, split, counts[split], config.annotate.shard_images) for name, counts in labelled.items() for split in SPLITS
+    ]
     shards: list[Shard] = []
     for dataset, split, total, step in totals:
         for first in range(0, total, step):
@@ -68,8 +70,10 @@ def make(work: Path, shard: Shard, config: Config, workspace: Workspace) -> str:
     plugins.check(found.inputs.get(plugins.NAME), workspace.relative(sources.index_path(workspace)))
     images, conversations = (_synthetic if shard.dataset == OWN else _labelled)(shard, config, found, workspace)
     files = {}
-    for table, rows, schema in (("images", images, tables.images_schema()),
-                                ("conversations", conversations, tables.conversations_schema())):
+    for table, rows, schema in (
+        ("images", images, tables.images_schema()),
+        ("conversations", conversations, tables.conversations_schema()),
+    ):
         path = work / table / f"part-{shard.name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = work / UNFINISHED / f"{table}-{shard.name}-{uuid4().hex}"  # a cluster may make a shard twice at once
@@ -79,9 +83,18 @@ def make(work: Path, shard: Shard, config: Config, workspace: Workspace) -> str:
         finally:
             beside.unlink(missing_ok=True)
         files[f"{table}/{path.name}"] = sha256(path)
-    write_json(work / f"shard-{shard.name}.json", seal({
-        "files": files, "dataset": shard.dataset, "split": shard.split, "images": len(images),
-        "tasks": dict(sorted(Counter(row["task"] for row in conversations).items()))}))
+    write_json(
+        work / f"shard-{shard.name}.json",
+        seal(
+            {
+                "files": files,
+                "dataset": shard.dataset,
+                "split": shard.split,
+                "images": len(images),
+                "tasks": dict(sorted(Counter(row["task"] for row in conversations).items())),
+            }
+        ),
+    )
     return shard.name
 
 
@@ -115,9 +128,15 @@ def _synthetic(shard: Shard, config: Config, found: Index, workspace: Workspace)
     images: list[dict[str, Any]] = []
     conversations: list[dict[str, Any]] = []
     for unit in range(shard.first, shard.first + shard.count):
-        made, asked = make_unit(unit, shard.split, config.annotate, config.seed, photographs,
-                                lambda photograph: pixels(photograph.source_id),
-                                lambda photograph: segments(photograph.source_id))
+        made, asked = make_unit(
+            unit,
+            shard.split,
+            config.annotate,
+            config.seed,
+            photographs,
+            lambda photograph: pixels(photograph.source_id),
+            lambda photograph: segments(photograph.source_id),
+        )
         images += made
         conversations += asked
     if config.annotate.teacher.rewrite:
@@ -190,8 +209,9 @@ def _ray(workers: int) -> Iterator[dict[str, Any]]:
         from joblib import parallel_config
         from ray.util.joblib import register_ray
     except ImportError:
-        raise InputError("resources.engine=ray needs the package ray: install it with `pip install iqaflow[ray]`, or take "
-                         "loky or dask.") from None
+        raise InputError(
+            "resources.engine=ray needs the package ray: install it with `pip install iqaflow[ray]`, or take loky or dask."
+        ) from None
     register_ray()
     ours = not ray.is_initialized()
     try:
@@ -208,7 +228,6 @@ def _dask(workers: int) -> Iterator[dict[str, Any]]:
     from distributed import Client, LocalCluster
     from joblib import parallel_config
 
-
     address = os.environ.get(DASK_ADDRESS)
     if address:
         try:
@@ -218,9 +237,19 @@ def _dask(workers: int) -> Iterator[dict[str, Any]]:
         with client, parallel_config("dask"):
             yield {"n_jobs": -1}
         return
-    with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1",
-                      security=True,  # keys of its own: whoever can speak to a scheduler can run code
-                      silence_logs="ERROR") as cluster, Client(cluster), parallel_config("dask"):
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            host="127.0.0.1",
+            security=True,  # keys of its own: whoever can speak to a scheduler can run code
+            silence_logs="ERROR",
+        ) as cluster,
+        Client(cluster),
+        parallel_config("dask"),
+    ):
         yield {"n_jobs": -1}
 
 

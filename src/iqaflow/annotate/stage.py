@@ -29,7 +29,8 @@ CODE = ("distortions", "data", "tasks", "annotate")
 
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Write `data/annotated`. Raises StageError if the source has no usable photographs, or if another annotation is at work
-    in this workspace."""
+    in this workspace.
+    """
     with lock.hold(workspace.state / "locks" / "annotated.lock", "annotation"):
         return _run(config, workspace)
 
@@ -51,12 +52,20 @@ def _run(config: Config, workspace: Workspace) -> StageResult:
     shutil.rmtree(work / shards.UNFINISHED, ignore_errors=True)
     bare = regions.left_out([photograph for split in SPLITS for photograph in found.of(split)], config, workspace)
     left_out = [*found.quarantine, *left_out, *bare]
-    commit_directory(work, workspace.annotated, {
-        "schema": "iqaflow.annotated/1", "pipeline_version": VERSION, "seed": config.seed,
-        "source": found.kind, "photographs": {split: len(found.of(split)) for split in SPLITS}, "counts": counts,
-        # whatever plugin changes, all that follows is made anew: every later stage depends on this file
-        **{name: digest for name, digest in found.inputs.items() if name == plugins.NAME},
-    })
+    commit_directory(
+        work,
+        workspace.annotated,
+        {
+            "schema": "iqaflow.annotated/1",
+            "pipeline_version": VERSION,
+            "seed": config.seed,
+            "source": found.kind,
+            "photographs": {split: len(found.of(split)) for split in SPLITS},
+            "counts": counts,
+            # whatever plugin changes, all that follows is made anew: every later stage depends on this file
+            **{name: digest for name, digest in found.inputs.items() if name == plugins.NAME},
+        },
+    )
     result = StageResult(
         "annotate",
         metrics={f"images_{split}": float(counts["images"][split]) for split in SPLITS}
@@ -68,8 +77,9 @@ def _run(config: Config, workspace: Workspace) -> StageResult:
     return result
 
 
-def _labelled(config: Config, found: Index,
-              workspace: Workspace) -> tuple[dict[str, dict[str, int]], list[dict[str, str]], dict[str, str]]:
+def _labelled(
+    config: Config, found: Index, workspace: Workspace
+) -> tuple[dict[str, dict[str, int]], list[dict[str, str]], dict[str, str]]:
     """How many items each labelled data set has in each split, what is left out of them, and where their scores come from."""
     counts: dict[str, dict[str, int]] = {}
     left_out: list[dict[str, str]] = []
@@ -105,8 +115,11 @@ def _counts(work: Path) -> dict[str, Any]:
         images[entry["split"]] += entry["images"]
         datasets[entry["dataset"]] += entry["images"]
         asked.update(entry["tasks"])
-    return {"images": {split: images[split] for split in SPLITS}, "conversations": dict(sorted(asked.items())),
-            "datasets": dict(sorted(datasets.items()))}
+    return {
+        "images": {split: images[split] for split in SPLITS},
+        "conversations": dict(sorted(asked.items())),
+        "datasets": dict(sorted(datasets.items())),
+    }
 
 
 def _key(config: Config, found: Index) -> str:
@@ -114,8 +127,11 @@ def _key(config: Config, found: Index) -> str:
     digest = hashlib.sha256()
     tree = config.tree()
     read = found.model_dump()
-    digest.update(json.dumps([config.seed, tree["annotate"], tree["source"]["labelled"], read["photographs"], read["inputs"]],
-                             sort_keys=True).encode())
+    digest.update(
+        json.dumps(
+            [config.seed, tree["annotate"], tree["source"]["labelled"], read["photographs"], read["inputs"]], sort_keys=True
+        ).encode()
+    )
     package = Path(__file__).parents[1]
     for folder in CODE:
         for path in sorted((package / folder).rglob("*.py")):

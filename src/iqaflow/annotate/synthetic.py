@@ -30,11 +30,17 @@ def units(images: int) -> int:
 
 
 def make_unit(
-    unit: int, split: str, config: Annotate, seed: int, photographs: list[Photograph],
-    pixels: Callable[[Photograph], np.ndarray], segments: Callable[[Photograph], Segments | None] | None = None,
+    unit: int,
+    split: str,
+    config: Annotate,
+    seed: int,
+    photographs: list[Photograph],
+    pixels: Callable[[Photograph], np.ndarray],
+    segments: Callable[[Photograph], Segments | None] | None = None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of `images` and of `conversations` of one unit. `pixels` gives a photograph's pixels (H, W, 3), `segments` the
-    masks of its parts, where it has any."""
+    masks of its parts, where it has any.
+    """
     rng = np.random.default_rng([seed, SPLITS.index(split), unit])
     count = getattr(config.images, split)
     # neighbours share a photograph, so that a shard decodes few of them
@@ -80,39 +86,70 @@ def _compared(made: list[Annotated], split: str, config: Annotate, rng: np.rando
         roles.insert(0, ("reference", a.scene.image_id))
     elif not (a.scene.visible(False) and b.scene.visible(False)):
         return []
-    exchanges = [one for task in tasks.pairs()
-                 for one in task.questions(a.scene, b.scene, mode == "fr", rng, split != "train")]
+    exchanges = [one for task in tasks.pairs() for one in task.questions(a.scene, b.scene, mode == "fr", rng, split != "train")]
     return [_conversation_row(one, roles, mode, split, number, "-pair") for number, one in enumerate(exchanges)]
 
 
 def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int, reference: bool) -> dict[str, Any]:
     scene = made.scene
     return {
-        "image_id": scene.image_id, "origin": "synthetic", "dataset": "synthetic", "source_id": photograph.source_id,
-        "source_sha256": photograph.sha256, "source_origin": photograph.origin, "license": photograph.license,
-        "split": split, "width": scene.width, "height": scene.height,
-        "image": made.encoded, "reference": made.view.encoded if reference else None,
+        "image_id": scene.image_id,
+        "origin": "synthetic",
+        "dataset": "synthetic",
+        "source_id": photograph.source_id,
+        "source_sha256": photograph.sha256,
+        "source_origin": photograph.origin,
+        "license": photograph.license,
+        "split": split,
+        "width": scene.width,
+        "height": scene.height,
+        "image": made.encoded,
+        "reference": made.view.encoded if reference else None,
         "distortions": [
-            {"name": flaw.name, "category": flaw.category, "level": flaw.level, "severity": flaw.severity,
-             "order": flaw.order, "region_id": flaw.region} for flaw in scene.flaws
+            {
+                "name": flaw.name,
+                "category": flaw.category,
+                "level": flaw.level,
+                "severity": flaw.severity,
+                "order": flaw.order,
+                "region_id": flaw.region,
+            }
+            for flaw in scene.flaws
         ],
         "regions": [
-            {"region_id": area.region, "label": area.label, "box_xyxy": list(map(float, area.box)),
-             "mask_rle": encode_mask(area.mask), "area": np.count_nonzero(area.mask) / area.mask.size, "score": area.score}
+            {
+                "region_id": area.region,
+                "label": area.label,
+                "box_xyxy": list(map(float, area.box)),
+                "mask_rle": encode_mask(area.mask),
+                "area": np.count_nonzero(area.mask) / area.mask.size,
+                "score": area.score,
+            }
             for area in scene.areas
         ],
-        "score": scene.score, "score_source": mdsi.SOURCE, "phash": photograph.phash,
-        "pipeline_version": VERSION, "seed": seed,
+        "score": scene.score,
+        "score_source": mdsi.SOURCE,
+        "phash": photograph.phash,
+        "pipeline_version": VERSION,
+        "seed": seed,
     }
 
 
-def _conversation_row(one: Exchange, roles: list[tuple[str, str]], mode: str, split: str, number: int,
-                      suffix: str = "") -> dict[str, Any]:
+def _conversation_row(
+    one: Exchange, roles: list[tuple[str, str]], mode: str, split: str, number: int, suffix: str = ""
+) -> dict[str, Any]:
     return {
-        "conversation_id": f"{roles[-1][1]}{suffix}-{mode}-{number:02d}", "origin": "synthetic", "dataset": "synthetic",
+        "conversation_id": f"{roles[-1][1]}{suffix}-{mode}-{number:02d}",
+        "origin": "synthetic",
+        "dataset": "synthetic",
         "image_ids": [{"role": role, "image_id": image_id} for role, image_id in roles],
-        "task": one.task, "style": one.style, "reference_mode": mode,
+        "task": one.task,
+        "style": one.style,
+        "reference_mode": mode,
         "turns": [{"role": "user", "text": one.question}, {"role": "assistant", "text": one.answer}],
-        "answer_spans": one.spans(), "targets": dict(vars(one.targets)), "teacher": TEACHER, "teacher_confidence": 1.0,
+        "answer_spans": one.spans(),
+        "targets": dict(vars(one.targets)),
+        "teacher": TEACHER,
+        "teacher_confidence": 1.0,
         "split": split,
     }

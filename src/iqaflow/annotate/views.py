@@ -79,7 +79,8 @@ def cut(photograph: np.ndarray, config: Annotate, rng: np.random.Generator) -> V
 def distort(view: View, segments: Segments | None, image_id: str, config: Annotate, rng: np.random.Generator) -> Annotated:
     """Distort a view by the construction rules of DepictQA-Wild (papers 3.2) and IQA-Spider (1.2): clean, globally by one
     distortion or an allowed ordered pair, inside one or two regions, or twice inside each of two or three; keep exact
-    masks and full-reference scores. `segments` are those of the photograph, where it has any."""
+    masks and full-reference scores. `segments` are those of the photograph, where it has any.
+    """
     found = regions.of_view(view.pixels, view.window, segments, config, rng)
     flaws: list[Flaw] = []
     image = view.pixels
@@ -102,7 +103,8 @@ def distort(view: View, segments: Segments | None, image_id: str, config: Annota
 
 def alike(a: Scene, b: Scene) -> bool:
     """Whether two views have the same distortions at the same levels, so that comparing them says little (DepictQA-Wild
-    draws such pairs again)."""
+    draws such pairs again).
+    """
     one, other = ({(flaw.category, flaw.level) for flaw in scene.flaws} for scene in (a, b))
     return bool(one) and one == other
 
@@ -142,10 +144,12 @@ def _inside(view: np.ndarray, found: list[Region], config: Annotate, rng: np.ran
     return image, flaws
 
 
-def _twice_inside(view: np.ndarray, found: list[Region], config: Annotate,
-                  rng: np.random.Generator) -> tuple[np.ndarray, list[Flaw]]:
+def _twice_inside(
+    view: np.ndarray, found: list[Region], config: Annotate, rng: np.random.Generator
+) -> tuple[np.ndarray, list[Flaw]]:
     """Two distortions one after the other in each of two or three regions, in orders that differ and that people can tell
-    apart (IQA-Spider, table of orders); nothing if the regions do not take them."""
+    apart (IQA-Spider, table of orders); nothing if the regions do not take them.
+    """
     count = 3 if len(found) > 2 and rng.random() < THREE else 2
     first = pick(rng, ORDERS)
     # orders of the same distortions, so that it is the order that must be seen
@@ -191,7 +195,8 @@ def drawn_step(category: str, most: int, rng: np.random.Generator) -> _Step:
 
 def drawn_categories(rng: np.random.Generator) -> Iterator[str]:
     """Categories to try, uniform. One that shows nothing gets three more functions and levels before another one is drawn,
-    or the strong categories would be the frequent ones."""
+    or the strong categories would be the frequent ones.
+    """
     for _ in range(TRIES // 4):
         yield from [pick(rng, sorted(distortions.categories()))] * 4
 

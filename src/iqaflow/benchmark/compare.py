@@ -21,7 +21,8 @@ ABOVE, LEVEL, BELOW = "better", "no clear difference", "worse"
 @dataclass(frozen=True)
 class Comparison:
     """One metric: the model's entry `{value, ci95, ci95_photos, n}`, the rival's, and the verdict of the paired
-    bootstrap on the items both answered (None without a rival)."""
+    bootstrap on the items both answered (None without a rival).
+    """
 
     metric: metrics.Metric
     model: dict[str, Any]
@@ -47,8 +48,11 @@ def rival(results: dict[str, Any], family: str, name: str) -> str | None:
     entry = metrics.find(family, name)
     # where lower is better another metric names the rival: a guess of `none` raises no false alarm, and means nothing
     by = tasks.find(family).headline if entry.lower_is_better else name
-    values = {baseline: table[family][by]["value"] for baseline, table in results["baselines"].items()
-              if by in table.get(family, {}) and name in table[family] and baseline not in yardsticks()}
+    values = {
+        baseline: table[family][by]["value"]
+        for baseline, table in results["baselines"].items()
+        if by in table.get(family, {}) and name in table[family] and baseline not in yardsticks()
+    }
     return max(sorted(values), key=lambda baseline: values[baseline]) if values else None
 
 
@@ -59,16 +63,26 @@ def compare(results: dict[str, Any], frame: pd.DataFrame, config: Config) -> lis
         if name not in results["model"].get(family, {}):
             continue
         best, verdict = rival(results, family, name), None
-        others = {baseline: table[family][name] for baseline, table in results["baselines"].items()
-                  if name in table.get(family, {})}
+        others = {
+            baseline: table[family][name] for baseline, table in results["baselines"].items() if name in table.get(family, {})
+        }
         if best:
             rows = frame[frame["family"] == family]
-            gap = paired_difference(rows[rows["predictor"] == MODEL], rows[rows["predictor"] == best], name,
-                                          config.benchmark.bootstrap, config.seed)
+            gap = paired_difference(
+                rows[rows["predictor"] == MODEL], rows[rows["predictor"] == best], name, config.benchmark.bootstrap, config.seed
+            )
             low, high = gap["ci95"] or (0.0, 0.0)
             verdict = ABOVE if low > 0 else BELOW if high < 0 else LEVEL
-        found.append(Comparison(metrics.find(family, name), results["model"][family][name], best,
-                                others.get(best) if best else None, others, verdict))
+        found.append(
+            Comparison(
+                metrics.find(family, name),
+                results["model"][family][name],
+                best,
+                others.get(best) if best else None,
+                others,
+                verdict,
+            )
+        )
     return found
 
 
@@ -85,14 +99,16 @@ def markdown(comparisons: list[Comparison]) -> str:
         limits = one.model["ci95"]
         interval = f"{shown(limits[0], top)} to {shown(limits[1], top)}" if limits else ""
         best = f"{shown(one.baseline['value'], top)} ({one.rival})" if one.baseline else ""
-        lines.append(f"| {one.key} | **{shown(one.model['value'], top)}** | {interval} | {one.model['n']} | {best} | "
-                     f"{one.verdict or ''} |")
+        lines.append(
+            f"| {one.key} | **{shown(one.model['value'], top)}** | {interval} | {one.model['n']} | {best} | {one.verdict or ''} |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def paired_difference(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, seed: int) -> dict:
     """How much better `new` is than `old` (item rows of one predictor and one family each) on the items both
-    answered, both resampled together: `{difference, ci95, n}`. Positive is better, also where a lower value is."""
+    answered, both resampled together: `{difference, ci95, n}`. Positive is better, also where a lower value is.
+    """
     shared = sorted(set(new["item_id"]) & set(old["item_id"]))
     if not shared:
         return {"difference": None, "ci95": None, "n": 0}
@@ -106,5 +122,8 @@ def paired_difference(new: pd.DataFrame, old: pd.DataFrame, metric: str, resampl
     samples = [stats.values(known.reduce, columns[usable], resamples, seed) for columns in both]  # same seed: same draws
     limits = stats.interval(sign * (samples[0] - samples[1]))
     difference = sign * (point[0] - point[1])
-    return {"difference": round(float(difference), 6) if np.isfinite(difference) else None,
-            "ci95": [round(limit, 6) for limit in limits] if limits else None, "n": int(usable.sum())}
+    return {
+        "difference": round(float(difference), 6) if np.isfinite(difference) else None,
+        "ci95": [round(limit, 6) for limit in limits] if limits else None,
+        "n": int(usable.sum()),
+    }

@@ -23,15 +23,28 @@ MODEL = "model"
 def schema() -> pa.Schema:
     """Columns of the items table. `value` is what the family's main metric averages or correlates: credit 0..1
     (identify, refer, rate, vqa, describe), the predicted score, or the mask's IoU; `hit` is 1 if the predicted point
-    lies in the true mask; `level` is the strongest distortion asked about (0: clean)."""
+    lies in the true mask; `level` is the strongest distortion asked about (0: clean).
+    """
     import pyarrow as pa
 
     text, number = pa.string(), pa.float64()
-    return pa.schema([
-        ("predictor", text), ("family", text), ("cell", text), ("item_id", text), ("source_id", text),
-        ("image_id", text), ("target", text), ("prediction", text), ("target_value", number), ("value", number),
-        ("confidence", number), ("hit", number), ("level", number),
-    ])
+    return pa.schema(
+        [
+            ("predictor", text),
+            ("family", text),
+            ("cell", text),
+            ("item_id", text),
+            ("source_id", text),
+            ("image_id", text),
+            ("target", text),
+            ("prediction", text),
+            ("target_value", number),
+            ("value", number),
+            ("confidence", number),
+            ("hit", number),
+            ("level", number),
+        ]
+    )
 
 
 def grade(predictor: str, items: list[Row], given: Iterable[Row], complete: bool = False) -> list[Row]:
@@ -95,5 +108,9 @@ def _graded(predictor: str, item: Row, answer: Row) -> Row:
         text, value = credit(item["target"], text)
     numbers = {"value": value, "confidence": answer.get("confidence"), "hit": answer.get("hit")}
     # six decimals: more than any metric shows, fewer than differ between two machines' arithmetic
-    return {**item, "predictor": predictor, "prediction": text,
-            **{name: None if number is None else round(float(number), 6) for name, number in numbers.items()}}
+    return {
+        **item,
+        "predictor": predictor,
+        "prediction": text,
+        **{name: None if number is None else round(float(number), 6) for name, number in numbers.items()},
+    }

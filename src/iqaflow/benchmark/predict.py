@@ -41,8 +41,9 @@ def predict(assessor: Any, images: Sequence[Row], conversations: Sequence[Row], 
                 row["value"] = assessor.expected_score(probabilities)
             rows.append(row)
         else:
-            rows.append({"family": reading.task, "item_id": reading.item_id, "prediction": reading.text,
-                         "confidence": reading.sure})
+            rows.append(
+                {"family": reading.task, "item_id": reading.item_id, "prediction": reading.text, "confidence": reading.sure}
+            )
     return rows, grounded
 
 
@@ -70,12 +71,22 @@ def _place(assessor: Any, reading: Any, by_id: dict[str, Row], grounded: list[Ro
     words = f"{grammar.VERTICAL[vertical]} {grammar.HORIZONTAL[horizontal]}"
     rows.append({**_row(reading, truth, quadrant, centre, words, None), "predictor": "argmax_words"})
     if len(grounded) < EXAMPLES and not whole:
-        grounded.append(examples.example(image_row["image"], truth, found,
-                                         f"{reading.conversation['turns'][0]['text']} {words}: {text}", reading.item_id))
+        grounded.append(
+            examples.example(
+                image_row["image"], truth, found, f"{reading.conversation['turns'][0]['text']} {words}: {text}", reading.item_id
+            )
+        )
     return rows
 
 
-def _row(reading: Any, truth: np.ndarray, mask: np.ndarray, point: tuple[float, float], text: str,
-         confidence: float | None) -> Row:
-    return {"family": "ground", "item_id": reading.item_id, "prediction": text, "confidence": confidence,
-            "value": iou(mask, truth), "hit": float(contains(truth, point))}
+def _row(
+    reading: Any, truth: np.ndarray, mask: np.ndarray, point: tuple[float, float], text: str, confidence: float | None
+) -> Row:
+    return {
+        "family": "ground",
+        "item_id": reading.item_id,
+        "prediction": text,
+        "confidence": confidence,
+        "value": iou(mask, truth),
+        "hit": float(contains(truth, point)),
+    }

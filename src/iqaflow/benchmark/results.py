@@ -1,5 +1,6 @@
 """What a benchmark leaves for the gate: `reports/metrics.json` and `reports/items.parquet`, bound to each other and to the
-model that answered by `reports/manifest.json`. Nothing else is believed."""
+model that answered by `reports/manifest.json`. Nothing else is believed.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +24,9 @@ def write(workspace: Workspace, results: dict[str, Any], frame: pd.DataFrame) ->
     """Write the metrics and the items frame; the manifest comes last."""
     write_json(workspace.metrics, results)
     write_bytes(workspace.items, items.file_bytes(frame))
-    write_manifest(workspace.reports, [workspace.metrics, workspace.items],
-                   {"schema": "iqaflow.measured/1", "model": model_of(workspace)})
+    write_manifest(
+        workspace.reports, [workspace.metrics, workspace.items], {"schema": "iqaflow.measured/1", "model": model_of(workspace)}
+    )
 
 
 def model_of(workspace: Workspace) -> str | None:
@@ -34,12 +36,15 @@ def model_of(workspace: Workspace) -> str | None:
 
 def read(workspace: Workspace, model: str | None) -> tuple[dict[str, Any], pd.DataFrame]:
     """Metrics and items of the model with this fingerprint. Raises StageError where they are absent or another model's,
-    DamagedError where a byte of them was altered."""
+    DamagedError where a byte of them was altered.
+    """
     for path in (workspace.metrics, workspace.items):
         if not path.is_file():
             raise StageError(f"{workspace.relative(path)} is missing: run `iqaflow benchmark` before the gate.")
     manifest = read_manifest(workspace.reports, verify=True, remedy=REMEDY)
     if manifest.get("model") != model:
-        raise StageError(f"{workspace.relative(workspace.items)} was measured on another model than the one in "
-                         f"{workspace.relative(workspace.models)}: {REMEDY}.")
+        raise StageError(
+            f"{workspace.relative(workspace.items)} was measured on another model than the one in "
+            f"{workspace.relative(workspace.models)}: {REMEDY}."
+        )
     return json.loads(workspace.metrics.read_text(encoding="utf-8")), items.read(workspace.items)

@@ -35,17 +35,18 @@ if TYPE_CHECKING:
 
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Benchmark `models/stage1` with its calibration. Raises StageError if the test split is empty, and DamagedError
-    if the data set is incomplete."""
+    if the data set is incomplete.
+    """
     model = in_folder(workspace.stage1, workspace.relative(workspace.stage1))
     exam = Exam.load(config, workspace).within(model.vocabulary)
     answers, grounded = _ask(model, exam, config)
     return conclude(exam, answers, grounded, config, workspace)
 
 
-def conclude(exam: Exam, answers: dict[str, list[Row]], grounded: list[Row], config: Config,
-             workspace: Workspace) -> StageResult:
+def conclude(exam: Exam, answers: dict[str, list[Row]], grounded: list[Row], config: Config, workspace: Workspace) -> StageResult:
     """Everything after the model has answered: baselines, metrics, items, plots, report. `answers` by predictor must
-    hold the predictor `model`, complete; `extras` are grounding overlays (see `figures.overlay`)."""
+    hold the predictor `model`, complete; `extras` are grounding overlays (see `figures.overlay`).
+    """
     answers = answers | baselines.answer_all(exam.items, exam.images, exam.conversations, workspace.annotated, config)
     frame = _graded(exam, answers)
     results = summarise(frame, exam, config, workspace)
@@ -53,11 +54,14 @@ def conclude(exam: Exam, answers: dict[str, list[Row]], grounded: list[Row], con
     examples.write(workspace.groundings, grounded)
     comparisons = compare.compare(results, frame, config)
     result = StageResult(
-        "benchmark", metrics=_flat(results["model"]),
+        "benchmark",
+        metrics=_flat(results["model"]),
         markdown=f"## benchmark\n\n{exam.summary()}\n\n{compare.markdown(comparisons)}",
         artifacts=[workspace.relative(path) for path in (workspace.metrics, workspace.items)],
-        details={"items": results["items"], "comparisons": [
-            {"metric": one.key, "rival": one.rival, "verdict": one.verdict} for one in comparisons]},
+        details={
+            "items": results["items"],
+            "comparisons": [{"metric": one.key, "rival": one.rival, "verdict": one.verdict} for one in comparisons],
+        },
     )
     result.save(workspace)
     return result
@@ -65,7 +69,8 @@ def conclude(exam: Exam, answers: dict[str, list[Row]], grounded: list[Row], con
 
 def evaluate(model: Location, config: Config, workspace: Workspace) -> pd.DataFrame:
     """The items frame of another model (a champion) on this workspace's test split: rows of the predictor `model`, for the items
-    within its vocabulary."""
+    within its vocabulary.
+    """
     exam = Exam.load(config, workspace).within(model.vocabulary)
     answers, _ = _ask(model, exam, config)
     return _graded(exam, {MODEL: answers[MODEL]})
@@ -92,7 +97,8 @@ def summarise(frame: pd.DataFrame, exam: Exam, config: Config, workspace: Worksp
 
 class Exam:
     """The frozen test split: image rows, the items asked about them, and the conversations behind the items. `left_out` counts
-    the items that a model's vocabulary has no words for."""
+    the items that a model's vocabulary has no words for.
+    """
 
     def __init__(self, images: list[Row], asked: list[Row], conversations: list[Row]) -> None:
         self.images, self.items, self.conversations = images, asked, conversations
@@ -104,8 +110,9 @@ class Exam:
 
         read_manifest(workspace.annotated, verify=True)
         # only synthetic rows have exact masks and one definition of the score
-        images, conversations = (read_rows(workspace.annotated, table, "test", origin="synthetic")
-                                 for table in ("images", "conversations"))
+        images, conversations = (
+            read_rows(workspace.annotated, table, "test", origin="synthetic") for table in ("images", "conversations")
+        )
         images = questions.select(images, config.benchmark.max_items)
         asked, conversations = questions.truth(images, conversations, config)
         if not asked:
@@ -114,10 +121,14 @@ class Exam:
 
     def within(self, vocabulary: Vocabulary) -> Exam:
         """What a model of this vocabulary is asked. Items that name a category it was never taught measure nothing but that, so
-        they are left out, for its baselines too; the test set keeps its name."""
+        they are left out, for its baselines too; the test set keeps its name.
+        """
         beyond = {row["conversation_id"] for row in self.conversations if not vocabulary.covers(row)}
-        exam = Exam(self.images, [item for item in self.items if item["item_id"] not in beyond],
-                    [row for row in self.conversations if row["conversation_id"] not in beyond])
+        exam = Exam(
+            self.images,
+            [item for item in self.items if item["item_id"] not in beyond],
+            [row for row in self.conversations if row["conversation_id"] not in beyond],
+        )
         exam.left_out, exam._sha256 = len(beyond), self.sha256()
         return exam
 
@@ -134,8 +145,10 @@ class Exam:
 
     def summary(self) -> str:
         left_out = f" {self.left_out} more name categories the model was never taught." if self.left_out else ""
-        return (f"{len(self.items)} items on {len(self.images)} images of "
-                f"{len({row['source_id'] for row in self.images})} test photographs.{left_out}")
+        return (
+            f"{len(self.items)} items on {len(self.images)} images of "
+            f"{len({row['source_id'] for row in self.images})} test photographs.{left_out}"
+        )
 
 
 def _ask(model: Location, exam: Exam, config: Config) -> tuple[dict[str, list[Row]], list[Row]]:

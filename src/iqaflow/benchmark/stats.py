@@ -26,8 +26,7 @@ def _draws(size: int, resamples: int, seed: int) -> np.ndarray:
     return rng.multinomial(size, np.full(size, 1.0 / size), size=resamples).astype(np.float32)
 
 
-def values(reduce: Reduce, columns: np.ndarray, resamples: int, seed: int,
-           groups: Sequence[str] | None = None) -> np.ndarray:
+def values(reduce: Reduce, columns: np.ndarray, resamples: int, seed: int, groups: Sequence[str] | None = None) -> np.ndarray:
     """The metric on every resample, (resamples,): of items, or of whole groups if `groups` names each item's."""
     if groups is None:
         draws, members = _draws(len(columns), resamples, seed), None

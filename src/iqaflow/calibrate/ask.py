@@ -30,7 +30,8 @@ def ask(folder: Path, images: Sequence[Row], conversations: Sequence[Row], confi
     engine = Engine.load(folder)
     vocabulary = engine.vocabulary
     wanted = [
-        row for row in items.truth(chosen, conversations, config)[1]
+        row
+        for row in items.truth(chosen, conversations, config)[1]
         if vocabulary.covers(row) and (row["task"] == "ground" or calibrated_set(row, vocabulary))
     ]
     grounds: list[Item] = []

@@ -21,7 +21,8 @@ RANGE = (0.05, 20.0)  # temperatures searched
 
 def fit_temperature(answers: Sequence[Answer]) -> float:
     """The temperature with the highest likelihood of the truths, held near 1 by the weight of a few answers, so that a
-    handful of them cannot make it extreme; 1.0 when there is nothing to fit."""
+    handful of them cannot make it extreme; 1.0 when there is nothing to fit.
+    """
     from scipy.optimize import minimize_scalar
 
     if not answers:
@@ -53,8 +54,15 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> li
     for at in range(bins):
         chosen = index == at
         if chosen.any():
-            rows.append({"lo": at / bins, "hi": (at + 1) / bins, "n": int(chosen.sum()),
-                         "confidence": float(confidence[chosen].mean()), "accuracy": float(right[chosen].mean())})
+            rows.append(
+                {
+                    "lo": at / bins,
+                    "hi": (at + 1) / bins,
+                    "n": int(chosen.sum()),
+                    "confidence": float(confidence[chosen].mean()),
+                    "accuracy": float(right[chosen].mean()),
+                }
+            )
     return rows
 
 
@@ -73,7 +81,7 @@ def calibrate(answers: Sequence[Answer], bins: int = 10, mapped: bool = True) ->
     that the figure is not flattered by its own fit.
     """
     answers = [(np.asarray(logs, dtype=np.float64), int(truth)) for logs, truth in answers]
-    halves = [(answers[at::2], answers[1 - at::2]) for at in (0, 1)]
+    halves = [(answers[at::2], answers[1 - at :: 2]) for at in (0, 1)]
     tried = {way: [_crossed(judge, fit, way) for judge, fit in halves if judge] for way in (False, True)}
     parts = {way: tuple(map(np.concatenate, zip(*found, strict=True))) for way, found in tried.items() if found}
     better = mapped and bool(answers) and _log_loss(*parts[True]) < _log_loss(*parts[False])
@@ -125,7 +133,8 @@ def shifted(answers: Sequence[Answer], offset: float, clean: int = -1) -> list[A
 
 def fit_logistic(scores: Sequence[float], truths: Sequence[bool], bins: int = 10) -> dict[str, Any]:
     """Slope and offset of P(true) = sigmoid(slope * score + offset) by likelihood (Platt 1999), with the ECE before
-    and after, the latter cross-fitted. Truths of one kind only leave slope 1 and offset 0."""
+    and after, the latter cross-fitted. Truths of one kind only leave slope 1 and offset 0.
+    """
     values, right = np.asarray(scores, dtype=np.float64), np.asarray(truths, dtype=bool)
 
     def chances(slope: float, offset: float, values: np.ndarray) -> np.ndarray:
@@ -146,8 +155,15 @@ def fit_logistic(scores: Sequence[float], truths: Sequence[bool], bins: int = 10
         return round(float(slope), 4), round(float(offset), 4)
 
     slope, offset = solve(values, right)
-    result: dict[str, Any] = {"slope": slope, "offset": offset, "n": len(values), "ece_before": None, "ece_after": None,
-                              "before": [], "after": []}
+    result: dict[str, Any] = {
+        "slope": slope,
+        "offset": offset,
+        "n": len(values),
+        "ece_before": None,
+        "ece_after": None,
+        "before": [],
+        "after": [],
+    }
     if len(values):
         fitted = np.empty(len(values))
         for at in (0, 1):

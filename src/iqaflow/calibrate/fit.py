@@ -14,17 +14,7 @@ from typing import Any
 import numpy as np
 
 from iqaflow.calibrate.confidence import fit_logistic
-from iqaflow.calibrate.methods import (
-    Item,
-    Method,
-    argmax_box,
-    argmax_words,
-    centre,
-    sub_task,
-    summary,
-    whole,
-    with_segmenter,
-)
+from iqaflow.calibrate.methods import Item, Method, argmax_box, argmax_words, centre, sub_task, summary, whole, with_segmenter
 from iqaflow.calibrate.thresholds import fit_whole
 from iqaflow.core.config import Config
 from iqaflow.data.masks import contains, iou
@@ -48,14 +38,19 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
     local = [item for item in items if not item.whole_truth and item.true_mask.any()]
     counts = {"ground": len(items), "local": len(local), "global": sum(item.whole_truth for item in items)}
     if not local:
-        return {"text_to_point": Settings().tree(), "segmenter": {"name": "map", "options": {}}, "gate": gate,
-                "region": fit_logistic([], [], config.calibrate.bins), "ablation": [], "segmenters": [],
-                "items": counts | {"fitted": 0}}
+        return {
+            "text_to_point": Settings().tree(),
+            "segmenter": {"name": "map", "options": {}},
+            "gate": gate,
+            "region": fit_logistic([], [], config.calibrate.bins),
+            "ablation": [],
+            "segmenters": [],
+            "items": counts | {"fitted": 0},
+        }
     rng = np.random.default_rng(seed)
     used = _some(local, MAX_LOCAL, rng)
     possible = [name for name in READ_OUTS if any(read_out(item.spatial, Settings(name)) == name for item in used)]
-    found = {name: fit_read_out(name, used, config.calibrate.temperatures) for name in possible
-             if name not in ("product", "all")}
+    found = {name: fit_read_out(name, used, config.calibrate.temperatures) for name in possible if name not in ("product", "all")}
     if "product" in possible:
         found["product"] = fit_product(found, used)
     if "all" in possible:
@@ -64,8 +59,12 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
     best = max(found, key=lambda name: found[name][1])  # the earlier, simpler one if equal
     pointed = fit_pointing(best, variants, _some(local, MAX_POINTED, rng))
     chosen, options, settings, table = fit_segmenter(pointed, used, config, rng)
-    methods: dict[str, Method] = {"whole image": lambda item: (whole(item)[0], None), "centre": centre,
-                                  "argmax words": argmax_words, "argmax box": argmax_box}
+    methods: dict[str, Method] = {
+        "whole image": lambda item: (whole(item)[0], None),
+        "centre": centre,
+        "argmax words": argmax_words,
+        "argmax box": argmax_box,
+    }
     methods |= {f"{name} + map": with_segmenter(variant, "map", {}) for name, variant in variants.items()}
     if chosen != "map":  # the published point with the same segmenter
         methods[f"2x2 + {_short(chosen)}"] = with_segmenter(variants["2x2"], chosen, options)
@@ -73,8 +72,10 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
     methods[final] = with_segmenter(settings, chosen, options)
     predictions = {name: [method(item) for item in used] for name, method in methods.items()}
     called = [is_whole(item.spatial, gate["threshold"]) for item in used]
-    predictions[f"{final} + gate"] = [(whole(item)[0], prediction[1]) if says else prediction for item, says, prediction
-                                      in zip(used, called, predictions[final], strict=True)]
+    predictions[f"{final} + gate"] = [
+        (whole(item)[0], prediction[1]) if says else prediction
+        for item, says, prediction in zip(used, called, predictions[final], strict=True)
+    ]
     ablation = [{"method": name, **summary(used, row, seed)} for name, row in predictions.items()]
     for family in ("HyD", "SiD", "DAO"):
         part = [at for at, item in enumerate(used) if sub_task(item.kind) == family]
@@ -107,8 +108,14 @@ def fit_product(found: dict[str, tuple[Settings, float]], items: Sequence[Item])
     """The share of cells and soft box in their product, each as fitted alone."""
     cells, box, words = (found[name][0] for name in ("cells", "soft_box", "2x2"))
     base = Settings("product", words.tau_words, cells.tau_cells, box.tau_box, words.inset)
-    return _best([replace(base, weight=weight, smoothing=smoothing)
-                  for smoothing in sorted({cells.smoothing, box.smoothing}) for weight in WEIGHTS], items)
+    return _best(
+        [
+            replace(base, weight=weight, smoothing=smoothing)
+            for smoothing in sorted({cells.smoothing, box.smoothing})
+            for weight in WEIGHTS
+        ],
+        items,
+    )
 
 
 def fit_all(found: dict[str, tuple[Settings, float]], items: Sequence[Item]) -> tuple[Settings, float]:
@@ -124,10 +131,13 @@ def fit_point(settings: Settings, items: Sequence[Item]) -> Settings:
 
 def fit_pointing(best: str, variants: dict[str, Settings], items: Sequence[Item]) -> Settings:
     """The settings of the read-out `best`, with the point of the one that hits most if that gains more than one standard error:
-    what makes the best mask need not make the best point."""
+    what makes the best mask need not make the best point.
+    """
     own = variants[best]
-    hits = {name: _hits(own if name == best else replace(own, pointing=name, floor=settings.floor), items)
-            for name, settings in variants.items()}
+    hits = {
+        name: _hits(own if name == best else replace(own, pointing=name, floor=settings.floor), items)
+        for name, settings in variants.items()
+    }
     name = max(hits, key=lambda name: hits[name].mean())
     if name == best or not _gains(hits[name], hits[best]):
         return own
@@ -137,22 +147,28 @@ def fit_pointing(best: str, variants: dict[str, Settings], items: Sequence[Item]
 def _hits(settings: Settings, items: Sequence[Item]) -> np.ndarray:
     """Whether the point of each item lies in its mask (n,)."""
     one = replace(settings, points=1, negatives=0)
-    return np.array([contains(item.true_mask, read_points(item.spatial, read_map(item.spatial, one), item.size, one)[0][0])
-                     for item in items], np.float64)
+    return np.array(
+        [
+            contains(item.true_mask, read_points(item.spatial, read_map(item.spatial, one), item.size, one)[0][0])
+            for item in items
+        ],
+        np.float64,
+    )
 
 
-def fit_segmenter(settings: Settings, items: Sequence[Item], config: Config,
-                  rng: np.random.Generator) -> tuple[str, dict[str, Any], Settings, list[dict[str, Any]]]:
+def fit_segmenter(
+    settings: Settings, items: Sequence[Item], config: Config, rng: np.random.Generator
+) -> tuple[str, dict[str, Any], Settings, list[dict[str, Any]]]:
     """The segmenter, its options and its points by mIoU. A later name of `calibrate.segmenters`, more points or
-    negative points replace what is there only if they gain more than one standard error. The table has them all."""
+    negative points replace what is there only if they gain more than one standard error. The table has them all.
+    """
     few = _some(items, MAX_SLOW, rng)
     best: tuple[np.ndarray, str, dict[str, Any]] | None = None
     table = []
     for name in config.calibrate.segmenters:
         module, _ = segmenters.find(name)
         sample = few if module.SLOW else items
-        options = max(segmenters.candidates(name),
-                      key=lambda options: _ious(settings, name, options, sample).mean())
+        options = max(segmenters.candidates(name), key=lambda options: _ious(settings, name, options, sample).mean())
         values = _ious(settings, name, options, items)
         table.append({"name": name, "options": options, "miou": float(values.mean()), "n": len(values)})
         if best is None or _gains(values, best[0]):
@@ -183,8 +199,9 @@ def _best(tried: Sequence[Settings], items: Sequence[Item]) -> tuple[Settings, f
     truths = [_reduced(item.true_mask) for item in items]
     best: tuple[Settings, float] | None = None
     for settings in tried:
-        curve = np.mean([cut_curve(read_map(item.spatial, settings), truth)
-                         for item, truth in zip(items, truths, strict=True)], axis=0)
+        curve = np.mean(
+            [cut_curve(read_map(item.spatial, settings), truth) for item, truth in zip(items, truths, strict=True)], axis=0
+        )
         at = int(curve.argmax())
         if best is None or curve[at] > best[1] + 1e-9:
             best = replace(settings, cut=at / STEPS), float(curve[at])

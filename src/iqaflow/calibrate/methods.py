@@ -22,7 +22,8 @@ Method = Callable[[Item], Prediction]
 
 def sub_task(kind: str) -> str:
     """Which of the paper's sub-tasks a question's kind belongs to: worst or best overall (HyD), for a named distortion
-    (SiD), by the order of distortions (DAO)."""
+    (SiD), by the order of distortions (DAO).
+    """
     sort, _, named = kind.partition("_")
     return "DAO" if sort in ("order", "first", "last") else "SiD" if named else "HyD"
 
@@ -74,8 +75,10 @@ def summary(items: Sequence[Item], predictions: Sequence[Prediction], seed: int)
     """`miou` and `hit_rate` as {value, ci95, n}; the hit rate is None for a method without points."""
     values = [iou(mask, item.true_mask) for item, (mask, _) in zip(items, predictions, strict=True)]
     hits = [contains(item.true_mask, point) for item, (_, point) in zip(items, predictions, strict=True) if point]
-    return {"miou": interval(np.array(values), seed),
-            "hit_rate": interval(np.array(hits, dtype=np.float64), seed) if hits else None}
+    return {
+        "miou": interval(np.array(values), seed),
+        "hit_rate": interval(np.array(hits, dtype=np.float64), seed) if hits else None,
+    }
 
 
 def interval(values: np.ndarray, seed: int) -> dict[str, Any]:

@@ -48,11 +48,14 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
     for folder in (workspace.stage1, workspace.annotated):
         read_manifest(folder, verify=True)
     # only synthetic rows have exact masks and one definition of the score
-    images, conversations = (list(read_rows(workspace.annotated, table, split=SPLIT, origin="synthetic"))
-                             for table in ("images", "conversations"))
+    images, conversations = (
+        list(read_rows(workspace.annotated, table, split=SPLIT, origin="synthetic")) for table in ("images", "conversations")
+    )
     if not images:
-        raise StageError(f"{workspace.relative(workspace.annotated)} holds no images of the split {SPLIT}: "
-                         "raise annotate.images.calibration and run `iqaflow annotate`.")
+        raise StageError(
+            f"{workspace.relative(workspace.annotated)} holds no images of the split {SPLIT}: "
+            "raise annotate.images.calibration and run `iqaflow annotate`."
+        )
     for name in config.calibrate.segmenters:
         segmenters.find(name)  # a wrong name is said before the model is asked
     if read is None:
@@ -68,13 +71,22 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
         "items": record.pop("items") | {task: len(given) for task, given in sorted(answers.items())},
         "seed": config.seed,
     }
-    record = {**dict.fromkeys(("schema", "provenance", vocabulary.KEY)), **record,
-              vocabulary.KEY: vocabulary.of_model(workspace.stage1).tree()}
+    record = {
+        **dict.fromkeys(("schema", "provenance", vocabulary.KEY)),
+        **record,
+        vocabulary.KEY: vocabulary.of_model(workspace.stage1).tree(),
+    }
     record = {key: rounded(value) for key, value in record.items()}
     _write(workspace, record, curves, items)
-    result = StageResult("calibrate", metrics=metrics(record), markdown=markdown(record),
-                         artifacts=[workspace.relative(workspace.calibration),
-                                    workspace.relative(workspace.reports / "calibrate" / "reliability.csv")])
+    result = StageResult(
+        "calibrate",
+        metrics=metrics(record),
+        markdown=markdown(record),
+        artifacts=[
+            workspace.relative(workspace.calibration),
+            workspace.relative(workspace.reports / "calibrate" / "reliability.csv"),
+        ],
+    )
     result.save(workspace)
     return result
 
@@ -116,22 +128,30 @@ def markdown(record: dict[str, Any]) -> str:
     """What was chosen and what each step brings, for a person."""
     settings, segmenter = record["text_to_point"], record["segmenter"]
     lines = [
-        "# Calibration", "",
+        "# Calibration",
+        "",
         f"Read-out **{settings['read_out']}**, segmenter **{segmenter['name']}**, {settings['points']} positive and "
         f"{settings['negatives']} negative points; fitted to {record['provenance']['items']['fitted']} local places of "
-        f"the calibration split (the benchmark measures on the test split).", "",
-        "| method | mIoU | 95 % | hit rate | 95 % | n |", "|---|---|---|---|---|---|",
+        f"the calibration split (the benchmark measures on the test split).",
+        "",
+        "| method | mIoU | 95 % | hit rate | 95 % | n |",
+        "|---|---|---|---|---|---|",
     ]
     for row in record["ablation"]:
         cells = [_cells(row[name]) if row[name] else ("", "") for name in ("miou", "hit_rate")]
         lines.append(f"| {row['method']} | {' | '.join(cells[0])} | {' | '.join(cells[1])} | {row['miou']['n']} |")
     gates, clean = record["gate"], record["clean"]
-    lines += ["", f"Whole-image gate: misses {gates['missed_global']:.1%} of {gates['global']} global flaws, takes "
-              f"{gates['local_called_whole']:.1%} of {gates['local']} local ones for global."]
+    lines += [
+        "",
+        f"Whole-image gate: misses {gates['missed_global']:.1%} of {gates['global']} global flaws, takes "
+        f"{gates['local_called_whole']:.1%} of {gates['local']} local ones for global.",
+    ]
     if clean["accuracy"] is not None:
-        lines.append(f"Clean images: {clean['false_alarm']:.1%} of {clean['clean']} called distorted, "
-                     f"{clean['called_clean']:.1%} of {clean['distorted']} distorted called clean; accuracy "
-                     f"{clean['accuracy']:.3f}.")
+        lines.append(
+            f"Clean images: {clean['false_alarm']:.1%} of {clean['clean']} called distorted, "
+            f"{clean['called_clean']:.1%} of {clean['distorted']} distorted called clean; accuracy "
+            f"{clean['accuracy']:.3f}."
+        )
     lines += ["", "| confidence of | fitted | ECE before | ECE after | n |", "|---|---|---|---|---|"]
     for task, row in (record["confidence"] | {"region": record["region"]}).items():
         if row["n"]:
@@ -149,9 +169,13 @@ def _write(workspace: Workspace, record: dict[str, Any], curves: dict[str, Any],
     # enough to span best to worst; more would only take time
     shown = [local[at] for at in np.unique(np.linspace(0, len(local) - 1, min(len(local), 48)).round().astype(int))]
     write_text(folder / "reliability.csv", reliability.as_csv(curves))
-    examples.write(folder / "groundings.parquet",
-                   [examples.example(encode_lossless(item.image), item.true_mask, ground(item.image, item.spatial, record),
-                                     item.kind) for item in shown])
+    examples.write(
+        folder / "groundings.parquet",
+        [
+            examples.example(encode_lossless(item.image), item.true_mask, ground(item.image, item.spatial, record), item.kind)
+            for item in shown
+        ],
+    )
     write_json(workspace.calibration, record)
     bind(workspace.models)
 

@@ -1,4 +1,4 @@
-"""Two decisions with one threshold each: does a flaw cover the whole image, and is the image clean at all?
+"""Two decisions with one threshold each: whether a flaw covers the whole image, and whether the image is clean at all.
 
 Both are fitted on the calibration split by trying every threshold that changes a decision.
 """
@@ -35,18 +35,29 @@ def fit_whole(log_odds: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
 
     best = 0.0
     if truth.any() and not truth.all():
+
         def cost(threshold: float) -> tuple[float, ...]:
             missed, wrong = errors(threshold)
             return round(max(missed, wrong), 9), round(missed + wrong, 9), abs(threshold), threshold
 
         best = float(min(thresholds(log_odds), key=cost))
     missed, wrong = errors(best)
-    return {"threshold": best, "missed_global": missed, "local_called_whole": wrong,
-            "global": int(truth.sum()), "local": int((~truth).sum())}
+    return {
+        "threshold": best,
+        "missed_global": missed,
+        "local_called_whole": wrong,
+        "global": int(truth.sum()),
+        "local": int((~truth).sum()),
+    }
 
 
-def fit_clean(log_probs: np.ndarray, truth: np.ndarray, clean: int = -1, max_false_alarm: float = MAX_FALSE_ALARM,
-              max_loss: float = MAX_LOSS) -> dict[str, Any]:
+def fit_clean(
+    log_probs: np.ndarray,
+    truth: np.ndarray,
+    clean: int = -1,
+    max_false_alarm: float = MAX_FALSE_ALARM,
+    max_loss: float = MAX_LOSS,
+) -> dict[str, Any]:
     """Offset to add to the log-probability of `none` (column `clean`) of log_probs (n, k) before the largest wins.
 
     Of all offsets with at most `max_false_alarm` clean images called distorted, the most accurate one; if each of
@@ -79,8 +90,14 @@ def fit_clean(log_probs: np.ndarray, truth: np.ndarray, clean: int = -1, max_fal
         else:
             best = min(near, key=lambda row: (row[1], -row[0], abs(row[3]), row[3]))[3]
     accuracy, false_alarm, missed = rates(best)
-    return {"offset": best, "accuracy": accuracy, "false_alarm": false_alarm, "called_clean": missed,
-            "clean": int(is_clean.sum()), "distorted": int((~is_clean).sum())}
+    return {
+        "offset": best,
+        "accuracy": accuracy,
+        "false_alarm": false_alarm,
+        "called_clean": missed,
+        "clean": int(is_clean.sum()),
+        "distorted": int((~is_clean).sum()),
+    }
 
 
 def _share(flags: np.ndarray) -> float:

@@ -17,7 +17,9 @@ from iqaflow.cli import model, pipeline, services, stages
 INTERRUPTED = 130
 app = typer.Typer(
     help="Explainable image quality assessment: annotate, validate, train, calibrate, benchmark, promote, assess.",
-    no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for part in (pipeline, stages, model, services):

@@ -24,9 +24,22 @@ from iqaflow.data.images import SUFFIXES, ImageError, decode, encode_png
 BATCH, TOGETHER = 16, 8  # images scored, and assessed, at once
 
 
-def assess_command(config: Any, workspace: Any, *, images: Sequence[Path], json: bool, jsonl: Path | None,
-                   overlay: Path | None, reference: Path | None, region: Any, mask: Path | None, point: Any,
-                   phrase: str | None, question: str | None, model: str) -> int:
+def assess_command(
+    config: Any,
+    workspace: Any,
+    *,
+    images: Sequence[Path],
+    json: bool,
+    jsonl: Path | None,
+    overlay: Path | None,
+    reference: Path | None,
+    region: Any,
+    mask: Path | None,
+    point: Any,
+    phrase: str | None,
+    question: str | None,
+    model: str,
+) -> int:
     """`iqaflow assess`: one assessment per image to stdout (a summary, or JSON), to JSON lines and to overlays."""
     from iqaflow.infer import load
     from iqaflow.infer.json_lines import writing
@@ -67,7 +80,8 @@ def assess_command(config: Any, workspace: Any, *, images: Sequence[Path], json:
 
 def _assessed(assessor: Any, paths: Sequence[Path], special: bool, **options: Any) -> Iterator[tuple[Path, Any]]:
     """Each image with its assessment, or with the InputError that says why there is none: in batches, or, where an option is
-    about one image, one by one."""
+    about one image, one by one.
+    """
     from iqaflow.core.progress import progress
 
     size = 1 if special else TOGETHER

@@ -24,7 +24,9 @@ def assess(
     point: Annotated[str | None, typer.Option(metavar="X,Y", help="Ask about the region under this pixel.")] = None,
     phrase: Annotated[str | None, typer.Option(help="Ask about what this phrase names.")] = None,
     question: Annotated[str | None, typer.Option(help="Ask this.")] = None,
-    model: Model = "champion", preset: Preset = None, set_: Sets = None,
+    model: Model = "champion",
+    preset: Preset = None,
+    set_: Sets = None,
 ) -> None:
     """What is wrong with an image, where, how badly, and how sure we are."""
     from iqaflow.cli.images import assess_command
@@ -32,17 +34,32 @@ def assess(
     settle(model)
     config, workspace = context(preset, set_, needed=False)
     code = assess_command(
-        config, workspace, images=images, json=json, jsonl=jsonl, overlay=overlay, reference=reference,
-        region=numbers("--region", region, 4), mask=mask, point=numbers("--point", point, 2), phrase=phrase,
-        question=question, model=model)
+        config,
+        workspace,
+        images=images,
+        json=json,
+        jsonl=jsonl,
+        overlay=overlay,
+        reference=reference,
+        region=numbers("--region", region, 4),
+        mask=mask,
+        point=numbers("--point", point, 2),
+        phrase=phrase,
+        question=question,
+        model=model,
+    )
     raise typer.Exit(code or 0)
 
 
 @app.command(rich_help_panel="Model")
 def compare(
-    a: Annotated[Path, typer.Argument(help="Image A.")], b: Annotated[Path, typer.Argument(help="Image B.")],
+    a: Annotated[Path, typer.Argument(help="Image A.")],
+    b: Annotated[Path, typer.Argument(help="Image B.")],
     reference: Annotated[Path | None, typer.Option(help="Undistorted image.")] = None,
-    json: Json = False, model: Model = "champion", preset: Preset = None, set_: Sets = None,
+    json: Json = False,
+    model: Model = "champion",
+    preset: Preset = None,
+    set_: Sets = None,
 ) -> None:
     """Which of two images is better, why, and how sure we are."""
     from iqaflow.cli.images import compare_command
@@ -56,7 +73,9 @@ def compare(
 def score(
     folder: Annotated[Path, typer.Argument(help="Folder of images, or one image.")],
     csv: Annotated[Path | None, typer.Option(help="Write path,score,level,confidence.")] = None,
-    model: Model = "champion", preset: Preset = None, set_: Sets = None,
+    model: Model = "champion",
+    preset: Preset = None,
+    set_: Sets = None,
 ) -> None:
     """Scores 0..1 of many images, in batches."""
     from iqaflow.cli.images import score_command

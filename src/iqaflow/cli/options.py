@@ -64,7 +64,8 @@ def numbers(option: str, text: str | None, count: int) -> tuple[float, ...] | No
 
 def flows(workspace: Workspace, name: str) -> ModuleType:
     """A module of the checkout's `flows/`, else of those that came with the package. The library never imports them: they are
-    handed to it."""
+    handed to it.
+    """
     from iqaflow.core.workspace import shipped
 
     home = workspace.root if (workspace.root / "flows" / "retrain.py").is_file() else shipped()

@@ -27,8 +27,11 @@ def init(folder: Annotated[Path, typer.Argument(help="Made if it is not there.")
 
 
 @app.command(rich_help_panel="Pipeline")
-def run(preset: Preset = None, set_: Sets = None,
-        force: Annotated[bool, typer.Option("--force", help="Run every stage, up to date or not.")] = False) -> None:
+def run(
+    preset: Preset = None,
+    set_: Sets = None,
+    force: Annotated[bool, typer.Option("--force", help="Run every stage, up to date or not.")] = False,
+) -> None:
     """The whole pipeline: whatever is out of date, then the gate."""
     from iqaflow.core.workspace import Workspace
     from iqaflow.orchestrate import run as pipeline
@@ -47,8 +50,12 @@ def _retraining(workspace: Workspace) -> Callable[..., dict[str, str]]:
 
 
 @app.command(rich_help_panel="Pipeline")
-def plan(json: Json = False, trial: Annotated[bool, typer.Option("--trial", help="Time a few steps if none were.")] = False,
-         preset: Preset = None, set_: Sets = None) -> None:
+def plan(
+    json: Json = False,
+    trial: Annotated[bool, typer.Option("--trial", help="Time a few steps if none were.")] = False,
+    preset: Preset = None,
+    set_: Sets = None,
+) -> None:
     """What training will take: parameters, memory, tokens, steps, time."""
     from iqaflow.train.sizing import plan as module
 
@@ -108,8 +115,11 @@ def config_diff(preset: Preset = None, set_: Sets = None) -> None:
 
 
 @config_app.command("write")
-def config_write(preset: Preset = None, set_: Sets = None,
-                 defaults: Annotated[bool, typer.Option(help="Start from the defaults, not from the file.")] = False) -> None:
+def config_write(
+    preset: Preset = None,
+    set_: Sets = None,
+    defaults: Annotated[bool, typer.Option(help="Start from the defaults, not from the file.")] = False,
+) -> None:
     """Write params.yaml: every parameter with its documentation."""
     from iqaflow.core import config as module
     from iqaflow.core.config import params_file as params

@@ -33,8 +33,9 @@ def validate(preset: Preset = None, set_: Sets = None) -> None:
 @app.command(rich_help_panel="Stages")
 def export(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    format_: Annotated[str, typer.Option(
-        "--format", help="datasets (Hugging Face), chat (LLaMA-Factory, ms-swift) or both.")] = "both",
+    format_: Annotated[
+        str, typer.Option("--format", help="datasets (Hugging Face), chat (LLaMA-Factory, ms-swift) or both.")
+    ] = "both",
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
 ) -> None:
     """data/annotated for other tools, with a dataset card."""
@@ -64,8 +65,11 @@ def benchmark(preset: Preset = None, set_: Sets = None) -> None:
 
 
 @app.command(rich_help_panel="Stages")
-def report(preset: Preset = None, set_: Sets = None,
-           show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False) -> None:
+def report(
+    preset: Preset = None,
+    set_: Sets = None,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
     """Draw what was measured: one page (reports/report.html) with its plots and pictures."""
     from iqaflow.core.workspace import Workspace
 

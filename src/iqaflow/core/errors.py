@@ -53,7 +53,8 @@ def exit_code(error: BaseException) -> int:
 
 def sentence(error: BaseException) -> str:
     """What to print and to store, without secrets: our own messages as they are; anything else with its type and the way to
-    the traceback."""
+    the traceback.
+    """
     if isinstance(error, NoSpaceError):
         return redact(f"{error.strerror}.")
     if isinstance(error, _ours()):

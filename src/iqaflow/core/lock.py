@@ -28,8 +28,7 @@ def hold(path: Path, what: str, wait_seconds: float = 0) -> Iterator[None]:
         _acquire(handle, what, wait_seconds)
         with explain_full_disk(path):
             os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname(),
-                                          "started": time.time()}).encode(), 0)
+            os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": time.time()}).encode(), 0)
         yield
         os.ftruncate(handle, 0)
     finally:

@@ -33,7 +33,8 @@ def seal(value: dict[str, Any]) -> dict[str, Any]:
 
 def read_sealed(path: Path, remedy: str = "run its stage again", unsealed: bool = False) -> dict[str, Any]:
     """A sealed JSON file; with `unsealed`, also one that never was. Raises DamagedError if it is absent, cut or altered;
-    `remedy` says what to do then."""
+    `remedy` says what to do then.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         never = unsealed and not {"manifest", "digest"} & value.keys()
@@ -76,17 +77,19 @@ def commit_directory(work: Path, final: Path, extra: dict[str, Any] | None = Non
 
 def write_manifest(folder: Path, paths: Iterable[Path], extra: dict[str, Any] | None = None) -> dict[str, Any]:
     """Write the manifest of these files of a folder, and return it."""
-    files = {path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": value}
-             for path, value in digests(paths).items()}
+    files = {
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": value}
+        for path, value in digests(paths).items()
+    }
     manifest = seal({**(extra or {}), "files": files})
     write_json(folder / MANIFEST, manifest)
     return manifest
 
 
-def read_manifest(folder: Path, verify: bool = False, whole: bool = False,
-                  remedy: str = "run its stage again") -> dict[str, Any]:
+def read_manifest(folder: Path, verify: bool = False, whole: bool = False, remedy: str = "run its stage again") -> dict[str, Any]:
     """The manifest of a committed directory. Raises DamagedError if it is absent or altered; with `verify`, if any listed
-    file is missing or differs in size or SHA-256; with `whole`, if the folder holds a file that is not listed."""
+    file is missing or differs in size or SHA-256; with `whole`, if the folder holds a file that is not listed.
+    """
     if not (folder / MANIFEST).is_file():
         raise DamagedError(f"{folder} has no manifest, so it is not complete: {remedy}.")
     manifest = read_sealed(folder / MANIFEST, remedy, unsealed=True)

@@ -35,11 +35,13 @@ class Note:
 
 def note(workspace: Workspace, run: str, instead_of: Path | None = None) -> Path | None:
     """Note that this process opens `run`; the file to `forget` when it has ended. None where nothing can be written: the work
-    goes on, and the next run finds this one by itself."""
+    goes on, and the next run finds this one by itself.
+    """
     file = instead_of or workspace.state / FOLDER / f"{uuid.uuid4().hex}.json"
     try:
-        files.write_json(file, {"run": run, "host": socket.gethostname(), "process": process.identity(),
-                                "store": _store(workspace)})
+        files.write_json(
+            file, {"run": run, "host": socket.gethostname(), "process": process.identity(), "store": _store(workspace)}
+        )
     except OSError:
         return None
     return file

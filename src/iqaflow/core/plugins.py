@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 @dataclass(frozen=True)
 class Kind:
     """One kind of file. `name` is its subfolder in a plugin folder, `package` its room here, `defines` what makes a module one of
-    it: a name, or `@name` for a function that is so decorated. `says` completes the sentence `a module here is ...`."""
+    it: a name, or `@name` for a function that is so decorated. `says` completes the sentence `a module here is ...`.
+    """
 
     name: str
     package: str
@@ -63,20 +64,23 @@ class Kind:
         return found
 
 
-KINDS = {kind.name: kind for kind in (
-    Kind("distortions", "iqaflow.distortions.synthetic", "PHRASE", "a category of distortions"),
-    Kind("tasks", "iqaflow.tasks", "TASK", "a task: questions, answers, and what they earn"),
-    Kind("regions", "iqaflow.regions", "of_view", "a way to find the regions of a photograph"),
-    Kind("layouts", "iqaflow.regions.layouts", "owns", "a layout of given masks on disk"),
-    Kind("sources", "iqaflow.sources", "bring", "a place photographs come from"),
-    Kind("formats", "iqaflow.annotate.imports", "read", "a format of labels that people already have"),
-    Kind("teachers", "iqaflow.annotate.teachers", "Backend", "a model that writes texts"),
-    Kind("suites", "iqaflow.validate.suites", "rules", "rules that the data must keep"),
-    Kind("families", "iqaflow.model.families", "FAMILY", "an architecture of bases"),
-    Kind("segmenters", "iqaflow.grounding.segmenters", "segment", "a segmenter that turns a map into a mask"),
-    Kind("metrics", "iqaflow.benchmark.metrics", "@metric", "metrics of the benchmark"),
-    Kind("baselines", "iqaflow.benchmark.baselines", "@baseline", "predictors a model must beat"),
-)}
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("distortions", "iqaflow.distortions.synthetic", "PHRASE", "a category of distortions"),
+        Kind("tasks", "iqaflow.tasks", "TASK", "a task: questions, answers, and what they earn"),
+        Kind("regions", "iqaflow.regions", "of_view", "a way to find the regions of a photograph"),
+        Kind("layouts", "iqaflow.regions.layouts", "owns", "a layout of given masks on disk"),
+        Kind("sources", "iqaflow.sources", "bring", "a place photographs come from"),
+        Kind("formats", "iqaflow.annotate.imports", "read", "a format of labels that people already have"),
+        Kind("teachers", "iqaflow.annotate.teachers", "Backend", "a model that writes texts"),
+        Kind("suites", "iqaflow.validate.suites", "rules", "rules that the data must keep"),
+        Kind("families", "iqaflow.model.families", "FAMILY", "an architecture of bases"),
+        Kind("segmenters", "iqaflow.grounding.segmenters", "segment", "a segmenter that turns a map into a mask"),
+        Kind("metrics", "iqaflow.benchmark.metrics", "@metric", "metrics of the benchmark"),
+        Kind("baselines", "iqaflow.benchmark.baselines", "@baseline", "predictors a model must beat"),
+    )
+}
 
 
 def folders() -> list[Path]:
@@ -93,16 +97,19 @@ def folders() -> list[Path]:
 
 def digest() -> str | None:
     """SHA-256 of all code in plugin folders, by kind and name; None without any. It is of what the stages depend on."""
-    files = sorted((path.relative_to(folder).as_posix(), path.read_bytes())
-                   for folder in folders() for path in folder.rglob("*.py"))
+    files = sorted(
+        (path.relative_to(folder).as_posix(), path.read_bytes()) for folder in folders() for path in folder.rglob("*.py")
+    )
     return hashlib.sha256(repr(files).encode()).hexdigest() if files else None
 
 
 def check(recorded: str | None, what: str) -> None:
     """Raises StageError unless the plugins of this process are those that `what` was made with: `recorded` is their digest."""
     if recorded != digest():
-        raise StageError(f"{what} was made with other plugins than {VARIABLE} names here: set it as it was (on every host), or "
-                         "run `iqaflow annotate` again.")
+        raise StageError(
+            f"{what} was made with other plugins than {VARIABLE} names here: set it as it was (on every host), or "
+            "run `iqaflow annotate` again."
+        )
 
 
 @cache
@@ -141,8 +148,13 @@ def _defined(path: Path, name: str) -> bool:
 
 def _decorators(tree: ast.Module, name: str) -> list[ast.Call]:
     """The calls of the decorator `@name` on functions of a module."""
-    return [call for node in tree.body if isinstance(node, ast.FunctionDef) for call in node.decorator_list
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and f"@{call.func.id}" == name]
+    return [
+        call
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        for call in node.decorator_list
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and f"@{call.func.id}" == name
+    ]
 
 
 def _texts(call: ast.Call) -> list[str]:

@@ -95,23 +95,46 @@ def kill_tree(pid: int) -> None:
             continue
 
 
-def start(command: Sequence[str], cwd: Path, env: dict[str, str] | None = None, log: Path | None = None,
-          detached: bool = False, handles: Sequence[int] = ()) -> subprocess.Popen[str]:
+def start(
+    command: Sequence[str],
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    log: Path | None = None,
+    detached: bool = False,
+    handles: Sequence[int] = (),
+) -> subprocess.Popen[str]:
     """Start `command` in its own session, tied to this process unless `detached`; output to `log` or to a pipe. It
-    inherits the open files `handles`, under the same numbers."""
+    inherits the open files `handles`, under the same numbers.
+    """
     if not detached:
         command = [sys.executable, "-m", "iqaflow.core.process", str(os.getpid()), *command]
     environment = {**os.environ, **(env or {})}
     if log is None:
         return subprocess.Popen(
-            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", start_new_session=True,
-            pass_fds=handles)
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+            pass_fds=handles,
+        )
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
         return subprocess.Popen(  # type: ignore[return-value]
-            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
-            start_new_session=True, pass_fds=handles)
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=handles,
+        )
 
 
 def stream(command: Sequence[str], cwd: Path, line: Callable[[str], None], env: dict[str, str] | None = None) -> int:

@@ -13,7 +13,8 @@ from iqaflow.data.tables import parts
 
 class Held:
     """The rows of one split, numbered in the order of the table's parts. A column may be a field of one,
-    `targets.region_ids`; rows then call it `region_ids`."""
+    `targets.region_ids`; rows then call it `region_ids`.
+    """
 
     def __init__(self, folder: Path, table: str, split: str, columns: list[str]) -> None:
         import pyarrow.parquet as pq

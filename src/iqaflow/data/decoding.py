@@ -44,7 +44,8 @@ def decode(data: bytes | None, max_pixels: int) -> Decoded:
 
 def _png(data: bytes) -> tuple[bool, tuple[int, int] | None]:
     """Whether every chunk of a PNG is whole (CRC) and the last one the end; and its (width, height) if it holds 8-bit RGB
-    pixels and nothing else that would change them."""
+    pixels and nothing else that would change them.
+    """
     size, names = None, []
     for name, body in _chunks(data):
         if body is None:

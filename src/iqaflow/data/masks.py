@@ -20,7 +20,8 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
 
 def decode_mask(rle: dict[str, Any]) -> np.ndarray:
     """COCO RLE as a boolean array (H, W). Raises ValueError for a code that does not fit its size, before any pixel is
-    allocated."""
+    allocated.
+    """
     height, width = (int(side) for side in rle["size"])
     runs, fault = _covering(rle["counts"], height, width, MAX_PIXELS)
     if runs is None:
@@ -105,7 +106,8 @@ def rectangle(size: tuple[int, int], box_xyxy: tuple[float, float, float, float]
 
 def _runs(counts: str) -> np.ndarray | None:
     """Run lengths of COCO's compressed string: 5 bits per character, each run but the first three given as its
-    difference from the one before the last. None if the string is not such a code."""
+    difference from the one before the last. None if the string is not such a code.
+    """
     bits = np.frombuffer(counts.encode("utf-8"), dtype=np.uint8).astype(np.int64) - 48
     if not len(bits) or bits.min() < 0 or bits.max() > 63 or bits[-1] & 0x20:
         return None

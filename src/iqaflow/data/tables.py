@@ -31,42 +31,85 @@ def images_schema() -> pa.Schema:
     import pyarrow as pa
 
     rle = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
-    distortion = pa.struct([
-        ("name", pa.string()), ("category", pa.string()), ("level", pa.float32()), ("severity", pa.string()),
-        ("order", pa.int32()), ("region_id", pa.int32()),  # region_id null: the whole image
-    ])
-    region = pa.struct([
-        ("region_id", pa.int32()), ("label", pa.string()), ("box_xyxy", pa.list_(pa.float32())), ("mask_rle", rle),
-        ("area", pa.float32()), ("score", pa.float32()),  # area: share of the image; score 0..1
-    ])
-    return pa.schema([
-        ("image_id", pa.string()), ("origin", pa.string()), ("dataset", pa.string()), ("source_id", pa.string()),
-        ("source_sha256", pa.string()), ("source_origin", pa.string()), ("license", pa.string()),
-        ("split", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("image", pa.binary()),
-        ("reference", pa.binary()), ("distortions", pa.list_(distortion)), ("regions", pa.list_(region)),
-        ("score", pa.float32()), ("score_std", pa.float32()),  # of the opinions behind a human score, on the same 0..1
-        ("score_source", pa.string()), ("phash", pa.string()),
-        ("pipeline_version", pa.string()), ("seed", pa.int64()),
-    ])
+    distortion = pa.struct(
+        [
+            ("name", pa.string()),
+            ("category", pa.string()),
+            ("level", pa.float32()),
+            ("severity", pa.string()),
+            ("order", pa.int32()),
+            ("region_id", pa.int32()),  # region_id null: the whole image
+        ]
+    )
+    region = pa.struct(
+        [
+            ("region_id", pa.int32()),
+            ("label", pa.string()),
+            ("box_xyxy", pa.list_(pa.float32())),
+            ("mask_rle", rle),
+            ("area", pa.float32()),
+            ("score", pa.float32()),  # area: share of the image; score 0..1
+        ]
+    )
+    return pa.schema(
+        [
+            ("image_id", pa.string()),
+            ("origin", pa.string()),
+            ("dataset", pa.string()),
+            ("source_id", pa.string()),
+            ("source_sha256", pa.string()),
+            ("source_origin", pa.string()),
+            ("license", pa.string()),
+            ("split", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("image", pa.binary()),
+            ("reference", pa.binary()),
+            ("distortions", pa.list_(distortion)),
+            ("regions", pa.list_(region)),
+            ("score", pa.float32()),
+            ("score_std", pa.float32()),  # of the opinions behind a human score, on the same 0..1
+            ("score_source", pa.string()),
+            ("phash", pa.string()),
+            ("pipeline_version", pa.string()),
+            ("seed", pa.int64()),
+        ]
+    )
 
 
 def conversations_schema() -> pa.Schema:
     """One row per question and answer. `image_ids` name rows of `images` with the role each plays in the prompt."""
     import pyarrow as pa
 
-    return pa.schema([
-        ("conversation_id", pa.string()), ("origin", pa.string()), ("dataset", pa.string()),
-        ("image_ids", pa.list_(pa.struct([("role", pa.string()), ("image_id", pa.string())]))),
-        ("task", pa.string()), ("style", pa.string()), ("reference_mode", pa.string()),
-        ("turns", pa.list_(pa.struct([("role", pa.string()), ("text", pa.string())]))),
-        ("answer_spans", pa.list_(pa.list_(pa.int32()))),  # [start, end) characters of the label words in the answer
-        ("targets", pa.struct([
-            ("categories", pa.list_(pa.string())), ("levels", pa.list_(pa.float32())),
-            ("region_ids", pa.list_(pa.int32())), ("boxes_cells", pa.list_(pa.list_(pa.int32()))),
-            ("better", pa.string()), ("kind", pa.string()),  # kind: the sub-task, such as worst or best_blur
-        ])),
-        ("teacher", pa.string()), ("teacher_confidence", pa.float32()), ("split", pa.string()),
-    ])
+    return pa.schema(
+        [
+            ("conversation_id", pa.string()),
+            ("origin", pa.string()),
+            ("dataset", pa.string()),
+            ("image_ids", pa.list_(pa.struct([("role", pa.string()), ("image_id", pa.string())]))),
+            ("task", pa.string()),
+            ("style", pa.string()),
+            ("reference_mode", pa.string()),
+            ("turns", pa.list_(pa.struct([("role", pa.string()), ("text", pa.string())]))),
+            ("answer_spans", pa.list_(pa.list_(pa.int32()))),  # [start, end) characters of the label words in the answer
+            (
+                "targets",
+                pa.struct(
+                    [
+                        ("categories", pa.list_(pa.string())),
+                        ("levels", pa.list_(pa.float32())),
+                        ("region_ids", pa.list_(pa.int32())),
+                        ("boxes_cells", pa.list_(pa.list_(pa.int32()))),
+                        ("better", pa.string()),
+                        ("kind", pa.string()),  # kind: the sub-task, such as worst or best_blur
+                    ]
+                ),
+            ),
+            ("teacher", pa.string()),
+            ("teacher_confidence", pa.float32()),
+            ("split", pa.string()),
+        ]
+    )
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> None:
@@ -79,8 +122,14 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema) -
         # pictures are compressed already, and short row groups let a reader take one (data/image_store.py)
         pictures = "image" in schema.names
         packed = {leaf: "none" if leaf in ("image", "reference") else "zstd" for leaf in _leaves(schema)}
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path, compression=packed, use_dictionary=False,
-                       write_statistics=False, row_group_size=ROW_GROUP if pictures else None)
+        pq.write_table(
+            pa.Table.from_pylist(list(rows), schema=schema),
+            path,
+            compression=packed,
+            use_dictionary=False,
+            write_statistics=False,
+            row_group_size=ROW_GROUP if pictures else None,
+        )
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
@@ -110,8 +159,9 @@ def read_frame(folder: Path, table: str, columns: list[str] | None = None, split
     return pa.concat_tables(tables).to_pandas()
 
 
-def read_rows(folder: Path, table: str, split: str | None = None, columns: list[str] | None = None,
-              origin: str | None = None) -> Iterator[dict[str, Any]]:
+def read_rows(
+    folder: Path, table: str, split: str | None = None, columns: list[str] | None = None, origin: str | None = None
+) -> Iterator[dict[str, Any]]:
     """A table row by row as plain dicts, one part in memory at a time."""
     import pyarrow.parquet as pq
 

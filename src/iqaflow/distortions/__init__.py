@@ -60,12 +60,7 @@ def allowed_pairs() -> list[tuple[str, str]]:
 
 
 def apply(
-    image: np.ndarray,
-    name: str,
-    level: float,
-    rng: np.random.Generator | None = None,
-    *,
-    offset: tuple[int, int] = (0, 0),
+    image: np.ndarray, name: str, level: float, rng: np.random.Generator | None = None, *, offset: tuple[int, int] = (0, 0)
 ) -> np.ndarray:
     """Distort an image (DepictQA-Wild, table of distortions).
 

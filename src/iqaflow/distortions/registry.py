@@ -41,7 +41,8 @@ class Distortion:
 @dataclass(frozen=True)
 class Category:
     """One category; `phrase` is its name in answers, `followed_by` the categories allowed after it, `effects` what it does to a
-    picture in words (six or more, the first four for any level), where its file says it."""
+    picture in words (six or more, the first four for any level), where its file says it.
+    """
 
     id: str
     phrase: str
@@ -75,8 +76,9 @@ def load() -> tuple[dict[str, Category], dict[str, Distortion]]:
         functions = tuple(d.name for d in _registered.values() if d.category == id)
         if not functions:
             raise ValueError(f"category {id!r} registers no distortion, expected at least one")
-        categories[id] = Category(id, module.PHRASE, functions, module.NR_MIN_LEVEL, tuple(module.FOLLOWED_BY),
-                                  tuple(getattr(module, "EFFECTS", ())))
+        categories[id] = Category(
+            id, module.PHRASE, functions, module.NR_MIN_LEVEL, tuple(module.FOLLOWED_BY), tuple(getattr(module, "EFFECTS", ()))
+        )
     for category in categories.values():
         if unknown := set(category.followed_by) - set(modules):
             raise ValueError(f"category {category.id!r} is followed by unknown {sorted(unknown)}, expected {sorted(modules)}")

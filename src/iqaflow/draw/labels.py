@@ -34,7 +34,8 @@ def write(pen: ImageDraw.ImageDraw, regions: Sequence[Tagged], font: ImageFont.F
 
 def placed(regions: Sequence[Tagged], font: ImageFont.FreeTypeFont, width: int, height: int) -> list[tuple[int, Box, str]]:
     """Region, place and text of each tag: its number with as many words as there is room for, where it hides least of other
-    regions. A picture full of tags gets no more."""
+    regions. A picture full of tags gets no more.
+    """
     pad, tall = _sizes(font)
     reach = font.size // 2 + 2  # of a point's mark
     taken: list[Box] = [(x - reach, y - reach, x + reach, y + reach) for x, y in (one.point for one in regions if one.point)]
@@ -49,8 +50,9 @@ def placed(regions: Sequence[Tagged], font: ImageFont.FreeTypeFont, width: int, 
             free = [spot for spot in _near(region, wide, tall, reach + pad) if _fits(spot, taken, width, height)]
             spot = min(free, key=lambda spot: sum(_shared(spot, box) for box in others)) if free else None
             if not spot and not words:  # the number must find a place
-                spot = next((spot for spot in _anywhere(region.box, wide, tall, width, height)
-                             if _fits(spot, taken, width, height)), None)
+                spot = next(
+                    (spot for spot in _anywhere(region.box, wide, tall, width, height) if _fits(spot, taken, width, height)), None
+                )
             if spot:
                 taken.append(spot)
                 out.append((at, spot, text))
@@ -73,8 +75,18 @@ def _near(region: Tagged, wide: float, tall: int, gap: float) -> Iterator[Box]:
         for dx, dy in ((across, 0), (-across, 0), (0, along), (0, -along)):
             yield x + dx - wide / 2, y + dy - tall / 2, x + dx + wide / 2, y + dy + tall / 2
     right, bottom = x1 - wide - 1, y1 - tall - 1
-    for x, y in ((x0, y0 - tall), (x0, y1), (x0, bottom), (right, y0 - tall), (right, y1), (right, bottom), (x1, y0),
-                 (x0 - wide, y0), (x0, y0), (right, y0)):
+    for x, y in (
+        (x0, y0 - tall),
+        (x0, y1),
+        (x0, bottom),
+        (right, y0 - tall),
+        (right, y1),
+        (right, bottom),
+        (x1, y0),
+        (x0 - wide, y0),
+        (x0, y0),
+        (right, y0),
+    ):
         yield x, y, x + wide, y + tall
 
 

@@ -45,7 +45,8 @@ def draw(image: np.ndarray, assessment: dict[str, Any]) -> np.ndarray:
 
 def mark(image: np.ndarray, regions: Sequence[dict[str, Any]], letters: float = 1.0) -> np.ndarray:
     """The picture of `draw` without its panel: the regions on the image, enlarged by `enlargement`. `letters` scales tags, lines
-    and points, for pictures that will be shown small."""
+    and points, for pictures that will be shown small.
+    """
     from PIL import Image, ImageDraw
 
     factor = enlargement(*image.shape[:2])
@@ -69,9 +70,14 @@ def mark(image: np.ndarray, regions: Sequence[dict[str, Any]], letters: float = 
         for point in reversed(points):
             marker(canvas, point, colour(at), max(6, round(0.4 * text_px)))
     picture = Image.fromarray(canvas)
-    tagged = [tags.Tagged(_said(region), box or ((0, 0, width, height) if mask is None else bounds(mask)),
-                          points[0] if points and (mask is not None or not box) else None)
-              for region, box, mask, points in zip(regions, boxes, masks, dots, strict=True)]
+    tagged = [
+        tags.Tagged(
+            _said(region),
+            box or ((0, 0, width, height) if mask is None else bounds(mask)),
+            points[0] if points and (mask is not None or not box) else None,
+        )
+        for region, box, mask, points in zip(regions, boxes, masks, dots, strict=True)
+    ]
     tags.write(ImageDraw.Draw(picture), tagged, typeface(text_px))
     return np.asarray(picture).copy()
 
@@ -79,8 +85,11 @@ def mark(image: np.ndarray, regions: Sequence[dict[str, Any]], letters: float = 
 def _said(region: dict[str, Any]) -> list[str]:
     """What a tag may say, most first."""
     found = region.get("distortions") or []
-    return [words for words in dict.fromkeys((faults(found) or plain(region.get("label")), faults(found, False),
-                                              faults(found[:1], False))) if words]
+    return [
+        words
+        for words in dict.fromkeys((faults(found) or plain(region.get("label")), faults(found, False), faults(found[:1], False)))
+        if words
+    ]
 
 
 def _text_px(height: int, width: int) -> int:
@@ -116,8 +125,9 @@ def _panel(assessment: dict[str, Any], regions: Sequence[dict[str, Any]], width:
         rows.append((colour(at), text, regular, str(at + 1)))
     if not rows:
         return Image.new("RGB", (width, 0), PAPER)
-    wrapped = [(ink, wrap(text, font, width - 2 * pad - (swatch if ink else 0)), font, number)
-               for ink, text, font, number in rows]
+    wrapped = [
+        (ink, wrap(text, font, width - 2 * pad - (swatch if ink else 0)), font, number) for ink, text, font, number in rows
+    ]
     step = round(1.4 * text_px)
     height = 2 * pad + sum(step * len(lines) + step // 4 for _, lines, _, _ in wrapped)
     panel = Image.new("RGB", (width, height), PAPER)

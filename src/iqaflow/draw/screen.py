@@ -1,5 +1,6 @@
 """Pictures small enough for a browser, with regions drawn as `iqaflow assess --overlay` draws them; and back from a click to the
-photograph."""
+photograph.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +14,12 @@ from iqaflow.draw import marks, overlay
 SIDE = 1280  # long side in px of a picture on a page; what is downloaded keeps its size
 
 
-def marked(pixels: np.ndarray, regions: Sequence[dict[str, Any]], corner: Sequence[float] | None = None,
-           letters: float = 1.0) -> np.ndarray:
+def marked(
+    pixels: np.ndarray, regions: Sequence[dict[str, Any]], corner: Sequence[float] | None = None, letters: float = 1.0
+) -> np.ndarray:
     """The photograph with its regions, and the first corner of a box where one was clicked.
-    `letters` scales what is written on it."""
+    `letters` scales what is written on it.
+    """
     small = shrunk(pixels)
     scale = small.shape[1] / pixels.shape[1], small.shape[0] / pixels.shape[0]
     picture = overlay.mark(small, [_scaled(region, scale) for region in regions], letters)
@@ -31,8 +34,9 @@ def original(at: Sequence[float], pixels: np.ndarray) -> tuple[float, float]:
     """The pixel of the photograph under a pixel of its `marked` picture."""
     small = shrunk_size(*pixels.shape[:2])
     factor = overlay.enlargement(*small)
-    x, y = ((value + 0.5) * whole / (shown * factor)
-            for value, whole, shown in zip(at, pixels.shape[1::-1], small[::-1], strict=True))
+    x, y = (
+        (value + 0.5) * whole / (shown * factor) for value, whole, shown in zip(at, pixels.shape[1::-1], small[::-1], strict=True)
+    )
     return min(max(x, 0.0), pixels.shape[1] - 1.0), min(max(y, 0.0), pixels.shape[0] - 1.0)
 
 

@@ -36,10 +36,20 @@ def reliability_png(curves: dict[str, dict[str, Any]]) -> bytes:
             x, y = [row["confidence"] for row in bins], [row["accuracy"] for row in bins]
             areas = [12 + 240 * row["n"] / curve["n"] for row in bins]
             axes.plot(x, y, color=colour, linewidth=1.2, alpha=0.7)
-            axes.scatter(x, y, s=areas, color=colour, marker=shape, alpha=0.75, edgecolors="white", linewidths=0.6,
-                         label=f"{when}: ECE {curve[f'ece_{when}']:.3f}")
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=f"{task} (n = {curve['n']})", xlabel="confidence",
-                 ylabel="share right")
+            axes.scatter(
+                x,
+                y,
+                s=areas,
+                color=colour,
+                marker=shape,
+                alpha=0.75,
+                edgecolors="white",
+                linewidths=0.6,
+                label=f"{when}: ECE {curve[f'ece_{when}']:.3f}",
+            )
+        axes.set(
+            xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=f"{task} (n = {curve['n']})", xlabel="confidence", ylabel="share right"
+        )
         legend = axes.legend(loc="lower right", fontsize=8, frameon=False)
         for handle in legend.legend_handles:
             handle.set_sizes([30])
@@ -55,7 +65,8 @@ def reliability_png(curves: dict[str, dict[str, Any]]) -> bytes:
 
 def overlays_png(rows: Sequence[dict[str, Any]]) -> bytes:
     """A sheet of at most 12 local groundings (`grounding.examples`) spread evenly from the best IoU to the worst: failures show
-    too."""
+    too.
+    """
     from PIL import Image, ImageDraw
 
     from iqaflow.distortions import categories

@@ -26,7 +26,8 @@ SETS_AT_ONCE = 12
 @dataclass(frozen=True)
 class Reading:
     """One answer. Closed set: `candidates` with `log_probs`; a place: `spatial`; else free `text` with `sure`, the mean
-    probability of its tokens. `label` is the region's name the model gave."""
+    probability of its tokens. `label` is the region's name the model gave.
+    """
 
     item_id: str
     task: str
@@ -46,8 +47,14 @@ class Reading:
 
 def in_set(chances: np.ndarray, candidates: Sequence[str], chosen: int) -> float:
     """How sure a named pair is, in the credit it earns: the mean chance of its two members to be in the true pair."""
-    return float(np.mean([sum(chance for chance, other in zip(chances, candidates, strict=True) if name in other.split(" and "))
-                          for name in candidates[chosen].split(" and ")]))
+    return float(
+        np.mean(
+            [
+                sum(chance for chance, other in zip(chances, candidates, strict=True) if name in other.split(" and "))
+                for name in candidates[chosen].split(" and ")
+            ]
+        )
+    )
 
 
 def closed_set(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
@@ -61,8 +68,12 @@ def calibrated_set(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     return (task.calibrated or task.closed)(row, vocabulary)
 
 
-def read(engine: Engine, images: Sequence[Row], conversations: Sequence[Row],
-         closed: Callable[[Row, Vocabulary], tuple[str, ...] | None] = closed_set) -> Iterator[Reading]:
+def read(
+    engine: Engine,
+    images: Sequence[Row],
+    conversations: Sequence[Row],
+    closed: Callable[[Row, Vocabulary], tuple[str, ...] | None] = closed_set,
+) -> Iterator[Reading]:
     """Answers to all conversations about the given images, and each image's rating under its own id. `closed` says which
     questions have a closed set of answers.
 
@@ -71,16 +82,14 @@ def read(engine: Engine, images: Sequence[Row], conversations: Sequence[Row],
     from iqaflow.core.progress import progress
 
     by_id = {row["image_id"]: row for row in images}
-    groups: dict[tuple[tuple[str, str], ...], list[Row | None]] = {
-        (("image", image_id),): [None] for image_id in sorted(by_id)}
+    groups: dict[tuple[tuple[str, str], ...], list[Row | None]] = {(("image", image_id),): [None] for image_id in sorted(by_id)}
     for row in conversations:
         groups.setdefault(tuple((entry["role"], entry["image_id"]) for entry in row["image_ids"]), []).append(row)
     # sets of one shape together: their prompts are padded to each other
     keys = sorted(groups, key=lambda key: (len(key), key))
     batches = [keys[start : start + SETS_AT_ONCE] for start in range(0, len(keys), SETS_AT_ONCE)]
     for batch in progress(batches, len(batches), "asking the model"):
-        pixels = [[decode(by_id[name]["reference" if role == "reference" else "image"]) for role, name in key]
-                  for key in batch]
+        pixels = [[decode(by_id[name]["reference" if role == "reference" else "image"]) for role, name in key] for key in batch]
         session = engine.session(pixels, [[role for role, _ in key] for key in batch])
         asked = [(item, row) for item, key in enumerate(batch) for row in groups[key]]
         yield from _answers(session, asked, batch, closed)
@@ -114,8 +123,9 @@ def _open_answers(session: Any, members: list[tuple[int, Row]]) -> Iterator[Read
         if row["task"] != "ground":
             lengths.setdefault(tasks.find(row["task"]).most_tokens(row["style"]), []).append((item, row))
     for most, some in sorted(lengths.items()):
-        for (_, row), (text, sure) in zip(some, session.write([Prompt(item, _question(row)) for item, row in some], most),
-                                          strict=True):
+        for (_, row), (text, sure) in zip(
+            some, session.write([Prompt(item, _question(row)) for item, row in some], most), strict=True
+        ):
             yield Reading(row["conversation_id"], row["task"], row, text=text, sure=sure)
 
 

@@ -87,9 +87,13 @@ class Rows:
                 positions[:, number, :begin] = self.positions[row]
                 first = int(self.batch["next_position"][row])
                 positions[:, number, begin:end] = torch.arange(first, first + len(ids))
-            batch = {"input_ids": ids_, "attention_mask": mask, "tokens": torch.tensor(self.tokens),
-                     "position_ids": positions if self.family.axes > 1 else positions[0],
-                     "which": torch.tensor([image for row, _ in some for image in self.images[row]])}
+            batch = {
+                "input_ids": ids_,
+                "attention_mask": mask,
+                "tokens": torch.tensor(self.tokens),
+                "position_ids": positions if self.family.axes > 1 else positions[0],
+                "which": torch.tensor([image for row, _ in some for image in self.images[row]]),
+            }
             with torch.inference_mode():
                 hidden = self.family.hidden(self.model, {key: one.to(self.device) for key, one in batch.items()}, self.features)
                 for number, tail in enumerate(tails[start : start + ROWS]):

@@ -37,7 +37,8 @@ class Prompt:
 
 class Engine:
     """A stage-one model ready to be asked in its own vocabulary: today's for one that is being made. One instance serves one
-    thread."""
+    thread.
+    """
 
     def __init__(self, model: Any, processor: Any, known: Vocabulary | None = None) -> None:
         self.model, self.processor, self.vocabulary = model.eval(), processor, known or vocabulary.current()
@@ -82,12 +83,16 @@ class Session:
         kind = Rows if engine.packer.alone else Tree
         self.tree = kind(engine.model, engine.packer.collate(packs), engine.packer.family)
         last = np.cumsum([len(some) for some in images]) - 1  # the image in question comes last in every set
-        self.lens = None if self.tree.grids is None else Lens.of(
-            engine, [self.tree.visual[n] for n in last], [self.tree.grids[n] for n in last])
+        self.lens = (
+            None
+            if self.tree.grids is None
+            else Lens.of(engine, [self.tree.visual[n] for n in last], [self.tree.grids[n] for n in last])
+        )
 
     def choose(self, prompts: Sequence[Prompt], candidates: Sequence[str], ended: bool = True) -> np.ndarray:
         """Log-probabilities (len(prompts), len(candidates)) of each candidate continuing each prompt, normalised over
-        the candidates. `ended` counts the end marker too: `noise` is then not the start of `noise and blur`."""
+        the candidates. `ended` counts the end marker too: `noise` is then not the start of `noise and blur`.
+        """
         ids = [self.engine.ids(candidate, bool(prompts[0].said)) for candidate in candidates]
         if all(len(one) == 1 for one in ids):
             logs = self.tree.last([(prompt.item, self._asked(prompt)) for prompt in prompts])
@@ -98,7 +103,8 @@ class Session:
 
     def spatial(self, prompts: Sequence[Prompt]) -> list[tuple[Spatial, str]]:
         """Spatial logits of grounding questions, each read at the step that emits its word (IQA-Spider, section 3.4), and
-        the region's name. The answer follows the grammar; only its open choices are the model's."""
+        the region's name. The answer follows the grammar; only its open choices are the model's.
+        """
         words = [grammar.WHOLE, *self._axis(grammar.VERTICAL, MIDDLE[0])]
         logs = self._words(prompts, words)
         vertical, rows = _ends(logs[:, 1:])
@@ -114,9 +120,20 @@ class Session:
         self._say(prompts, [f"{cell}, " for cell in first.argmax(1)])
         last = self.choose(prompts, self.engine.cells, ended=False)
         return [
-            (Spatial(vertical[n], horizontal[n], float(whole[n]), cells[n], first[n], last[n],
-                     self.lens.map(prompt.item, prompt.question) if self.lens else None,
-                     None if rows is None else rows[n], None if columns is None else columns[n]), names[n])
+            (
+                Spatial(
+                    vertical[n],
+                    horizontal[n],
+                    float(whole[n]),
+                    cells[n],
+                    first[n],
+                    last[n],
+                    self.lens.map(prompt.item, prompt.question) if self.lens else None,
+                    None if rows is None else rows[n],
+                    None if columns is None else columns[n],
+                ),
+                names[n],
+            )
             for n, prompt in enumerate(prompts)
         ]
 
@@ -131,12 +148,18 @@ class Session:
         """Log-probabilities (len(prompts), len(words)) of single words, each in whichever case the model would write it."""
         spelt = [self.engine.spellings(word, bool(prompts[0].said)) for word in words]
         logs = self.choose(prompts, [one for several in spelt for one in several], ended=False)
-        return np.stack([np.logaddexp.reduce(some, axis=1) for some in
-                         np.split(logs, np.cumsum([len(several) for several in spelt])[:-1], axis=1)], axis=1)
+        return np.stack(
+            [
+                np.logaddexp.reduce(some, axis=1)
+                for some in np.split(logs, np.cumsum([len(several) for several in spelt])[:-1], axis=1)
+            ],
+            axis=1,
+        )
 
     def _axis(self, ends: Sequence[str], middle: str) -> Sequence[str]:
         """The two words of an axis, with the middle one between them where it is as short for the model as they are: a word
-        it spells letter by letter is none it would say."""
+        it spells letter by letter is none it would say.
+        """
         lengths = [len(self.engine.ids(word)) for word in (*ends, middle)]
         return (ends[0], middle, ends[1]) if lengths[-1] <= max(lengths[:-1]) else ends
 

@@ -18,7 +18,8 @@ Asked = tuple[int, Sequence[int]]  # row of the tree, token ids of the branch so
 
 class Tree:
     """The cached prefixes of B image sets. Rows are padded; `segments` is 0 in a prefix, -1 in padding. `visual` holds the
-    visual tokens (N, width) of every image in order, `grids` (images, 2) their rows and columns, None if they have none."""
+    visual tokens (N, width) of every image in order, `grids` (images, 2) their rows and columns, None if they have none.
+    """
 
     def __init__(self, model: Any, batch: dict[str, Any], family: Family) -> None:
         from transformers import DynamicCache
@@ -34,9 +35,12 @@ class Tree:
             features = family.features(model, vision)
             self.visual = family.visual(features, batch["tokens"].tolist())
             model.model(
-                input_ids=batch["input_ids"].to(self.device), position_ids=batch["position_ids"].to(self.device),
+                input_ids=batch["input_ids"].to(self.device),
+                position_ids=batch["position_ids"].to(self.device),
                 attention_mask=batch["attention_mask"].to(self.device, model.dtype),
-                past_key_values=self.cache, use_cache=True, mm_encoder_outputs={"image": features},
+                past_key_values=self.cache,
+                use_cache=True,
+                mm_encoder_outputs={"image": features},
             )
 
     def last(self, asked: Sequence[Asked]) -> np.ndarray:
@@ -54,12 +58,15 @@ class Tree:
         if longer:
             # answers branch from their question: its tokens are not computed again for each of them
             hidden, at, _ = self._feed(
-                [(asked[n][0], answers[m][:-1]) for n, m in longer], range(len(asked) + 1, len(asked) + 1 + len(longer)),
-                [len(asked[n][1]) for n, _ in longer], keys, [n + 1 for n, _ in longer])
+                [(asked[n][0], answers[m][:-1]) for n, m in longer],
+                range(len(asked) + 1, len(asked) + 1 + len(longer)),
+                [len(asked[n][1]) for n, _ in longer],
+                keys,
+                [n + 1 for n, _ in longer],
+            )
             lengths = [len(answers[m]) - 1 for _, m in longer]
             rows = torch.cat([at[k, 0].expand(length) for k, length in enumerate(lengths)])
-            columns = torch.cat([torch.arange(int(at[k, 1]) - length + 1, int(at[k, 1]) + 1)
-                                 for k, length in enumerate(lengths)])
+            columns = torch.cat([torch.arange(int(at[k, 1]) - length + 1, int(at[k, 1]) + 1) for k, length in enumerate(lengths)])
             labels = np.array([token for _, m in longer for token in answers[m][1:]])
             logs = self._log_probs(hidden[rows, columns])[np.arange(len(labels)), labels]
             for (n, m), extra in zip(longer, np.add.reduceat(logs, np.cumsum([0, *lengths[:-1]])), strict=True):
@@ -84,15 +91,26 @@ class Tree:
             if not going or step == max_tokens - 1:
                 break
             open_ = going
-            hidden, at, state = self._feed([(asked[n][0], [out[n][0][-1]]) for n in open_], [n + 1 for n in open_],
-                                           [len(asked[n][1]) + len(out[n][0]) - 1 for n in open_], state)
+            hidden, at, state = self._feed(
+                [(asked[n][0], [out[n][0][-1]]) for n in open_],
+                [n + 1 for n in open_],
+                [len(asked[n][1]) + len(out[n][0]) - 1 for n in open_],
+                state,
+            )
         self._forget()
         return out
 
-    def _feed(self, asked: Sequence[Asked], names: Sequence[int] | None = None, offsets: Sequence[int] | None = None,
-              past: Any = None, parents: Sequence[int] | None = None) -> tuple[Any, Any, Any]:
+    def _feed(
+        self,
+        asked: Sequence[Asked],
+        names: Sequence[int] | None = None,
+        offsets: Sequence[int] | None = None,
+        past: Any = None,
+        parents: Sequence[int] | None = None,
+    ) -> tuple[Any, Any, Any]:
         """Run branch tokens on top of the cache; a branch sees the prefix, its parent and itself. Gives hidden states
-        (B, S, width), (row, column) of the last token of each branch, and the segments (B, keys) now in the cache."""
+        (B, S, width), (row, column) of the last token of each branch, and the segments (B, keys) now in the cache.
+        """
         past = self.segments if past is None else past
         names = names or range(1, len(asked) + 1)
         offsets = offsets or [0] * len(asked)
@@ -110,15 +128,17 @@ class Tree:
         same = ((keys[:, None] == new[:, :, None]) | (keys[:, None] == table[..., 3][:, :, None])) & (keys[:, None] > 0)
         before = torch.ones(width, keys.shape[1], dtype=torch.bool, device=self.device).tril(past.shape[1])
         allowed = ((keys[:, None] == 0) | same) & before
-        allowed[..., past.shape[1]:] |= torch.eye(width, dtype=torch.bool, device=self.device)
+        allowed[..., past.shape[1] :] |= torch.eye(width, dtype=torch.bool, device=self.device)
         mask = torch.zeros(allowed.shape, device=self.device, dtype=self.model.dtype)
         mask = mask.masked_fill(~allowed, torch.finfo(self.model.dtype).min)
         positions = table[..., 2]
         with torch.inference_mode():
             hidden = self.model.model(
-                input_ids=table[..., 0], attention_mask=mask[:, None],
+                input_ids=table[..., 0],
+                attention_mask=mask[:, None],
                 position_ids=positions.expand(3, -1, -1) if self.axes > 1 else positions,
-                past_key_values=self.cache, use_cache=True,
+                past_key_values=self.cache,
+                use_cache=True,
             ).last_hidden_state
         return hidden, torch.tensor(at), keys
 

@@ -63,8 +63,7 @@ def split(metric: str) -> tuple[str, str]:
     return family, name
 
 
-def against(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, seed: int,
-            rival: str = "champion") -> Comparison:
+def against(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, seed: int, rival: str = "champion") -> Comparison:
     """Compare two predictors' item rows on the items of the metric's family that both answered."""
     from iqaflow.benchmark.compare import paired_difference
 

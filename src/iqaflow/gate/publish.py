@@ -16,17 +16,23 @@ from iqaflow.core.files import write_json
 from iqaflow.core.workspace import Workspace
 
 
-def publish(workspace: Workspace, champion: dict[str, Any] | None = None,
-            verdict: dict[str, Any] | None = None) -> dict[str, Any]:
+def publish(
+    workspace: Workspace, champion: dict[str, Any] | None = None, verdict: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Write `benchmark.json` from `metrics.json`, the champion's table on the same items (or None) and the gate's
-    verdict; returns it. The date stays that of the first writing of this content."""
+    verdict; returns it. The date stays that of the first writing of this content.
+    """
     try:
         metrics = json.loads(workspace.metrics.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise StageError(f"{workspace.metrics} is missing or unreadable: run `iqaflow benchmark` first.") from None
     value = {
-        "model": metrics["model"], "champion": champion, "baselines": metrics["baselines"], "items": metrics["items"],
-        "gate": verdict, "commit": commit(workspace.root),
+        "model": metrics["model"],
+        "champion": champion,
+        "baselines": metrics["baselines"],
+        "items": metrics["items"],
+        "gate": verdict,
+        "commit": commit(workspace.root),
     }
     value = json.loads(json.dumps(value))  # tuples and the like, as they will be read back
     try:
@@ -43,8 +49,9 @@ def publish(workspace: Workspace, champion: dict[str, Any] | None = None,
 def commit(root: Path) -> str | None:
     """The git commit checked out at `root`; None outside a repository or before its first commit."""
     try:
-        done = subprocess.run(["git", "-C", str(root), "rev-parse", "--verify", "HEAD"], capture_output=True, text=True,
-                              timeout=30, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

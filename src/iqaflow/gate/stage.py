@@ -46,8 +46,9 @@ def run(config: Config, workspace: Workspace) -> StageResult:
         found, number, champion = _judge(config, workspace, child, identity, results, items)
         plain = {**found.plain(), "version": number}
         publish(workspace, champion, plain)
-        result = StageResult("gate", found.numbers(), found.markdown(), details=plain,
-                             artifacts=[workspace.relative(workspace.benchmark)])
+        result = StageResult(
+            "gate", found.numbers(), found.markdown(), details=plain, artifacts=[workspace.relative(workspace.benchmark)]
+        )
         child.tags({"gate": found.outcome, "gate.verdict": found.sentence, "model.version": str(number)})
         child.table(_of_model(items), "items")
         child.finish(result)
@@ -55,8 +56,9 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     return result
 
 
-def _judge(config: Config, workspace: Workspace, child: runs.StageRun, identity: str, results: Results,
-           items: pd.DataFrame) -> tuple[Verdict, int, Results | None]:
+def _judge(
+    config: Config, workspace: Workspace, child: runs.StageRun, identity: str, results: Results, items: pd.DataFrame
+) -> tuple[Verdict, int, Results | None]:
     """The verdict, the model's version, and the champion's results on our items."""
     champion = versions.find(config, workspace, versions.CHAMPION)
     if champion and champion.tags.get(package.FINGERPRINT) == identity:
@@ -74,10 +76,12 @@ def _judge(config: Config, workspace: Workspace, child: runs.StageRun, identity:
     return found, number, champions
 
 
-def _champion_items(config: Config, workspace: Workspace, champion: versions.Version,
-                    results: Results) -> tuple[pd.DataFrame, Results]:
+def _champion_items(
+    config: Config, workspace: Workspace, champion: versions.Version, results: Results
+) -> tuple[pd.DataFrame, Results]:
     """The champion's answers to our items: those kept with it if the test set is the same and its tags vouch for them, else it
-    answers now."""
+    answers now.
+    """
     from iqaflow.benchmark import items, metrics
 
     kept = champion.folder / workspace.items.name
@@ -87,8 +91,10 @@ def _champion_items(config: Config, workspace: Workspace, champion: versions.Ver
     else:
         from iqaflow.benchmark.stage import evaluate
 
-        spool.say(f"the champion, version {champion.number}, has no results of this very test set that its tags vouch for: it "
-                  "answers now.")
+        spool.say(
+            f"the champion, version {champion.number}, has no results of this very test set that its tags vouch for: it "
+            "answers now."
+        )
         theirs = _of_model(evaluate(_place(champion), config, workspace))
     return theirs, metrics.table(theirs, config)
 
@@ -104,8 +110,12 @@ def _of_model(items: pd.DataFrame) -> pd.DataFrame:
 def _tell_parent(config: Config, workspace: Workspace, results: Results) -> None:
     """Benchmark values on the parent run too: there MLflow compares retrainings."""
     parent, now = os.environ.get(runs.PARENT), records.milliseconds()
-    rows = [[f"{family}.{name}", entry["value"], now, 0] for family, named in results.items()
-            for name, entry in named.items() if entry["value"] is not None]
+    rows = [
+        [f"{family}.{name}", entry["value"], now, 0]
+        for family, named in results.items()
+        for name, entry in named.items()
+        if entry["value"] is not None
+    ]
     if parent and rows:
         records.apply(spool.connect(workspace, config), {"op": "metrics", "run": parent, "rows": rows})
 

@@ -20,7 +20,8 @@ MODEL = "model"  # our rows in the items table
 @dataclass(frozen=True)
 class Verdict:
     """`outcome` is promoted, kept (the champion stays, or there is none yet) or unchanged (it is the champion). `left_out`
-    counts the items that only one of the two was asked, for the other does not know their categories."""
+    counts the items that only one of the two was asked, for the other does not know their categories.
+    """
 
     outcome: str
     sentence: str
@@ -46,8 +47,15 @@ class Verdict:
     def plain(self) -> dict[str, Any]:
         """The verdict as values for reports/benchmark.json."""
         found = [_plain(each) for each in self._comparisons()]
-        return {"outcome": self.outcome, "promoted": self.promoted, "sentence": self.sentence, "rival": self.rival,
-                "primary": found[0] if found else None, "guarded": found[1:], "left_out": self.left_out}
+        return {
+            "outcome": self.outcome,
+            "promoted": self.promoted,
+            "sentence": self.sentence,
+            "rival": self.rival,
+            "primary": found[0] if found else None,
+            "guarded": found[1:],
+            "left_out": self.left_out,
+        }
 
     def markdown(self) -> str:
         """The verdict as a report: the sentence, and a table of the comparisons."""
@@ -56,8 +64,10 @@ class Verdict:
             lines += [f"| metric | challenger | {self.rival} | difference (95 %) | n | |", "|---|---|---|---|---|---|"]
         for each in self._comparisons():
             role = "primary" if each is self.primary else "guarded"
-            lines.append(f"| {each.metric} ({role}) | {_show(each.new)} | {_show(each.old)} | {_interval(each)} "
-                         f"| {each.n} | {each.finding} |")
+            lines.append(
+                f"| {each.metric} ({role}) | {_show(each.new)} | {_show(each.old)} | {_interval(each)} "
+                f"| {each.n} | {each.finding} |"
+            )
         return "\n".join(lines) + "\n"
 
     def _comparisons(self) -> list[Comparison]:
@@ -79,14 +89,17 @@ def first(config: Config, items: pd.DataFrame, number: int) -> Verdict:
     facts = f"{metric} {_show(found.new)} against {_show(found.old)} of the baseline {found.rival} ({_interval(found)})"
     if found.better:
         return Verdict("promoted", f"Version {number} is the first champion: {facts}.", found.rival, found)
-    return Verdict("kept", f"Version {number} is not promoted: it does not beat the baselines beyond noise; {facts}.",
-                   found.rival, found)
+    return Verdict(
+        "kept", f"Version {number} is not promoted: it does not beat the baselines beyond noise; {facts}.", found.rival, found
+    )
 
 
-def against_champion(config: Config, new: pd.DataFrame, old: pd.DataFrame, number: int, champion: int,
-                     apart: Collection[str] = ()) -> Verdict:
+def against_champion(
+    config: Config, new: pd.DataFrame, old: pd.DataFrame, number: int, champion: int, apart: Collection[str] = ()
+) -> Verdict:
     """Against the champion, both on the same items: those within both vocabularies. `apart` are the categories that only one of
-    the two knows."""
+    the two knows.
+    """
     settings, rival = config.benchmark, f"champion (version {champion})"
 
     def against(metric: str) -> Comparison:
@@ -117,9 +130,16 @@ def _asked(items: pd.DataFrame) -> set[tuple[str, str]]:
 
 
 def _plain(each: Comparison) -> dict[str, Any]:
-    return {"metric": each.metric, "rival": each.rival, "new": _finite(each.new), "old": _finite(each.old),
-            "difference": each.difference, "ci95": list(each.ci95) if each.ci95 else None, "n": each.n,
-            "finding": each.finding}
+    return {
+        "metric": each.metric,
+        "rival": each.rival,
+        "new": _finite(each.new),
+        "old": _finite(each.old),
+        "difference": each.difference,
+        "ci95": list(each.ci95) if each.ci95 else None,
+        "n": each.n,
+        "finding": each.finding,
+    }
 
 
 def _interval(each: Comparison) -> str:

@@ -18,7 +18,8 @@ _NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32) / 6.0
 
 def features(image: np.ndarray, on: str, longest_px: int) -> np.ndarray:
     """Float32 (h, w, c) in 0..1 of a uint8 RGB image (H, W, 3), reduced until its longer side has `longest_px`: the
-    `colour` (CIE Lab, 3), the `quality` channels (5), or `both` (8)."""
+    `colour` (CIE Lab, 3), the `quality` channels (5), or `both` (8).
+    """
     quality = quality_channels(image, longest_px) if on != "colour" else None
     if on == "quality":
         return quality
@@ -63,8 +64,9 @@ def quality_channels(image: np.ndarray, longest_px: int | None = None) -> np.nda
     flat[:, :-1] = steps  # the right neighbour has the same colour
     chroma = pixels.max(2) - pixels.min(2)
     size = _reduced((height, width), longest_px or max(height, width))
-    channels = np.dstack([resize(channel, size) for channel in
-                          (noise, sharpness, local(flat), local(luma) / 255, local(chroma) / 255)])
+    channels = np.dstack(
+        [resize(channel, size) for channel in (noise, sharpness, local(flat), local(luma) / 255, local(chroma) / 255)]
+    )
     low, high = np.percentile(channels, (2, 98), axis=(0, 1))
     spread = np.maximum(high - low, LEAST_RANGE)
     return np.clip((channels - low) / spread, 0, 1).astype(np.float32)

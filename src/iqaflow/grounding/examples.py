@@ -20,20 +20,38 @@ Row = dict[str, Any]
 
 def schema() -> pa.Schema:
     """One row per grounded answer: the image as bytes, the true mask and the answer's as COCO RLE, the answer's points (x, y) in
-    pixels, the point first, whether it says `whole image`, and what was asked."""
+    pixels, the point first, whether it says `whole image`, and what was asked.
+    """
     import pyarrow as pa
 
     rle = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
     points = pa.list_(pa.list_(pa.float64()))
-    return pa.schema([("item_id", pa.string()), ("text", pa.string()), ("image", pa.binary()), ("true_mask_rle", rle),
-                      ("pred_mask_rle", rle), ("points", points), ("negatives", points), ("whole", pa.bool_())])
+    return pa.schema(
+        [
+            ("item_id", pa.string()),
+            ("text", pa.string()),
+            ("image", pa.binary()),
+            ("true_mask_rle", rle),
+            ("pred_mask_rle", rle),
+            ("points", points),
+            ("negatives", points),
+            ("whole", pa.bool_()),
+        ]
+    )
 
 
 def example(image: bytes, truth: np.ndarray, answer: Grounding, text: str, item_id: str = "") -> Row:
     """The row of one answer; truth (H, W) bool."""
-    return {"item_id": item_id, "text": text, "image": image, "true_mask_rle": encode_mask(truth),
-            "pred_mask_rle": encode_mask(answer.mask), "points": [list(map(float, point)) for point in answer.points],
-            "negatives": [list(map(float, point)) for point in answer.negatives], "whole": bool(answer.whole)}
+    return {
+        "item_id": item_id,
+        "text": text,
+        "image": image,
+        "true_mask_rle": encode_mask(truth),
+        "pred_mask_rle": encode_mask(answer.mask),
+        "points": [list(map(float, point)) for point in answer.points],
+        "negatives": [list(map(float, point)) for point in answer.negatives],
+        "whole": bool(answer.whole),
+    }
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:

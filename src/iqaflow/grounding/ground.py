@@ -31,7 +31,8 @@ from iqaflow.tasks.grammar import box_cells as cells_of
 class Grounding:
     """A place in an image of (H, W). `mask` (H, W) bool; `points` and `negatives` (x, y) in pixels, the first of
     `points` being *the* point; `cells` first and last of the box, of `grid` a side, and `box_xyxy` its pixels; `map`, maximum 1,
-    on a grid of 20x20 or finer; `confidence` the probability that the point is in the region meant."""
+    on a grid of 20x20 or finer; `confidence` the probability that the point is in the region meant.
+    """
 
     mask: np.ndarray
     points: list[Point]
@@ -51,14 +52,21 @@ def ground(image: np.ndarray, spatial: Spatial, record: dict[str, Any]) -> Groun
     map_ = read_map(spatial, settings)
     points, negatives = read_points(spatial, map_, (height, width), settings)
     if is_whole(spatial, threshold):  # the point stays: where the gate errs, it still points
-        return Grounding(np.ones((height, width), dtype=bool), points[:1], [], (0, grid**2 - 1),
-                         (0.0, 0.0, float(width), float(height)), True, np.ones_like(map_),
-                         sigmoid(spatial.whole - threshold), grid)
+        return Grounding(
+            np.ones((height, width), dtype=bool),
+            points[:1],
+            [],
+            (0, grid**2 - 1),
+            (0.0, 0.0, float(width), float(height)),
+            True,
+            np.ones_like(map_),
+            sigmoid(spatial.whole - threshold),
+            grid,
+        )
     cells = box_cells(spatial)
     box = cells_box(*cells, width, height, grid) if cells else None
     dense = dense_map(map_, (height, width), settings.cut)
-    mask = segmenters.segment(record["segmenter"]["name"], image, dense, points, negatives, box,
-                              record["segmenter"]["options"])
+    mask = segmenters.segment(record["segmenter"]["name"], image, dense, points, negatives, box, record["segmenter"]["options"])
     if cells is None:
         box = mask_box(mask)
         cells = cells_of(box, width, height, grid)
@@ -69,7 +77,8 @@ def ground(image: np.ndarray, spatial: Spatial, record: dict[str, Any]) -> Groun
 def parts(place: Grounding, least: float = 0.25) -> list[Grounding]:
     """The connected parts of a place as places of their own, the one with most of the map first; parts with less than
     `least` of its share are left out. Each has one point, which lies in it: the place's if there is one, else the part's centre
-    of mass on the map, or the pixel of the part nearest to it. The whole image is one part."""
+    of mass on the map, or the pixel of the part nearest to it. The whole image is one part.
+    """
     from scipy.ndimage import label
 
     labels, count = label(place.mask)
@@ -100,7 +109,8 @@ def _middle(mask: np.ndarray, dense: np.ndarray) -> Point:
 
 def concentration(map_: np.ndarray) -> float:
     """How far a map is from flat: log of all cells over the cells it effectively covers (exp of its entropy), the raw
-    confidence of a place. Told hits from misses best on a real model (AUC .81; share of the map in the mask .41)."""
+    confidence of a place. Told hits from misses best on a real model (AUC .81; share of the map in the mask .41).
+    """
     chances = map_ / max(float(map_.sum()), 1e-12)
     entropy = -float(np.sum(chances * np.log(np.maximum(chances, 1e-12))))
     return float(np.log(map_.size)) - entropy

@@ -12,7 +12,8 @@ from iqaflow.grounding.text_to_point import Spatial
 @dataclass(frozen=True)
 class Item:
     """One grounding question: uint8 RGB image (H, W, 3), true mask (H, W) bool, the model's logits, whether the flaw
-    is global, and the sub-task (`worst`, `best`, `worst_blur`, ...)."""
+    is global, and the sub-task (`worst`, `best`, `worst_blur`, ...).
+    """
 
     image: np.ndarray
     true_mask: np.ndarray

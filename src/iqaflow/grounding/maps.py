@@ -13,7 +13,8 @@ def above(map_: np.ndarray, share: float) -> np.ndarray:
 
 def keep(mask: np.ndarray, map_: np.ndarray, components: str) -> np.ndarray:
     """The connected parts of a mask that carry the map: the one with the most (`largest`), or every one with at
-    least a tenth of that (`all`)."""
+    least a tenth of that (`all`).
+    """
     from scipy.ndimage import label
 
     labels, count = label(mask)

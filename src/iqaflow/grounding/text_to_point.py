@@ -105,7 +105,8 @@ class Settings:
 
 def softmax(logits: np.ndarray, tau: float = 1.0) -> np.ndarray:
     """Probabilities over a closed set: exp(logit / tau), normalised. -inf is probability 0; if no logit is finite,
-    all are equally likely."""
+    all are equally likely.
+    """
     values = np.asarray(logits, dtype=np.float64) / tau
     values = np.where(np.isnan(values), -np.inf, np.clip(values, -np.inf, 1e30))
     top = values.max(initial=-np.inf)
@@ -195,8 +196,15 @@ def read_out(spatial: Spatial, settings: Settings) -> str:
     cells, box = spatial.cells is not None, spatial.first is not None and spatial.last is not None
     visual = spatial.visual is not None
     middle = spatial.rows is not None and spatial.columns is not None
-    possible = {"2x2": True, "3x3": middle, "cells": cells, "soft_box": box, "product": cells and box, "visual": visual,
-                "all": cells and box and visual}
+    possible = {
+        "2x2": True,
+        "3x3": middle,
+        "cells": cells,
+        "soft_box": box,
+        "product": cells and box,
+        "visual": visual,
+        "all": cells and box and visual,
+    }
     for name in (settings.read_out, "product", "cells", "soft_box"):
         if possible[name]:
             return name
@@ -230,8 +238,7 @@ def map_visual(spatial: Spatial, settings: Settings) -> np.ndarray:
     return scaled(np.clip(spatial.visual, 0, None).astype(np.float64)) ** (1.0 / settings.tau_visual)
 
 
-def read_points(spatial: Spatial, map_: np.ndarray, size: tuple[int, int],
-                settings: Settings) -> tuple[list[Point], list[Point]]:
+def read_points(spatial: Spatial, map_: np.ndarray, size: tuple[int, int], settings: Settings) -> tuple[list[Point], list[Point]]:
     """Positive and negative points of the read-out whose map is `map_`; the first positive is *the* point."""
     pointing = replace(settings, read_out=settings.pointing or settings.read_out)
     words, first = WORDS.get(read_out(spatial, pointing)), None
@@ -244,7 +251,8 @@ def read_points(spatial: Spatial, map_: np.ndarray, size: tuple[int, int],
 
 def point_expectation(map_: np.ndarray, size: tuple[int, int], floor: float = 0.0) -> Point:
     """The map's centre of mass in pixels, over the cells at or above `floor` times its maximum: 0 is the mean of
-    everything, 1 the peak. Of several such parts only the one with the most counts: between two regions is neither."""
+    everything, 1 the peak. Of several such parts only the one with the most counts: between two regions is neither.
+    """
     rows, columns = map_.shape
     weights = np.where(keep(above(map_, floor), map_, "largest"), map_, 0.0)
     total = float(weights.sum())
@@ -255,11 +263,19 @@ def point_expectation(map_: np.ndarray, size: tuple[int, int], floor: float = 0.
     return _pixels(u, v, size)
 
 
-def points(map_: np.ndarray, size: tuple[int, int], count: int = 1, negatives: int = 0, first: Point | None = None,
-           floor: float = 0.0, apart: float = 0.15) -> tuple[list[Point], list[Point]]:
+def points(
+    map_: np.ndarray,
+    size: tuple[int, int],
+    count: int = 1,
+    negatives: int = 0,
+    first: Point | None = None,
+    floor: float = 0.0,
+    apart: float = 0.15,
+) -> tuple[list[Point], list[Point]]:
     """Positive and negative points. The first positive is `first` or the centre of mass; more are the highest cells
     left at least `apart` (share of the side) from those taken, while they reach half the maximum. Negatives are the
-    lowest cells, among equally low ones the farthest from all points taken, never within `apart` of a positive."""
+    lowest cells, among equally low ones the farthest from all points taken, never within `apart` of a positive.
+    """
     map_ = scaled(map_)
     rows, columns = map_.shape
     vs, us = np.repeat(_centres(rows), columns), np.tile(_centres(columns), rows)
@@ -309,7 +325,8 @@ def upsample(map_: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def dense_map(map_: np.ndarray, size: tuple[int, int], cut: float) -> np.ndarray:
     """What segmenters see: the map as (H, W) float32 with maximum 1, bent by a power so that `cut` becomes 1/2. The
-    thresholds of a segmenter then mean the same whatever the read-out."""
+    thresholds of a segmenter then mean the same whatever the read-out.
+    """
     cut = min(max(cut, 0.01), 0.99)
     return scaled(upsample(map_, size)) ** np.float32(np.log(0.5) / np.log(cut))
 

@@ -1,6 +1,6 @@
 """The assessor: a calibrated model that says of an image what is wrong, where, how badly, and how sure it is.
 
-    iqaflow.load("champion").assess("photo.jpg")
+iqaflow.load("champion").assess("photo.jpg")
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ class Assessor:
         record = records.read(place.calibration) if place.calibration else records.defaults()
         engine = Engine.load(place.stage1)
         if place.calibration and vocabulary.of(record) != engine.vocabulary:
-            raise DamagedError(f"{place.calibration} was fitted to another vocabulary than that of the model beside it: run "
-                               "`iqaflow calibrate` again.")
+            raise DamagedError(
+                f"{place.calibration} was fitted to another vocabulary than that of the model beside it: run "
+                "`iqaflow calibrate` again."
+            )
         return cls(engine, record, place.model)
 
     def probabilities(self, kind: str, log_probs: np.ndarray) -> np.ndarray:
@@ -60,9 +62,16 @@ class Assessor:
     def ground(self, image: np.ndarray, spatial: Any) -> grounding.Grounding:
         return grounding.ground(image, spatial, self.record)
 
-    def assess(self, image: Source, reference: Source | None = None, region: Sequence[float] | None = None,
-               mask: np.ndarray | None = None, point: Sequence[float] | None = None, phrase: str | None = None,
-               question: str | None = None) -> Assessment:
+    def assess(
+        self,
+        image: Source,
+        reference: Source | None = None,
+        region: Sequence[float] | None = None,
+        mask: np.ndarray | None = None,
+        point: Sequence[float] | None = None,
+        phrase: str | None = None,
+        question: str | None = None,
+    ) -> Assessment:
         """An assessment (schema `iqaflow.assessment/1`, plain JSON values) of one image.
 
         `image` and `reference`: path, encoded bytes, or uint8 RGB (H, W, 3). A region may be a box (x0, y0, x1, y1), a bool
@@ -76,7 +85,8 @@ class Assessor:
 
     def assess_all(self, images: Sequence[Source], question: str | None = None) -> list[Assessment | InputError]:
         """An assessment of each image, all asked together, which is faster than one by one. An image that cannot be used has the
-        InputError in its place."""
+        InputError in its place.
+        """
         out: list[Any] = []
         for image in images:
             try:
@@ -87,10 +97,17 @@ class Assessor:
         results = iter(self._assess(subjects, None, None, question) if subjects else ())
         return [next(results) if isinstance(one, Subject) else one for one in out]
 
-    def examine(self, image: Source, region: Sequence[float] | None = None, mask: np.ndarray | None = None,
-                point: Sequence[float] | None = None, phrase: str | None = None) -> Region:
+    def examine(
+        self,
+        image: Source,
+        region: Sequence[float] | None = None,
+        mask: np.ndarray | None = None,
+        point: Sequence[float] | None = None,
+        phrase: str | None = None,
+    ) -> Region:
         """What is wrong with one region: an entry of `regions` of an assessment, without the rest. Raises InputError as `assess`
-        does, and if no region is given."""
+        does, and if no region is given.
+        """
         subject = opened(image, self.max_pixels)
         wanted = asked_region(subject.pixels, region, mask, point, phrase, self.engine.vocabulary.grid)
         if wanted is None:
@@ -117,55 +134,72 @@ class Assessor:
         logs = session.choose([Prompt(item, rate.asked()) for item in range(len(views))], candidates)
         chances = self.probabilities("rate", (logs[1:] if len(views) > 1 else logs).mean(0))
         best = int(chances.argmax())
-        (reason, _), = session.write([Prompt(0, rate.DETAILED[0], self.engine.ids(f"{candidates[best]} is better."))])
+        ((reason, _),) = session.write([Prompt(0, rate.DETAILED[0], self.engine.ids(f"{candidates[best]} is better."))])
         alone = self.look(pair)
         found = findings.distortions(self, alone, pair)
         regions = findings.regions(self, alone, pair, findings.places(self, alone, pair, found))
-        return {**known, "better": candidates[best], "confidence": findings.rounded(chances[best]),
-                "reason": f"{candidates[best]} is better.{reason}",
-                "regions": [{"image": name, **one} for name, several in zip(candidates, regions, strict=True) for one in several],
-                "differences": differences(self, alone, pair)}
+        return {
+            **known,
+            "better": candidates[best],
+            "confidence": findings.rounded(chances[best]),
+            "reason": f"{candidates[best]} is better.{reason}",
+            "regions": [{"image": name, **one} for name, several in zip(candidates, regions, strict=True) for one in several],
+            "differences": differences(self, alone, pair),
+        }
 
     def score(self, images: Sequence[Source]) -> list[Score]:
         """`{value, level, distribution, confidence}` of each image, all in one batch; of a large one, a sample of its tiles."""
         subjects = [opened(image, self.max_pixels) for image in images]
         return findings.scores(self, self.look(subjects, SCORED_TILES), subjects)
 
-    def _assess(self, subjects: list[Subject], references: list[Subject] | None, wanted: Asked | None,
-                question: str | None) -> list[Assessment]:
+    def _assess(
+        self, subjects: list[Subject], references: list[Subject] | None, wanted: Asked | None, question: str | None
+    ) -> list[Assessment]:
         begun = time.perf_counter()
         alone = session = self.look(subjects, references=references)
         if references:  # regions and questions of the papers are asked of the image alone
-            session = self.engine.session([[other.pixels, one.pixels] for other, one in zip(references, subjects, strict=True)],
-                                          [["reference", "image"]] * len(subjects))
+            session = self.engine.session(
+                [[other.pixels, one.pixels] for other, one in zip(references, subjects, strict=True)],
+                [["reference", "image"]] * len(subjects),
+            )
         scores, found = (step(self, session, subjects) for step in (findings.scores, findings.distortions))
-        regions = findings.regions(self, alone, subjects, findings.places(self, alone, subjects, found)
-                                   if not wanted or subjects[0].mosaic else [[]])
+        regions = findings.regions(
+            self, alone, subjects, findings.places(self, alone, subjects, found) if not wanted or subjects[0].mosaic else [[]]
+        )
         for item, several in enumerate(regions):  # of the whole image one thing is said, not two
-            regions[item] = [{**one, "distortions": found[item], "score": scores[item]} if one["label"] == grammar.WHOLE else one
-                             for one in several]
+            regions[item] = [
+                {**one, "distortions": found[item], "score": scores[item]} if one["label"] == grammar.WHOLE else one
+                for one in several
+            ]
         styles = ("brief", "detailed")
         small = [item for item, subject in enumerate(subjects) if not subject.mosaic]
         asked = [Prompt(item, describe.asked(style)) for item in small for style in styles]
         written = iter(session.write(asked) if asked else ())
         results = []
         for item, subject in enumerate(subjects):
-            result = {"schema": SCHEMA, "image": subject.about, "model": self.model, "score": scores[item],
-                      "distortions": found[item], "regions": regions[item]}
-            result["description"] = (descriptions(result, self.engine.vocabulary) if subject.mosaic
-                                     else {style: next(written)[0] for style in styles})
+            result = {
+                "schema": SCHEMA,
+                "image": subject.about,
+                "model": self.model,
+                "score": scores[item],
+                "distortions": found[item],
+                "regions": regions[item],
+            }
+            result["description"] = (
+                descriptions(result, self.engine.vocabulary) if subject.mosaic else {style: next(written)[0] for style in styles}
+            )
             results.append(result)
         if wanted:
-            results[0]["regions"], = findings.regions(self, alone, subjects, [[wanted]], given=True)
+            (results[0]["regions"],) = findings.regions(self, alone, subjects, [[wanted]], given=True)
         if question:
-            for result, (text, sure) in zip(results, alone.write([Prompt(item, question) for item in range(len(subjects))]),
-                                            strict=True):
+            for result, (text, sure) in zip(
+                results, alone.write([Prompt(item, question) for item in range(len(subjects))]), strict=True
+            ):
                 result["answer"] = {"question": question, "text": text, "confidence": findings.rounded(sure)}
         spent = 1000 * (time.perf_counter() - begun) / len(subjects)
         return [{**result, "timing_ms": {"total": round(spent, 1)}} for result in results]
 
-    def look(self, subjects: Sequence[Subject], most: int | None = None,
-             references: Sequence[Subject] | None = None) -> Any:
+    def look(self, subjects: Sequence[Subject], most: int | None = None, references: Sequence[Subject] | None = None) -> Any:
         """A session that holds every subject alone; large ones also get their tiles read."""
         for at, subject in enumerate(subjects):
             if is_large(*subject.pixels.shape[:2], self.engine.budget):

@@ -1,5 +1,6 @@
 """Descriptions of large images, put together from what was found: the model itself sees such an image only reduced, where much of
-that cannot be seen, so its own text could contradict the findings."""
+that cannot be seen, so its own text could contradict the findings.
+"""
 
 from __future__ import annotations
 
@@ -32,5 +33,7 @@ def descriptions(result: dict[str, Any], vocabulary: Vocabulary) -> dict[str, st
     said = vocabulary.values[vocabulary.ratings.index(result["score"]["level"])]
     scene = Scene("", width, height, said, tuple(flaws), tuple(areas))
     rng = np.random.default_rng(0)  # the plain wording draws nothing
-    return {"brief": describe.brief(scene, "", False, rng, varied=False).answer,
-            "detailed": describe.detailed(scene, "", False, rng, varied=False, boxed=True).answer}
+    return {
+        "brief": describe.brief(scene, "", False, rng, varied=False).answer,
+        "detailed": describe.detailed(scene, "", False, rng, varied=False, boxed=True).answer,
+    }

@@ -25,7 +25,8 @@ MOST, LEAST_AREA, WHOLE_AREA = 5, 0.005, 0.7
 def differences(judge: Any, session: Any, pair: Sequence[Subject]) -> list[dict[str, Any]] | None:
     """The regions that differ, largest first: `{label, box_xyxy, cells, mask_rle, images: {"Image A": {distortions, score},
     "Image B": ...}, better, confidence}`; `confidence` is the chance that the better one is rated higher. `session` holds A and B
-    as items 0 and 1. None if the two are not versions of one picture."""
+    as items 0 and 1. None if the two are not versions of one picture.
+    """
     masks = changed(pair[0].pixels, pair[1].pixels)
     if masks is None:
         return None
@@ -34,17 +35,24 @@ def differences(judge: Any, session: Any, pair: Sequence[Subject]) -> list[dict[
     out = []
     for a, b in zip(*found, strict=True):
         chance = chance_higher(*(np.array(list(one["score"]["distribution"].values())) for one in (a, b)))
-        out.append({**{key: a[key] for key in ("label", "box_xyxy", "cells", "mask_rle")},
-                    "images": {name: {key: one[key] for key in ("distortions", "score")}
-                               for name, one in (("Image A", a), ("Image B", b))},
-                    "better": "Image A" if chance >= 0.5 else "Image B", "confidence": findings.rounded(max(chance, 1 - chance))})
+        out.append(
+            {
+                **{key: a[key] for key in ("label", "box_xyxy", "cells", "mask_rle")},
+                "images": {
+                    name: {key: one[key] for key in ("distortions", "score")} for name, one in (("Image A", a), ("Image B", b))
+                },
+                "better": "Image A" if chance >= 0.5 else "Image B",
+                "confidence": findings.rounded(max(chance, 1 - chance)),
+            }
+        )
     return out
 
 
 def changed(a: np.ndarray, b: np.ndarray) -> list[np.ndarray] | None:
     """Masks (H, W) of the connected parts that differ between two uint8 RGB images, largest first: where their structure,
     averaged over a few pixels, is less similar than `CHANGED`, or their tone differs by more than `TONE`. One that covers most of
-    the image is the whole image. None if the images are of other sizes or show different things."""
+    the image is the whole image. None if the images are of other sizes or show different things.
+    """
     import cv2
     from scipy.ndimage import label
 
@@ -59,16 +67,19 @@ def changed(a: np.ndarray, b: np.ndarray) -> list[np.ndarray] | None:
     if small[0].shape != a.shape:  # what vanishes when reduced, such as noise, shows in the detail
         alike = np.minimum(alike, similarity_map(a, b, alike.shape))
     spread = max(2.0, 0.015 * max(alike.shape))
-    alike, drift = (cv2.GaussianBlur(values, (0, 0), spread) for values in (
-        alike.astype(np.float32), small[0].astype(np.float32) - small[1]))
+    alike, drift = (
+        cv2.GaussianBlur(values, (0, 0), spread) for values in (alike.astype(np.float32), small[0].astype(np.float32) - small[1])
+    )
     low = ((alike < CHANGED) | (np.abs(drift).max(2) > TONE)).astype(np.uint8)
     if low.mean() >= WHOLE_AREA:
         return [np.ones(a.shape[:2], bool)]
     labels, count = label(low)
     sizes = np.bincount(labels.ravel(), minlength=count + 1) / low.size
     chosen = [one for one in sorted(range(1, count + 1), key=lambda one: -sizes[one]) if sizes[one] >= LEAST_AREA][:MOST]
-    return [cv2.resize((labels == one).astype(np.uint8), a.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
-            for one in chosen]
+    return [
+        cv2.resize((labels == one).astype(np.uint8), a.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
+        for one in chosen
+    ]
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -88,9 +99,12 @@ def similarity_map(a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.n
 
     rows = np.append(np.arange(0, shape[0], STRIP), shape[0])
     edges = (rows * len(a) / shape[0]).round().astype(int)
-    return np.concatenate([
-        cv2.resize(mdsi.similarity(a[top:below], b[top:below]), (shape[1], end - start), interpolation=cv2.INTER_AREA)
-        for (start, end), (top, below) in zip(pairwise(rows.tolist()), pairwise(edges), strict=True)])
+    return np.concatenate(
+        [
+            cv2.resize(mdsi.similarity(a[top:below], b[top:below]), (shape[1], end - start), interpolation=cv2.INTER_AREA)
+            for (start, end), (top, below) in zip(pairwise(rows.tolist()), pairwise(edges), strict=True)
+        ]
+    )
 
 
 def named_region(pixels: np.ndarray, mask: np.ndarray, grid: int) -> Asked:

@@ -41,11 +41,15 @@ def scores(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[dict[s
 
 def rated(judge: Any, chances: np.ndarray) -> dict[str, Any]:
     """The entry `score` of a result from the calibrated chances of the rating words: `value` their expectation, `level` the
-    likeliest one, `confidence` its chance."""
+    likeliest one, `confidence` its chance.
+    """
     words, best = judge.engine.vocabulary.ratings, int(chances.argmax())
-    return {"value": rounded(judge.expected_score(chances)), "level": words[best],
-            "distribution": {name: rounded(chance) for name, chance in zip(words, chances, strict=True)},
-            "confidence": rounded(chances[best])}
+    return {
+        "value": rounded(judge.expected_score(chances)),
+        "level": words[best],
+        "distribution": {name: rounded(chance) for name, chance in zip(words, chances, strict=True)},
+        "confidence": rounded(chances[best]),
+    }
 
 
 def distortions(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[list[dict[str, Any]]]:
@@ -61,31 +65,50 @@ def distortions(judge: Any, session: Any, subjects: Sequence[Subject]) -> list[l
             chances[item] = subject.mosaic.pooled(_each(judge, "identify", subject.mosaic.identify))
     for item, row in enumerate(chances):
         if candidates[int(row.argmax())] != grammar.CLEAN:
-            listed += [(item, int(at)) for at in np.argsort(-row)
-                       if candidates[at] != grammar.CLEAN and (row[at] >= NAMED or at == row.argmax())]
+            listed += [
+                (item, int(at))
+                for at in np.argsort(-row)
+                if candidates[at] != grammar.CLEAN and (row[at] >= NAMED or at == row.argmax())
+            ]
     views = _Views(judge.engine, session)
-    prompts = {at: views.see(at[0], subjects[at[0]], [subjects[at[0]].mosaic.best(at[1])] if subjects[at[0]].mosaic else None)[0]
-               for at in listed}
+    prompts = {
+        at: views.see(at[0], subjects[at[0]], [subjects[at[0]].mosaic.best(at[1])] if subjects[at[0]].mosaic else None)[0]
+        for at in listed
+    }
     severities: dict[tuple[int, int], np.ndarray] = {}
     for category in sorted({at[1] for at in listed}):
         some = [at for at in listed if at[1] == category]
-        steps = views.choose([(prompts[at], identify.POOL[0]) for at in some],
-                             [f" {severity} {candidates[category]}" for severity in vocabulary.severities],
-                             "The image shows", ended=False)
+        steps = views.choose(
+            [(prompts[at], identify.POOL[0]) for at in some],
+            [f" {severity} {candidates[category]}" for severity in vocabulary.severities],
+            "The image shows",
+            ended=False,
+        )
         severities |= dict(zip(some, np.exp(steps), strict=True))
     found: list[list[dict[str, Any]]] = [[] for _ in subjects]
     for item, at in listed:
-        found[item].append({"category": vocabulary.phrases[candidates[at]], "phrase": candidates[at],
-                            **_severity(severities[item, at], vocabulary.severities),
-                            "probability": rounded(raw[item, at]), "confidence": rounded(chances[item, at])})
+        found[item].append(
+            {
+                "category": vocabulary.phrases[candidates[at]],
+                "phrase": candidates[at],
+                **_severity(severities[item, at], vocabulary.severities),
+                "probability": rounded(raw[item, at]),
+                "confidence": rounded(chances[item, at]),
+            }
+        )
     return found
 
 
 def places(judge: Any, session: Any, subjects: Sequence[Subject], found: Sequence[Sequence[dict[str, Any]]]) -> list[list[Asked]]:
     """Where each image suffers: the worst place, and the worst of every distortion listed when there are several; a place in
-    several parts is several. Images without distortions have none."""
-    asked = [(item, kind) for item, listed in enumerate(found) if listed
-             for kind in ("worst", *(f"worst_{one['category']}" for one in listed if len(listed) > 1))]
+    several parts is several. Images without distortions have none.
+    """
+    asked = [
+        (item, kind)
+        for item, listed in enumerate(found)
+        if listed
+        for kind in ("worst", *(f"worst_{one['category']}" for one in listed if len(listed) > 1))
+    ]
     wanted: list[list[Asked]] = [[] for _ in subjects]
     if not asked:
         return wanted
@@ -101,19 +124,23 @@ def places(judge: Any, session: Any, subjects: Sequence[Subject], found: Sequenc
         place = judge.ground(working, spatial)
         for number, part in enumerate(parts(place)):
             masks = kept.setdefault(item, [])
-            if len(masks) == MOST_REGIONS or (masks and part.mask.mean() < LEAST_AREA) or any(
-                    _overlap(part.mask, mask) > SAME for mask in masks):
+            if (
+                len(masks) == MOST_REGIONS
+                or (masks and part.mask.mean() < LEAST_AREA)
+                or any(_overlap(part.mask, mask) > SAME for mask in masks)
+            ):
                 continue
             masks.append(part.mask)
-            wanted[item].append(
-                in_original(subject.pixels, working, part, label if number == 0 else None, vocabulary.grid))
+            wanted[item].append(in_original(subject.pixels, working, part, label if number == 0 else None, vocabulary.grid))
     return wanted
 
 
-def regions(judge: Any, session: Any, subjects: Sequence[Subject], wanted: Sequence[Sequence[Asked]],
-            given: bool = False) -> list[list[dict[str, Any]]]:
+def regions(
+    judge: Any, session: Any, subjects: Sequence[Subject], wanted: Sequence[Sequence[Asked]], given: bool = False
+) -> list[list[dict[str, Any]]]:
     """What is wrong with each region, its score, and how sure we are. A place the model found beside its first, and then calls
-    clear, is left out; a region that a person gave stays."""
+    clear, is left out; a region that a person gave stays.
+    """
     vocabulary = judge.engine.vocabulary
     views = _Views(judge.engine, session)
     jobs = [(item, where) for item, several in enumerate(wanted) for where in several]
@@ -130,10 +157,12 @@ def regions(judge: Any, session: Any, subjects: Sequence[Subject], wanted: Seque
     out: list[list[dict[str, Any]]] = [[] for _ in subjects]
     if not seen:
         return out
-    faults = np.exp(views.choose([(handle, refer.SHORT[0].format(region=name)) for _, handle, _, name in seen],
-                                 vocabulary.regions))
-    ratings = np.exp(views.choose([(handle, rating.REGION[0].format(region=name)) for _, handle, _, name in seen],
-                                  vocabulary.ratings))
+    faults = np.exp(
+        views.choose([(handle, refer.SHORT[0].format(region=name)) for _, handle, _, name in seen], vocabulary.regions)
+    )
+    ratings = np.exp(
+        views.choose([(handle, rating.REGION[0].format(region=name)) for _, handle, _, name in seen], vocabulary.ratings)
+    )
     for number, (item, where) in enumerate(jobs):
         rows = [at for at, one in enumerate(seen) if one[0] == number]
         weights = np.array([seen[at][2] for at in rows])
@@ -141,18 +170,32 @@ def regions(judge: Any, session: Any, subjects: Sequence[Subject], wanted: Seque
         by_phrase = chances[:-1].reshape(len(vocabulary.ids), len(vocabulary.severities))
         raw = vocabulary.by_category(np.log(np.maximum(chances, 1e-12)))
         sure = judge.probabilities("refer", raw)
-        listed = [{"category": category, "phrase": phrase, **_severity(by_phrase[row], vocabulary.severities),
-                   "probability": rounded(np.exp(raw[row])), "confidence": rounded(sure[row])}
-                  for row, (phrase, category) in enumerate(vocabulary.phrases.items()) if sure[row] >= max(NAMED, sure[-1])]
+        listed = [
+            {
+                "category": category,
+                "phrase": phrase,
+                **_severity(by_phrase[row], vocabulary.severities),
+                "probability": rounded(np.exp(raw[row])),
+                "confidence": rounded(sure[row]),
+            }
+            for row, (phrase, category) in enumerate(vocabulary.phrases.items())
+            if sure[row] >= max(NAMED, sure[-1])
+        ]
         if not listed and not given and out[item]:
             continue
         listed.sort(key=lambda fault: -fault["confidence"])
-        out[item].append({
-            "label": where.label, "box_xyxy": [float(edge) for edge in where.box], "cells": [int(c) for c in where.cells],
-            "points": [[float(x), float(y)] for x, y in where.points], "mask_rle": encode_mask(where.mask),
-            "distortions": listed, "score": rated(judge, judge.probabilities("score", np.log(np.maximum(words, 1e-12)))),
-            "confidence": rounded(where.confidence if where.confidence is not None else sure.max()),
-        })
+        out[item].append(
+            {
+                "label": where.label,
+                "box_xyxy": [float(edge) for edge in where.box],
+                "cells": [int(c) for c in where.cells],
+                "points": [[float(x), float(y)] for x, y in where.points],
+                "mask_rle": encode_mask(where.mask),
+                "distortions": listed,
+                "score": rated(judge, judge.probabilities("score", np.log(np.maximum(words, 1e-12)))),
+                "confidence": rounded(where.confidence if where.confidence is not None else sure.max()),
+            }
+        )
     return out
 
 
@@ -169,8 +212,9 @@ class _Views:
         self.crops += [part.of(subject.pixels) for part in crops]
         return [(True, len(self.crops) - len(crops) + at) for at in range(len(crops))]
 
-    def choose(self, asked: Sequence[tuple[tuple[bool, int], str]], candidates: Sequence[str], said: str = "",
-               ended: bool = True) -> np.ndarray:
+    def choose(
+        self, asked: Sequence[tuple[tuple[bool, int], str]], candidates: Sequence[str], said: str = "", ended: bool = True
+    ) -> np.ndarray:
         """Log-probabilities (asked, candidates), as `engine.Session.choose` gives them."""
         out = np.zeros((len(asked), len(candidates)))
         for cropped in (False, True):
@@ -180,8 +224,9 @@ class _Views:
                     self.cropped = self.engine.session([[crop] for crop in self.crops], [["image"]] * len(self.crops))
                 session = self.cropped if cropped else self.session
                 said_ids = self.engine.ids(said) if said else []
-                out[rows] = session.choose([Prompt(asked[at][0][1], asked[at][1], list(said_ids)) for at in rows],
-                                           candidates, ended)
+                out[rows] = session.choose(
+                    [Prompt(asked[at][0][1], asked[at][1], list(said_ids)) for at in rows], candidates, ended
+                )
         return out
 
 

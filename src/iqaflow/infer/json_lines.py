@@ -62,7 +62,8 @@ class Lines:
 @contextmanager
 def writing(path: Path, model: Result, images: Sequence[Path]) -> Iterator[Lines]:
     """Lines that become `path` when the block ends without an error. Those of a killed run with the same `model` that speak of
-    `images`, as they are now, are kept. Raises InputError if another run writes the same file, or if it cannot be written."""
+    `images`, as they are now, are kept. Raises InputError if another run writes the same file, or if it cannot be written.
+    """
     if path.is_dir():
         raise InputError(f"{path} is a folder: give a file to write, such as {path / 'results.jsonl'}.")
     part = path.with_name(f"{path.name}.part")

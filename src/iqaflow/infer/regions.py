@@ -26,7 +26,8 @@ COLOURS = {"black", "white", "gray", "red", "orange", "yellow", "green", "cyan",
 @dataclass(frozen=True)
 class Asked:
     """A region to ask about: `box` in pixels, `mask` (H, W) bool, `points` (x, y); `grid` cells a side of the image as the model
-    counts them; `confidence` that it is the region meant (None if a person gave it); `spoken` the phrase that alone was given."""
+    counts them; `confidence` that it is the region meant (None if a person gave it); `spoken` the phrase that alone was given.
+    """
 
     label: str
     box: tuple[float, float, float, float]
@@ -55,11 +56,18 @@ class Asked:
         return replace(self, box=tuple(map(float, bounds(mask))), mask=mask)
 
 
-def asked_region(pixels: np.ndarray, region: Sequence[float] | None, mask: np.ndarray | None,
-                 point: Sequence[float] | None, phrase: str | None, grid: int = grammar.GRID) -> Asked | None:
+def asked_region(
+    pixels: np.ndarray,
+    region: Sequence[float] | None,
+    mask: np.ndarray | None,
+    point: Sequence[float] | None,
+    phrase: str | None,
+    grid: int = grammar.GRID,
+) -> Asked | None:
     """The one region a caller named, or None. A phrase beside another form is the region's name; alone it is put to the model
     as it is, and the mask is where its colour and position words fit. Raises InputError for a region outside the image, an
-    empty mask, or two regions at once."""
+    empty mask, or two regions at once.
+    """
     given = [name for name, value in (("region", region), ("mask", mask), ("point", point)) if value is not None]
     if len(given) > 1:
         raise InputError(f"Give one of --{' and --'.join(given)}, not both.")
@@ -90,7 +98,8 @@ def asked_region(pixels: np.ndarray, region: Sequence[float] | None, mask: np.nd
 def located(pixels: np.ndarray, phrase: str) -> np.ndarray:
     """Mask (H, W) of what a phrase such as `dark green region at the top left` names by colour and position: the superpixel that
     fits it best, else the quarter or half its position words name, else the whole image. Names of things are not known here; the
-    model reads the phrase itself."""
+    model reads the phrase itself.
+    """
     height, width = pixels.shape[:2]
     words = set(re.findall(r"[a-z]+", phrase.lower().replace("grey", "gray")))
     rows, columns = ([at for at, names in enumerate(axis) if words & names] for axis in (ROWS, COLUMNS))
@@ -105,8 +114,9 @@ def located(pixels: np.ndarray, phrase: str) -> np.ndarray:
         inside = np.count_nonzero(region.mask & place) / np.count_nonzero(region.mask)
         return wrong - 2 * inside, -region.area
 
-    fitting = [region for region in superpixels(pixels, POINT_SEGMENTS, (0.005, 1.0))
-               if set(region.label.split()) & words & COLOURS]
+    fitting = [
+        region for region in superpixels(pixels, POINT_SEGMENTS, (0.005, 1.0)) if set(region.label.split()) & words & COLOURS
+    ]
     return min(fitting, key=fit).mask if fitting else place
 
 
@@ -115,8 +125,7 @@ def _half(at: list[int], full: int) -> slice:
     return (slice(0, full // 2), slice(full // 2, full))[at[0]] if len(at) == 1 else slice(0, full)
 
 
-def _made(pixels: np.ndarray, mask: np.ndarray, phrase: str | None, grid: int,
-          point: tuple[float, float] | None = None) -> Asked:
+def _made(pixels: np.ndarray, mask: np.ndarray, phrase: str | None, grid: int, point: tuple[float, float] | None = None) -> Asked:
     box = bounds(mask)
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     label = " ".join((phrase or "").replace("[", "").replace("]", "").split())[:80] or f"{colour(pixels[mask])} region"

@@ -41,7 +41,8 @@ class Score(TypedDict):
 
 class Fault(TypedDict):
     """A distortion: `category` its name in the code, `phrase` in the answers; `level` 1..5 is the expectation over severities;
-    `probability` as the model says it, `confidence` after calibration."""
+    `probability` as the model says it, `confidence` after calibration.
+    """
 
     category: str
     phrase: str
@@ -60,7 +61,8 @@ class Mask(TypedDict):
 
 class Region(TypedDict):
     """`cells` are the first and the last of its box on the model's grid of 20x20; `confidence` that the point lies in the region
-    meant, or, for a region that a person gave, of the answer about it."""
+    meant, or, for a region that a person gave, of the answer about it.
+    """
 
     label: str
     box_xyxy: list[float]
@@ -124,7 +126,8 @@ class SideRegion(Region):
 
 class Comparison(TypedDict):
     """What `compare` gives; `better` is "neither" for images that are equal pixel by pixel; `differences` is None for pictures of
-    different things or sizes."""
+    different things or sizes.
+    """
 
     schema: Literal["iqaflow.comparison/1"]
     images: list[Image]

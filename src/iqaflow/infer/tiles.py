@@ -40,8 +40,11 @@ def parts(height: int, width: int, budget: int) -> list[Part]:
         return [Part(0, 0, height, width)]
     side = isqrt(budget)  # whole pixels: edges are rounded, and a tile a pixel too large would be reduced
     rows, columns = (np.linspace(0, full, int(np.ceil(full / side)) + 1).round().astype(int) for full in (height, width))
-    return [Part(int(top), int(left), int(below - top), int(right - left))
-            for top, below in pairwise(rows) for left, right in pairwise(columns)]
+    return [
+        Part(int(top), int(left), int(below - top), int(right - left))
+        for top, below in pairwise(rows)
+        for left, right in pairwise(columns)
+    ]
 
 
 def is_large(height: int, width: int, budget: int) -> bool:
@@ -50,12 +53,13 @@ def is_large(height: int, width: int, budget: int) -> bool:
 
 class Mosaic:
     """What a model says of an image's tiles: `identify` (tiles, 13) and `ratings` (tiles, 5) log-probabilities over the closed
-    sets, and the `lens` over all of them as one image; None if the model has none."""
+    sets, and the `lens` over all of them as one image; None if the model has none.
+    """
 
-    def __init__(self, engine: Engine, pixels: np.ndarray, most: int | None = None,
-                 reference: np.ndarray | None = None) -> None:
+    def __init__(self, engine: Engine, pixels: np.ndarray, most: int | None = None, reference: np.ndarray | None = None) -> None:
         """`most` reads that many tiles, evenly spread, where a pooled answer is enough; then there is no lens. A `reference` of
-        the same size is shown beside every tile."""
+        the same size is shown beside every tile.
+        """
         self.parts = parts(*pixels.shape[:2], engine.budget)
         if most and len(self.parts) > most:
             self.parts = [self.parts[int(at)] for at in np.linspace(0, len(self.parts) - 1, most).round()]
@@ -63,8 +67,9 @@ class Mosaic:
         for start in range(0, len(self.parts), TOGETHER):
             some = self.parts[start : start + TOGETHER]
             shown = [("reference", reference), ("image", pixels)][reference is None :]
-            session = engine.session([[part.of(image) for _, image in shown] for part in some],
-                                     [[role for role, _ in shown]] * len(some))
+            session = engine.session(
+                [[part.of(image) for _, image in shown] for part in some], [[role for role, _ in shown]] * len(some)
+            )
             asked = range(len(some))
             named.append(session.choose([Prompt(item, identify.asked(1)) for item in asked], engine.vocabulary.names))
             rated.append(session.choose([Prompt(item, rating.asked()) for item in asked], engine.vocabulary.ratings))
@@ -72,13 +77,17 @@ class Mosaic:
                 read += zip(session.lens.chances, session.lens.severities, strict=True)
         self.identify, self.ratings = np.concatenate(named), np.concatenate(rated)
         whole = not most or len(self.parts) < most
-        self.lens = Lens(*([stitched(self.parts, values)] for values in zip(*read, strict=True)),
-                         engine.vocabulary) if read and whole else None
+        self.lens = (
+            Lens(*([stitched(self.parts, values)] for values in zip(*read, strict=True)), engine.vocabulary)
+            if read and whole
+            else None
+        )
 
     def pooled(self, chances: np.ndarray) -> np.ndarray:
         """Chances (13,) of the whole image from those of its tiles (tiles, 13): the quadratic mean for distortions, which a few
         tiles that are sure may decide, the plain mean for none. Chosen on large photographs with local and global flaws
-        (docs/assess.md), where it is best to calibrate the tiles first."""
+        (docs/assess.md), where it is best to calibrate the tiles first.
+        """
         values = np.append(np.sqrt((chances[:, :-1] ** 2).mean(0)), chances[:, -1].mean())
         return values / values.sum()
 
@@ -106,10 +115,12 @@ def stitched(parts_: list[Part], values: tuple[np.ndarray, ...]) -> np.ndarray:
     return np.concatenate([cv2.resize(line, (columns, line.shape[0])) for line in made])
 
 
-def crops(pixels: np.ndarray, box: tuple[float, float, float, float], mask: np.ndarray, budget: int,
-          most: int = 4) -> list[tuple[Part, float]]:
+def crops(
+    pixels: np.ndarray, box: tuple[float, float, float, float], mask: np.ndarray, budget: int, most: int = 4
+) -> list[tuple[Part, float]]:
     """Where to look at a region of a large image at native detail, with the weight of each place: around the whole region if
-    the model can see that pixel by pixel, else the tiles of it that the region fills most."""
+    the model can see that pixel by pixel, else the tiles of it that the region fills most.
+    """
     height, width = pixels.shape[:2]
     edges = []
     for low, high, full in ((box[1], box[3], height), (box[0], box[2], width)):

@@ -45,8 +45,10 @@ def distance(image: np.ndarray, good: Gaussian) -> float:
 
 
 def _gaussian(features: np.ndarray) -> Gaussian:
-    return Gaussian(features.mean(0), np.atleast_2d(np.cov(features, rowvar=False)) if len(features) > 1
-                    else np.zeros((features.shape[1],) * 2))
+    return Gaussian(
+        features.mean(0),
+        np.atleast_2d(np.cov(features, rowvar=False)) if len(features) > 1 else np.zeros((features.shape[1],) * 2),
+    )
 
 
 def _patches(image: np.ndarray) -> list[np.ndarray]:
@@ -57,5 +59,8 @@ def _patches(image: np.ndarray) -> list[np.ndarray]:
     height, width = grey.shape
     if min(height, width) < PATCH:
         return [grey]
-    return [grey[top : top + PATCH, left : left + PATCH]
-            for top in range(0, height - PATCH + 1, PATCH) for left in range(0, width - PATCH + 1, PATCH)]
+    return [
+        grey[top : top + PATCH, left : left + PATCH]
+        for top in range(0, height - PATCH + 1, PATCH)
+        for left in range(0, width - PATCH + 1, PATCH)
+    ]

@@ -65,7 +65,8 @@ def asymmetric_fit(x: np.ndarray) -> tuple[float, float, float, float]:
 
 def luminance_features(grey: np.ndarray) -> np.ndarray:
     """The 36 features of BRISQUE: at full and half size, the fit of MSCN (2) and of its four neighbour products (16).
-    Variances enter as logarithms, so that a linear model can use them over their whole range."""
+    Variances enter as logarithms, so that a linear model can use them over their whole range.
+    """
     import cv2
 
     features: list[float] = []
@@ -85,7 +86,8 @@ def luminance_features(grey: np.ndarray) -> np.ndarray:
 def colour_features(image: np.ndarray, grey: np.ndarray) -> np.ndarray:
     """14 features: exposure (mean, spread, dark and light ends of luminance; clipped shares), colour (mean and spread
     of saturation, spread of the two opponent channels), flatness (share of equal neighbours, grey levels in use, size
-    of the gradient and of the Laplacian)."""
+    of the gradient and of the Laplacian).
+    """
     import cv2
 
     red, green, blue = cv2.split(image.astype(np.float32))
@@ -94,13 +96,24 @@ def colour_features(image: np.ndarray, grey: np.ndarray) -> np.ndarray:
     across, down = np.abs(np.diff(grey, axis=1)), np.abs(np.diff(grey, axis=0))
     levels = np.bincount(np.rint(grey).astype(np.int64).ravel(), minlength=256)
     dark, light = np.searchsorted(np.cumsum(levels), (0.01 * grey.size, 0.99 * grey.size))
-    return np.array([
-        grey.mean(), grey.std(), dark, light, (lowest <= 1).mean(), (highest >= 254).mean(),
-        saturation.mean(), saturation.std(),
-        np.log1p((red - green).std()), np.log1p(((red + green) / 2 - blue).std()),
-        ((across == 0).mean() + (down == 0).mean()) / 2, np.log1p(np.count_nonzero(levels)),
-        np.log1p((across.mean() + down.mean()) / 2), np.log1p(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean()),
-    ])
+    return np.array(
+        [
+            grey.mean(),
+            grey.std(),
+            dark,
+            light,
+            (lowest <= 1).mean(),
+            (highest >= 254).mean(),
+            saturation.mean(),
+            saturation.std(),
+            np.log1p((red - green).std()),
+            np.log1p(((red + green) / 2 - blue).std()),
+            ((across == 0).mean() + (down == 0).mean()) / 2,
+            np.log1p(np.count_nonzero(levels)),
+            np.log1p((across.mean() + down.mean()) / 2),
+            np.log1p(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean()),
+        ]
+    )
 
 
 def features(image: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ from iqaflow.model.integrity import verify_weights
 def load(where: str | Path, train: Train | None = None) -> tuple[Any, Any]:
     """Model and processor of a local folder or a hub id (`train.revision` pins it). Weights are safetensors only and no
     remote code runs. Raises StageError in one sentence if the base is absent or of an unknown kind, DamagedError if a folder
-    with a manifest is not what that says."""
+    with a manifest is not what that says.
+    """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText

@@ -21,7 +21,8 @@ SEVERITY_WEIGHT, PLACE_WEIGHT = 0.3, 0.3
 @dataclass(frozen=True)
 class Truth:
     """What is wrong where: (category, level, mask (H, W) or None for the whole image) per distortion; None where nobody
-    knows all of it, and nothing is learnt of what is wrong."""
+    knows all of it, and nothing is learnt of what is wrong.
+    """
 
     flaws: tuple[tuple[str, float, np.ndarray | None], ...] | None
 
@@ -29,20 +30,25 @@ class Truth:
 def targets(truths: list[Truth], grids: np.ndarray | None, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
     """Distributions per visual token, in the order of the tokens of all images on `grids` (images, 2; rows and columns):
     `category` (N, 13 with 12 categories), `severity` (N, 5; rows sum to the share of the token that is distorted) and `place`
-    (N, 400 on a grid of 20x20)."""
+    (N, 400 on a grid of 20x20).
+    """
     import cv2
 
     if grids is None:
-        raise StageError("train.dense needs visual tokens that lie on one grid over the image, but this base drops some: set "
-                         "it to 0.")
+        raise StageError(
+            "train.dense needs visual tokens that lie on one grid over the image, but this base drops some: set it to 0."
+        )
     out: dict[str, list[np.ndarray]] = {"category": [], "severity": [], "place": []}
     for truth, (rows, columns) in zip(truths, np.asarray(grids), strict=True):
         size = int(rows), int(columns)
         category = np.zeros((*size, len(vocabulary.ids) + 1), np.float32)
         severity = np.zeros((*size, len(vocabulary.severities)), np.float32)
         for name, level, mask in truth.flaws or ():
-            share = np.ones(size, np.float32) if mask is None else cv2.resize(
-                mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+            share = (
+                np.ones(size, np.float32)
+                if mask is None
+                else cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+            )
             category[..., vocabulary.ids.index(name) + 1] += share
             severity[..., int(np.clip(round(level), 1, len(vocabulary.severities))) - 1] += share
         if truth.flaws is not None:
@@ -68,8 +74,10 @@ def single_tokens(tokenizer: Any, words: Sequence[str], parameter: str, off: str
     found = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
     split = [word for word, tokens in zip(words, found, strict=True) if len(tokens) != 1]
     if split:
-        raise StageError(f"{parameter} needs single-token answer words, but the base splits {', '.join(map(repr, split[:3]))}: "
-                         f"set it to {off}.")
+        raise StageError(
+            f"{parameter} needs single-token answer words, but the base splits {', '.join(map(repr, split[:3]))}: "
+            f"set it to {off}."
+        )
     return [tokens[0] for tokens in found]
 
 
@@ -83,12 +91,16 @@ class DenseHead:
             return torch.tensor(single_tokens(tokenizer, words, "train.dense", "0"))
 
         phrases = [phrase for _, phrase in vocabulary.categories]
-        self.ids = {"category": ids([grammar.CLEAN, *phrases]), "severity": ids(list(vocabulary.severities)),
-                    "place": ids([str(cell) for cell in range(vocabulary.cells)])}
+        self.ids = {
+            "category": ids([grammar.CLEAN, *phrases]),
+            "severity": ids(list(vocabulary.severities)),
+            "place": ids([str(cell) for cell in range(vocabulary.cells)]),
+        }
 
     def loss(self, visual: Any, embedding: Any, wanted: dict[str, Any]) -> Any:
         """Cross-entropy of visual tokens (N, width) against the `targets` distributions; `embedding` is the model's layer of
-        word embeddings (called, not read: under ZeRO-3 a rank has only a part of its weights at other times)."""
+        word embeddings (called, not read: under ZeRO-3 a rank has only a part of its weights at other times).
+        """
         total = 0.0
         for key, weight in (("category", 1.0), ("severity", SEVERITY_WEIGHT), ("place", PLACE_WEIGHT)):
             log_probs = (visual @ embedding(self.ids[key].to(visual.device)).T).log_softmax(-1)

@@ -20,7 +20,8 @@ RETRAIN, RECALIBRATE = "run `iqaflow train` again, or restore the folder from a 
 
 def verify_weights(folder: Path) -> dict[str, Any]:
     """The manifest of a model folder in Hugging Face layout whose every byte is right; {} where it has none, since it was not
-    made here. Raises DamagedError for a file altered, missing or added."""
+    made here. Raises DamagedError for a file altered, missing or added.
+    """
     if not (folder / MANIFEST).is_file():
         return {}
     return read_manifest(folder, verify=True, whole=True, remedy=RETRAIN)
@@ -41,7 +42,8 @@ def verify_calibration(models: Path) -> None:
 
 def fingerprint(models: Path) -> str:
     """The identity of a calibrated model: SHA-256 over weights' manifest and calibration. Raises StageError where there is no
-    model, DamagedError where a byte of it is not right."""
+    model, DamagedError where a byte of it is not right.
+    """
     parts = [models / STAGE1 / MANIFEST, models / CALIBRATION]
     for path in (models / STAGE1 / "config.json", *parts):
         if not path.is_file():

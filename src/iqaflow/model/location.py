@@ -29,7 +29,8 @@ class Location:
 
 def in_folder(folder: Path, uri: str) -> Location:
     """The model in `folder` or in its `stage1`, with a calibration that belongs to its weights. Raises InputError if there is
-    none, DamagedError if it is not what its manifest says."""
+    none, DamagedError if it is not what its manifest says.
+    """
     stage1 = _stage1(folder, uri)
     if _calibration(stage1) or _bound(stage1, MANIFEST):
         integrity.verify_calibration(stage1.parent)

@@ -26,7 +26,8 @@ AGREE = {"float32": 1e-3, "bfloat16": 0.05}  # largest share by which a packed q
 @dataclass(frozen=True)
 class Branch:
     """A question and its answer as token ids with a loss weight each. `soft` maps a place in the answer to a distribution
-    over vocabulary ids (ids, probabilities) that replaces the one token written there; `task` is its place in `tasks.names()`."""
+    over vocabulary ids (ids, probabilities) that replaces the one token written there; `task` is its place in `tasks.names()`.
+    """
 
     prompt: Sequence[int]
     answer: Sequence[int] = ()
@@ -65,7 +66,7 @@ class Packer:
 
     def after(self, mark: str, text: str) -> list[int]:
         """Ids of a text that follows a special token: some tokenizers put a space before a text that stands alone."""
-        return self.ids(mark + text)[len(self.ids(mark)):]
+        return self.ids(mark + text)[len(self.ids(mark)) :]
 
     def branch(self, roles: Sequence[str], question: str, answer: str | None = None) -> Branch:
         """Token ids of a question and, for training, its answer with the end marker."""
@@ -88,7 +89,7 @@ class Packer:
         return 1, self._prefixes[key] + sum(branches)
 
     def collate(self, packs: Sequence[Pack]) -> dict[str, Any]:
-        """Tensors for a batch of packs of B rows and S columns:
+        """Tensors for a batch of packs of B rows and S columns.
 
         `input_ids` (B, S), `position_ids` (3, B, S) or (B, S), `attention_mask` (B, 1, S, S) additive, the family's vision
         tensors, `tokens` (images,) and, where they have one each, `grids` (images, 2) of visual tokens; `at` (N, 2) the row
@@ -128,12 +129,17 @@ class Packer:
                 tasks.append(task)
             ends += [(number, column) for column in row["ends"]]
         batch = {
-            **vision, "input_ids": ids, "position_ids": positions if self.family.axes > 1 else positions[0],
+            **vision,
+            "input_ids": ids,
+            "position_ids": positions if self.family.axes > 1 else positions[0],
             "attention_mask": (segments >= 0).long() if self.alone else tree_mask(segments),
             "tokens": torch.tensor([place.tokens for place in placed]),
-            "at": torch.tensor(at).reshape(-1, 2), "labels": torch.tensor(labels), "weights": torch.tensor(weights),
+            "at": torch.tensor(at).reshape(-1, 2),
+            "labels": torch.tensor(labels),
+            "weights": torch.tensor(weights),
             "tasks": torch.tensor(tasks),
-            "ends": torch.tensor(ends).reshape(-1, 2), "segments": segments,
+            "ends": torch.tensor(ends).reshape(-1, 2),
+            "segments": segments,
             "next_position": torch.tensor([row["start"] for row in rows]),
         }
         if all(place.grid for place in placed):
@@ -165,13 +171,21 @@ class Packer:
             whole = [*branch.prompt, *branch.answer]
             last = len(ids) + len(branch.prompt) - 1
             ends.append(last)
-            answers += [(last + step, label, weight, branch.task, branch.soft.get(step))
-                        for step, (label, weight) in enumerate(zip(branch.answer, branch.weights, strict=True))]
+            answers += [
+                (last + step, label, weight, branch.task, branch.soft.get(step))
+                for step, (label, weight) in enumerate(zip(branch.answer, branch.weights, strict=True))
+            ]
             chunks.append(torch.arange(start, start + len(whole)).expand(len(positions), -1))
             ids = [*ids, *whole]
             segments += [number] * len(whole)
-        return {"ids": ids, "segments": segments, "positions": torch.cat(chunks, 1), "answers": answers,
-                "ends": ends, "start": start}
+        return {
+            "ids": ids,
+            "segments": segments,
+            "positions": torch.cat(chunks, 1),
+            "answers": answers,
+            "ends": ends,
+            "start": start,
+        }
 
 
 def tree_mask(segments: Any) -> Any:
@@ -188,7 +202,8 @@ def tree_mask(segments: Any) -> Any:
 
 def _weights(answer: str, offsets: Sequence[tuple[int, int]]) -> list[float]:
     """Loss weights of an answer's tokens: the words that carry it count five times the words around them, and a long
-    answer counts more than a short one only by the root of its length."""
+    answer counts more than a short one only by the root of its length.
+    """
     carrying = grammar.spans(answer)
     weights = [1.0 if any(start < end_ and begin < end for begin, end_ in carrying) else 0.2 for start, end in offsets]
     scale = sum(weights) ** -0.5
@@ -234,7 +249,8 @@ def _cannot_pack(packer: Packer) -> str | None:
 def probe(packer: Packer) -> tuple[float, float]:
     """Ask the model two questions packed, packed after another first question, and alone. Gives how far the second answer's
     hidden states move, relative to their size, with the first question (none under a mask that hides it, in any
-    precision) and from packed to alone (rounding)."""
+    precision) and from packed to alone (rounding).
+    """
     import torch
 
     model, family = packer.model, packer.family

@@ -37,16 +37,21 @@ def channels(image: np.ndarray) -> np.ndarray:
     spread = np.sqrt(np.maximum(cv2.GaussianBlur(residual * residual, (0, 0), 1.2, borderType=cv2.BORDER_REFLECT), 0))
     across = np.abs(np.diff(luma, axis=1, append=luma[:, -1:]))
     down = np.abs(np.diff(luma, axis=0, append=luma[-1:]))
-    chroma = [plane - cv2.GaussianBlur(plane, (0, 0), 1.0, borderType=cv2.BORDER_REFLECT)
-              for plane in (blue - luma, red - luma)]
+    chroma = [plane - cv2.GaussianBlur(plane, (0, 0), 1.0, borderType=cv2.BORDER_REFLECT) for plane in (blue - luma, red - luma)]
 
     def log(size: np.ndarray) -> np.ndarray:
         return (np.log(size + FLOOR) + 4.2) / 1.2
 
     planes = [
         *((plane - 0.45) / 0.27 for plane in (red, green, blue)),
-        np.sign(residual) * np.sqrt(np.abs(residual)) / 0.12, log(np.abs(residual)), residual / (spread + 0.01),
-        log(across), log(down), log(np.abs(smooth - coarse)), log(np.abs(chroma[0])), log(np.abs(chroma[1])),
+        np.sign(residual) * np.sqrt(np.abs(residual)) / 0.12,
+        log(np.abs(residual)),
+        residual / (spread + 0.01),
+        log(across),
+        log(down),
+        log(np.abs(smooth - coarse)),
+        log(np.abs(chroma[0])),
+        log(np.abs(chroma[1])),
     ]
     return np.stack(planes).astype(np.float32)
 
@@ -67,14 +72,13 @@ class LowLevelImageProcessor(Qwen2VLImageProcessorPil):
             height, width = budget_size(*pixels.shape[:2], self.size["shortest_edge"], self.size["longest_edge"], multiple)
             if (height, width) != pixels.shape[:2]:
                 shrinks = height * width < pixels.shape[0] * pixels.shape[1]
-                pixels = cv2.resize(pixels, (width, height),
-                                    interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-            flat, rows, columns = self.patchify(channels(pixels), self.patch_size, self.merge_size,
-                                                self.temporal_patch_size)
+                pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+            flat, rows, columns = self.patchify(channels(pixels), self.patch_size, self.merge_size, self.temporal_patch_size)
             patches.append(flat)
             grids.append([1, rows, columns])
-        return BatchFeature({"pixel_values": np.concatenate(patches), "image_grid_thw": np.array(grids)},
-                            tensor_type=return_tensors)
+        return BatchFeature(
+            {"pixel_values": np.concatenate(patches), "image_grid_thw": np.array(grids)}, tensor_type=return_tensors
+        )
 
 
 class ImageOnlyProcessor(Qwen3VLProcessor):

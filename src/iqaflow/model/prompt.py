@@ -14,7 +14,8 @@ MARK = "\u2047question\u2047"
 class Layout:
     """A rendered conversation cut at its one boundary that every tokenizer respects, the end of the last image: `prefix`
     (after the token `begin`, if any) holds the images and ends with the special token `mark`, `lead` + question + `close` is
-    a branch, an answer ends with `end`."""
+    a branch, an answer ends with `end`.
+    """
 
     begin: int | None
     prefix: str
@@ -45,5 +46,6 @@ def layout(processor: Any, roles: Sequence[str]) -> Layout:
     cut = head.rindex(mark) + len(mark)
     # a template may leave the begin-of-text token to the tokenizer
     begins = not head.startswith(tokenizer.bos_token or "") and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
-    return Layout(tokenizer.bos_token_id if begins else None, head[:cut], processor.image_end, head[cut:], close,
-                  tokenizer.eos_token)
+    return Layout(
+        tokenizer.bos_token_id if begins else None, head[:cut], processor.image_end, head[cut:], close, tokenizer.eos_token
+    )

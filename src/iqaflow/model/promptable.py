@@ -1,7 +1,7 @@
 """Segment Anything by `transformers`: load SAM or SAM 2 once, look at a photograph once, ask for as many masks as wanted.
 
-    seen = promptable.see(image, config.annotate.sam, workspace)
-    logits, scores = seen.ask(boxes=boxes)
+seen = promptable.see(image, config.annotate.sam, workspace)
+logits, scores = seen.ask(boxes=boxes)
 """
 
 from __future__ import annotations
@@ -39,17 +39,23 @@ class Seen:
 
     def ask(self, points: np.ndarray | None = None, boxes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Three masks for every point (N, 2) as x, y or box (N, 4) as x0, y0, x1, y1, in pixels of the photograph: logits
-        (N, 3, h, w) over the photograph, positive inside, and the IoU (N, 3) the model predicts for each."""
+        (N, 3, h, w) over the photograph, positive inside, and the IoU (N, 3) the model predicts for each.
+        """
         given = np.asarray(points if points is not None else boxes, np.float32)
-        found = [self._masks(input_points=batch[None, :, None]) if points is not None else self._masks(input_boxes=batch[None])
-                 for batch in np.split(given, range(TOGETHER, len(given), TOGETHER))]
+        found = [
+            self._masks(input_points=batch[None, :, None]) if points is not None else self._masks(input_boxes=batch[None])
+            for batch in np.split(given, range(TOGETHER, len(given), TOGETHER))
+        ]
         return np.concatenate([masks for masks, _ in found]), np.concatenate([trusted for _, trusted in found])
 
-    def prompt(self, points: Sequence[Point], negatives: Sequence[Point] = (),
-               box: Sequence[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def prompt(
+        self, points: Sequence[Point], negatives: Sequence[Point] = (), box: Sequence[float] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Three masks of the one region that all the points and the box describe: logits (3, h, w) and predicted IoU (3,)."""
-        given = {"input_points": np.array([*points, *negatives], np.float32)[None, None],
-                 "input_labels": np.array([1] * len(points) + [0] * len(negatives))[None, None]}
+        given = {
+            "input_points": np.array([*points, *negatives], np.float32)[None, None],
+            "input_labels": np.array([1] * len(points) + [0] * len(negatives))[None, None],
+        }
         if box is not None:
             given["input_boxes"] = np.array(box, np.float32)[None, None]
         masks, trusted = self._masks(**given)
@@ -65,23 +71,27 @@ class Seen:
         if "input_boxes" in given:
             given["input_boxes"] = given["input_boxes"] * np.tile(scale, 2)
         with torch.inference_mode():
-            output = self.model(image_embeddings=self.embeddings, multimask_output=True,
-                                **{name: torch.from_numpy(value).to(self.model.device) for name, value in given.items()})
+            output = self.model(
+                image_embeddings=self.embeddings,
+                multimask_output=True,
+                **{name: torch.from_numpy(value).to(self.model.device) for name, value in given.items()},
+            )
         masks = output.pred_masks[0].float().cpu().numpy()
-        rows, columns = (max(1, round(part / self.side * full))
-                         for part, full in zip(self.size, masks.shape[2:], strict=True))
+        rows, columns = (max(1, round(part / self.side * full)) for part, full in zip(self.size, masks.shape[2:], strict=True))
         return masks[:, :, :rows, :columns], output.iou_scores[0].float().cpu().numpy()
 
 
 def see(pixels: np.ndarray, sam: Segmenter, workspace: Workspace) -> Seen:
     """Look at a uint8 RGB photograph (H, W, 3) with the model that `annotate.sam` names. Raises StageError in one sentence if
-    there is none or it cannot be loaded."""
+    there is none or it cannot be loaded.
+    """
     return look(pixels, identity(sam, workspace)[0], sam.revision)
 
 
 def look(pixels: np.ndarray, where: str, revision: str | None, parameter: str = "annotate.sam.model") -> Seen:
     """Look at a photograph with the model in a folder, or of a hub id at a pinned revision; `parameter` is named where it
-    cannot be loaded."""
+    cannot be loaded.
+    """
     import torch
 
     model, normal = _load(where, revision, parameter)
@@ -99,7 +109,8 @@ def look(pixels: np.ndarray, where: str, revision: str | None, parameter: str = 
 
 def prepared(pixels: np.ndarray, size: tuple[int, int], side: int, normal: dict[str, list[float]]) -> np.ndarray:
     """Float32 (1, 3, side, side): resized to `size`, normalised, padded with zeros. By hand, because the image processor of
-    SAM 2 needs torchvision."""
+    SAM 2 needs torchvision.
+    """
     from PIL import Image
 
     resized = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR), np.float32) / 255
@@ -112,15 +123,18 @@ def prepared(pixels: np.ndarray, size: tuple[int, int], side: int, normal: dict[
 def identity(sam: Segmenter, workspace: Workspace) -> tuple[str, str]:
     """Where the model lies, and what tells it from every other: the hash of its files, or hub id and revision."""
     if not sam.model:
-        raise StageError("annotate.sam.model is missing: give a local folder of a SAM or SAM 2 checkpoint, or a hub id with "
-                         "annotate.sam.revision.")
+        raise StageError(
+            "annotate.sam.model is missing: give a local folder of a SAM or SAM 2 checkpoint, or a hub id with "
+            "annotate.sam.revision."
+        )
     folder = (workspace.root / Path(sam.model).expanduser()).resolve()
     if folder.is_dir():
         files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
         return str(folder), _digest(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files))
     if not re.fullmatch(r"[0-9a-f]{40}", sam.revision or ""):
-        raise StageError(f"annotate.sam.model: {sam.model} is not a folder here, and a hub id needs annotate.sam.revision "
-                         "(40 hex digits).")
+        raise StageError(
+            f"annotate.sam.model: {sam.model} is not a folder here, and a hub id needs annotate.sam.revision (40 hex digits)."
+        )
     return sam.model, f"{sam.model}@{sam.revision}"
 
 
@@ -142,8 +156,9 @@ def _load(where: str, revision: str | None, parameter: str) -> tuple[Any, dict[s
         kind = transformers.AutoConfig.from_pretrained(where, trust_remote_code=False, **options).model_type
         if kind not in CLASSES:
             raise StageError(f"{parameter}: {where} is a {kind} model, expected SAM or SAM 2.")
-        model, report = getattr(transformers, CLASSES[kind]).from_pretrained(where, use_safetensors=True,
-                                                                             output_loading_info=True, **options)
+        model, report = getattr(transformers, CLASSES[kind]).from_pretrained(
+            where, use_safetensors=True, output_loading_info=True, **options
+        )
     except (OSError, ValueError, KeyError) as error:
         raise StageError(f"{parameter}: {where} cannot be loaded ({str(error).splitlines()[0]}).") from None
     if missing := sorted(report["missing_keys"]):  # they would be random

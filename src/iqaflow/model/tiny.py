@@ -25,20 +25,44 @@ def build(texts: list[str], seed: int, min_pixels: int, max_pixels: int) -> tupl
     ids = words.convert_tokens_to_ids
     config = Qwen3VLConfig(
         text_config={
-            "vocab_size": len(words), "hidden_size": WIDTH, "intermediate_size": 3 * WIDTH, "num_hidden_layers": 3,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "max_position_embeddings": 4096,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [6, 5, 5],
-                                "mrope_interleaved": True},
-            "initializer_range": 0.06, "tie_word_embeddings": True,
-            "pad_token_id": ids("<|endoftext|>"), "eos_token_id": ids("<|im_end|>"), "bos_token_id": None,
+            "vocab_size": len(words),
+            "hidden_size": WIDTH,
+            "intermediate_size": 3 * WIDTH,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 32,
+            "max_position_embeddings": 4096,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10_000.0,
+                "mrope_section": [6, 5, 5],
+                "mrope_interleaved": True,
+            },
+            "initializer_range": 0.06,
+            "tie_word_embeddings": True,
+            "pad_token_id": ids("<|endoftext|>"),
+            "eos_token_id": ids("<|im_end|>"),
+            "bos_token_id": None,
         },
         vision_config={
-            "depth": 2, "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_heads": 4, "in_channels": CHANNELS,
-            "patch_size": 8, "spatial_merge_size": 2, "temporal_patch_size": 1, "out_hidden_size": WIDTH,
-            "num_position_embeddings": 256, "deepstack_visual_indexes": [0], "initializer_range": 0.06,
+            "depth": 2,
+            "hidden_size": WIDTH,
+            "intermediate_size": 2 * WIDTH,
+            "num_heads": 4,
+            "in_channels": CHANNELS,
+            "patch_size": 8,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 1,
+            "out_hidden_size": WIDTH,
+            "num_position_embeddings": 256,
+            "deepstack_visual_indexes": [0],
+            "initializer_range": 0.06,
         },
-        image_token_id=ids("<|image_pad|>"), video_token_id=ids("<|video_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"), vision_end_token_id=ids("<|vision_end|>"),
+        image_token_id=ids("<|image_pad|>"),
+        video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"),
+        vision_end_token_id=ids("<|vision_end|>"),
         tie_word_embeddings=True,
     )
     torch.manual_seed(seed)
@@ -46,8 +70,7 @@ def build(texts: list[str], seed: int, min_pixels: int, max_pixels: int) -> tupl
     share_cells(model, words)
     model.generation_config.update(do_sample=False, eos_token_id=ids("<|im_end|>"), pad_token_id=ids("<|endoftext|>"))
     images = LowLevelImageProcessor(
-        patch_size=8, merge_size=2, temporal_patch_size=1,
-        size={"shortest_edge": min_pixels, "longest_edge": max_pixels},
+        patch_size=8, merge_size=2, temporal_patch_size=1, size={"shortest_edge": min_pixels, "longest_edge": max_pixels}
     )
     return model, ImageOnlyProcessor(images, words, chat_template=words.chat_template)
 
@@ -60,7 +83,8 @@ def lacks_words(model: Any, processor: ImageOnlyProcessor) -> bool:
 
 def grow(model: Any, processor: ImageOnlyProcessor, texts: list[str]) -> tuple[Any, ImageOnlyProcessor]:
     """A tiny model that also has the words of `texts` as tokens: what it knew stays, a new word starts as the mean of the
-    pieces that used to spell it."""
+    pieces that used to spell it.
+    """
     import copy
 
     import torch
@@ -104,4 +128,5 @@ def share_cells(model: Any, words: Any) -> None:
     with torch.no_grad():
         grid = weight[ids].reshape(GRID, GRID, -1)
         weight[ids] = (grid.mean(1, keepdim=True) + grid.mean(0, keepdim=True) - grid.mean((0, 1), keepdim=True)).reshape(
-            CELLS, -1)
+            CELLS, -1
+        )

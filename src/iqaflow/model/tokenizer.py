@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
-           "<|video_pad|>")
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 SPACE = "▁"
 COLOURS = ("black white light gray dark red orange yellow green cyan blue purple pink brown",)
 # content parts in order; images stand where they are, as in Qwen's own template
@@ -30,14 +29,29 @@ def vocabulary(texts: Iterable[str]) -> list[str]:
     from iqaflow import distortions
     from iqaflow.tasks import grammar
 
-    closed = [*sorted(category.phrase for category in distortions.categories().values()), *distortions.SEVERITIES,
-              *grammar.RATINGS, *grammar.VERTICAL, *grammar.HORIZONTAL, grammar.WHOLE, grammar.CLEAN, "Image A", "Image B",
-              "Yes", "No"]
+    closed = [
+        *sorted(category.phrase for category in distortions.categories().values()),
+        *distortions.SEVERITIES,
+        *grammar.RATINGS,
+        *grammar.VERTICAL,
+        *grammar.HORIZONTAL,
+        grammar.WHOLE,
+        grammar.CLEAN,
+        "Image A",
+        "Image B",
+        "Yes",
+        "No",
+    ]
     texts = [*texts, *COLOURS, "Reference: Image A: Image B: user assistant"]
     words = {word for text in texts for word in re.findall(r"[A-Za-z]+|[^\sA-Za-z0-9]+", text)}
     spaced = [phrase.replace(" ", SPACE) for phrase in (*closed, *sorted(words - set(closed)))]
-    pieces = [*(str(cell) for cell in range(grammar.CELLS)), f",{SPACE}",
-              *(variant for phrase in spaced for variant in (phrase, SPACE + phrase)), "\n", SPACE]
+    pieces = [
+        *(str(cell) for cell in range(grammar.CELLS)),
+        f",{SPACE}",
+        *(variant for phrase in spaced for variant in (phrase, SPACE + phrase)),
+        "\n",
+        SPACE,
+    ]
     letters = [chr(code) for code in range(33, 127)]
     return list(dict.fromkeys([*pieces, *letters]))
 
@@ -56,6 +70,10 @@ def tokenizer(pieces: list[str]) -> PreTrainedTokenizerFast:
     model.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])
     model.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
     return PreTrainedTokenizerFast(
-        tokenizer_object=model, eos_token="<|im_end|>", pad_token="<|endoftext|>", unk_token="<unk>",
-        chat_template=TEMPLATE, clean_up_tokenization_spaces=False,
+        tokenizer_object=model,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token="<unk>",
+        chat_template=TEMPLATE,
+        clean_up_tokenization_spaces=False,
     )

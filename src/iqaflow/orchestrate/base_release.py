@@ -53,7 +53,8 @@ def begin(config: Config, inner: Workspace) -> None:
 
 def release(config: Config, made: Workspace, workspace: Workspace, note: str = "") -> StageResult:
     """Copy the finished model of `made` to `models/base-tiny` of `workspace`, with a card of what it is and can do; `note` says
-    where the weights differ from the recipe, if they do."""
+    where the weights differ from the recipe, if they do.
+    """
     from iqaflow.core.errors import StageError
 
     manifest = read_manifest(made.stage1, verify=True)
@@ -65,8 +66,16 @@ def release(config: Config, made: Workspace, workspace: Workspace, note: str = "
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(made.stage1, work, ignore=shutil.ignore_patterns("manifest.json", "README.md"))
     (work / "README.md").write_text(card(config, made, note), encoding="utf-8")
-    commit_directory(work, final, {"schema": "iqaflow.model/1", "base": "scratch", "steps": manifest["steps"],
-                                   vocabulary.KEY: vocabulary.of(manifest).tree()})
+    commit_directory(
+        work,
+        final,
+        {
+            "schema": "iqaflow.model/1",
+            "base": "scratch",
+            "steps": manifest["steps"],
+            vocabulary.KEY: vocabulary.of(manifest).tree(),
+        },
+    )
     return StageResult("base", metrics={"bytes": float(size)}, markdown=card(config, made, note))
 
 
@@ -95,9 +104,9 @@ A very small vision-language model of the Qwen3-VL class that already sees image
 It is what the default run fine-tunes; it is not a general model: its language is the answer grammar of iqaflow.
 
 ## Data
-{data['photographs']['train']} photographs for training, {data['photographs']['test']} others for the figures below
+{data["photographs"]["train"]} photographs for training, {data["photographs"]["test"]} others for the figures below
 ({config.source.license}).
-{data['counts']['images']['train']} annotated views of {views}, 35 distortions at 5 levels, one or two at a time, on the
+{data["counts"]["images"]["train"]} annotated views of {views}, 35 distortions at 5 levels, one or two at a time, on the
 whole image or inside superpixel regions, {config.annotate.clean:.0%} clean, block grids at random offsets.
 
 ## Recipe
@@ -107,7 +116,7 @@ up to {train.questions} questions each; the first {train.vision_images} images t
 of visual tokens; AdamW, lr {train.lr}, linear decay over the last {train.decay:.0%}; fp32, one CPU thread, seed {config.seed}.
 {note}
 
-## Measured on {results['items']['images']} images of {results['items']['photographs']} photographs it never saw
+## Measured on {results["items"]["images"]} images of {results["items"]["photographs"]} photographs it never saw
 Synthetic distortions; 95 % bootstrap intervals over items; calibrated on the calibration split.
 
 | | value | 95 % interval | n |

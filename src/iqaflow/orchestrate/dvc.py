@@ -22,8 +22,15 @@ from iqaflow.core import files, process
 from iqaflow.core.errors import InputError, PipelineError
 from iqaflow.core.workspace import Workspace
 
-HINTS = ("Generating lock file", "Updating lock file", "To track the changes", "\tgit add", "To enable auto staging",
-         "\tdvc config", "Use `dvc push`")  # DVC says these after every stage
+HINTS = (
+    "Generating lock file",
+    "Updating lock file",
+    "To track the changes",
+    "\tgit add",
+    "To enable auto staging",
+    "\tdvc config",
+    "Use `dvc push`",
+)  # DVC says these after every stage
 DVC = [sys.executable, "-m", "dvc"]
 
 
@@ -32,16 +39,18 @@ def check(workspace: Workspace) -> None:
     root = workspace.root
     for name in ("dvc.yaml", "params.yaml"):
         if not (root / name).is_file():
-            raise InputError(f"{root / name} is missing: run this inside a clone of the project, or in a folder that "
-                             f"`iqaflow init` made a workspace.")
+            raise InputError(
+                f"{root / name} is missing: run this inside a clone of the project, or in a folder that "
+                f"`iqaflow init` made a workspace."
+            )
     if shutil.which("git") is None:
         raise InputError("git is not installed: install it and run the same command again.")
-    inside = subprocess.run(["git", "rev-parse", "--show-toplevel"], cwd=root, capture_output=True, text=True,
-                            check=False)
+    inside = subprocess.run(["git", "rev-parse", "--show-toplevel"], cwd=root, capture_output=True, text=True, check=False)
     if inside.returncode:
         raise InputError(
             f"{root} is not a git repository (downloaded as an archive?): clone the project, or run "
-            f"`git init && git add . && git commit -m start` there, and run the same command again.")
+            f"`git init && git add . && git commit -m start` there, and run the same command again."
+        )
     if not (root / ".dvc" / "config").is_file():
         raise InputError(f"{root} has no .dvc/config: restore it with `git checkout .dvc`, or run `dvc init`.")
 
@@ -66,7 +75,8 @@ def recover(workspace: Workspace, say: Callable[[str], None]) -> None:
 
 def _released(rwlock: Path, patience_seconds: float = 3) -> bool:
     """Whether all processes that DVC's lock file names are gone. DVC itself takes one that was killed but not yet reaped by
-    its parent for alive; one that is just dying gets a moment."""
+    its parent for alive; one that is just dying gets a moment.
+    """
     import psutil
 
     pids = {int(pid) for pid in re.findall(r'"pid":\s*(\d+)', rwlock.read_text(encoding="utf-8"))}
@@ -95,7 +105,8 @@ def stale(workspace: Workspace) -> dict[str, Any]:
 
 def reproduce(workspace: Workspace, stages: tuple[str, ...], line: Callable[[str], None], force: bool = False) -> bool:
     """`dvc repro --single-item` in its own process group. Returns whether the last stage ran (it may have been up to
-    date, or restored from the cache); raises PipelineError with DVC's own sentence."""
+    date, or restored from the cache); raises PipelineError with DVC's own sentence.
+    """
     ran, seen = False, []
 
     def follow(text: str) -> None:

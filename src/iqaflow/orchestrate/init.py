@@ -34,13 +34,27 @@ def run(folder: Path, say: Callable[[str], None]) -> None:
     if not own:
         _git(folder, "init", "--quiet")
         _git(folder, "add", "--", *made)
-        _git(folder, "-c", "user.name=iqaflow", "-c", "user.email=iqaflow@localhost", "-c", "commit.gpgsign=false",
-             "commit", "--quiet", "--no-verify", "-m", f"Workspace of iqaflow {VERSION}")
+        _git(
+            folder,
+            "-c",
+            "user.name=iqaflow",
+            "-c",
+            "user.email=iqaflow@localhost",
+            "-c",
+            "commit.gpgsign=false",
+            "commit",
+            "--quiet",
+            "--no-verify",
+            "-m",
+            f"Workspace of iqaflow {VERSION}",
+        )
         say(f"{folder} is a git repository now, because DVC needs one.")
     elif made:
         say(f"Commit these, so that retrainings on schedule have them: {' '.join(made)}")
-    say(f"{folder} is a workspace of iqaflow {VERSION}. Next, in it: `iqaflow run`, or "
-        f"`iqaflow assess PHOTOGRAPH --model models/base-tiny`.")
+    say(
+        f"{folder} is a workspace of iqaflow {VERSION}. Next, in it: `iqaflow run`, or "
+        f"`iqaflow assess PHOTOGRAPH --model models/base-tiny`."
+    )
 
 
 def _has_repository(folder: Path) -> bool:

@@ -43,8 +43,10 @@ def hashes() -> str:
     """The content of `code.json`: the version, and by stage the SHA-256 of the files that dvc.yaml names as its code."""
     package = Path(__file__).parents[2]
     stages = _yaml().load((shipped() / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    code = {stage: [package / dep.removeprefix(SOURCES) for dep in entry.get("deps", ()) if dep.startswith(SOURCES)]
-            for stage, entry in stages.items()}
+    code = {
+        stage: [package / dep.removeprefix(SOURCES) for dep in entry.get("deps", ()) if dep.startswith(SOURCES)]
+        for stage, entry in stages.items()
+    }
     digests = {stage: _digest(package, paths) for stage, paths in code.items() if paths}
     return json.dumps({"version": VERSION, **digests}, indent=1) + "\n"
 

@@ -28,10 +28,12 @@ LEAST_FREE_BYTES = 1 << 30
 Retrain = Callable[..., dict[str, str]]
 
 
-def run(workspace: Workspace, retrain: Retrain, preset: str | None = None, overrides: tuple[str, ...] = (),
-        force: bool = False) -> int:
+def run(
+    workspace: Workspace, retrain: Retrain, preset: str | None = None, overrides: tuple[str, ...] = (), force: bool = False
+) -> int:
     """Bring the pipeline up to date; returns the exit code. `retrain` is the
-    Prefect flow, called with `root` and `force`. Raises StageError when another run holds the checkout."""
+    Prefect flow, called with `root` and `force`. Raises StageError when another run holds the checkout.
+    """
     started = time.monotonic()
     escaping.guard()
     with _stopped_politely(), session(workspace, preset, overrides, force) as todo:
@@ -48,7 +50,8 @@ def run(workspace: Workspace, retrain: Retrain, preset: str | None = None, overr
 @contextmanager
 def session(workspace: Workspace, preset: str | None, overrides: tuple[str, ...], force: bool) -> Iterator[list[str]]:
     """The checkout, leased, healed and overridden for the block; yields what is to do. A block that ends well after
-    there was something to do leaves the checkout marked as finished."""
+    there was something to do leaves the checkout marked as finished.
+    """
     dvc.check(workspace)
     with lock.hold(workspace.state / "run.lock", "run"):
         journal.restore(workspace, say)
@@ -93,8 +96,10 @@ def _flow(workspace: Workspace, retrain: Retrain, force: bool) -> dict[str, Any]
 def _enough_disk(workspace: Workspace) -> None:
     free = shutil.disk_usage(workspace.root).free
     if free < LEAST_FREE_BYTES:
-        raise StageError(f"Only {free / 1e9:.2f} GB are free on the disk of {workspace.root}, and a run needs at least "
-                         f"{LEAST_FREE_BYTES / 1e9:.1f} GB: free some space and run the same command again.")
+        raise StageError(
+            f"Only {free / 1e9:.2f} GB are free on the disk of {workspace.root}, and a run needs at least "
+            f"{LEAST_FREE_BYTES / 1e9:.1f} GB: free some space and run the same command again."
+        )
 
 
 @contextmanager

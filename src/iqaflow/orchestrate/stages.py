@@ -1,6 +1,6 @@
 """What surrounds a stage function in its own process: fence, parent watch, MLflow child run, failure note.
 
-    iqaflow annotate        # or `dvc repro annotate`, or the Prefect flow: all three end here
+iqaflow annotate        # or `dvc repro annotate`, or the Prefect flow: all three end here
 """
 
 from __future__ import annotations

@@ -51,19 +51,38 @@ def _commit(place: Workspace) -> bool:
     _git(place.root, "add", "--force", *files)
     if subprocess.run(["git", "diff", "--cached", "--quiet"], cwd=place.root, check=False).returncode == 0:
         return False
-    _git(place.root, "-c", "user.name=iqaflow", "-c", "user.email=iqaflow@localhost", "-c", "commit.gpgsign=false",
-         "commit", "--quiet", "--no-verify", "-m", "Scheduled retraining")
+    _git(
+        place.root,
+        "-c",
+        "user.name=iqaflow",
+        "-c",
+        "user.email=iqaflow@localhost",
+        "-c",
+        "commit.gpgsign=false",
+        "commit",
+        "--quiet",
+        "--no-verify",
+        "-m",
+        "Scheduled retraining",
+    )
     return True
 
 
 def anchored(home: Workspace, folder: Path) -> tuple[str, ...]:
     """Overrides for relative paths of the parameters that the checkout has and its worktree has not: what git does not keep
-    is read, and downloads are kept, where they are."""
+    is read, and downloads are kept, where they are.
+    """
     config = load(home.params)
     source, annotate = config.source, config.annotate
-    named = {"source.path": source.path, "source.masks": source.masks, "source.catalogue": source.catalogue,
-             "annotate.sam.model": annotate.sam.model, "annotate.detector.model": annotate.detector.model,
-             "annotate.teacher.model": annotate.teacher.model, "train.base": config.train.base}
+    named = {
+        "source.path": source.path,
+        "source.masks": source.masks,
+        "source.catalogue": source.catalogue,
+        "annotate.sam.model": annotate.sam.model,
+        "annotate.detector.model": annotate.detector.model,
+        "annotate.teacher.model": annotate.teacher.model,
+        "train.base": config.train.base,
+    }
 
     def absolute(path: str | None) -> str | None:
         if path is None or Path(path).expanduser().is_absolute() or (folder / path).exists() or not (home.root / path).exists():

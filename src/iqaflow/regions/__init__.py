@@ -28,27 +28,32 @@ __all__ = ["Region", "Segments", "Window", "colour", "inputs", "left_out", "of_p
 
 def of_photograph(photograph: Photograph, pixels: np.ndarray, config: Config, workspace: Workspace) -> Segments | None:
     """The segments of a photograph, uint8 RGB (H, W, 3); None if its kind finds regions view by view, or if there are none
-    for it. Raises StageError if `source.masks` or the segmenter cannot be used at all."""
+    for it. Raises StageError if `source.masks` or the segmenter cannot be used at all.
+    """
     return _kind(config.annotate).of_photograph(photograph, pixels, config, workspace)
 
 
-def of_view(view: np.ndarray, window: Window, segments: Segments | None, config: Annotate,
-            rng: np.random.Generator) -> list[Region]:
+def of_view(
+    view: np.ndarray, window: Window, segments: Segments | None, config: Annotate, rng: np.random.Generator
+) -> list[Region]:
     """The regions of an undistorted view, uint8 RGB (h, w, 3), cut from its photograph by `window`: those whose share of
-    the view lies within `annotate.area`, in the order of the segments, none overlapping another."""
+    the view lies within `annotate.area`, in the order of the segments, none overlapping another.
+    """
     return _kind(config).of_view(view, window, segments, config, rng)
 
 
 def inputs(config: Config, workspace: Workspace) -> dict[str, str]:
     """SHA-256 of what the regions are made from beside the photographs: mask files and segmenter weights. Raises StageError
-    in one sentence if they are missing or unreadable, so that no run starts that would fail on its first photograph."""
+    in one sentence if they are missing or unreadable, so that no run starts that would fail on its first photograph.
+    """
     find = getattr(_kind(config.annotate), "inputs", None)
     return find(config, workspace) if find else {}
 
 
 def left_out(photographs: list[Photograph], config: Config, workspace: Workspace) -> list[dict[str, str]]:
     """The photographs that have no regions, `{file, reason}` each. What is wrong inside a mask file is known once the
-    photograph was used."""
+    photograph was used.
+    """
     find = getattr(_kind(config.annotate), "left_out", None)
     return find(photographs, config, workspace) if find else []
 

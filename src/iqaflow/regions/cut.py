@@ -13,7 +13,8 @@ NOTICED = 0.01  # share of a view from which a part counts when parts of one nam
 
 def regions(view: np.ndarray, window: Window, segments: Segments | None, area: tuple[float, float]) -> list[Region]:
     """Every segment whose share of the view (h, w, 3) lies within `area`, in the order of the segments; its mask is the
-    segment's own, not smoothed. None without segments."""
+    segment's own, not smoothed. None without segments.
+    """
     if segments is None:
         return []
     labels = window.mask(segments.labels)

@@ -36,8 +36,9 @@ def of_photograph(photograph: Photograph, pixels: np.ndarray, config: Config, wo
     return found
 
 
-def of_view(view: np.ndarray, window: Window, segments: Segments | None, config: Annotate,
-            rng: np.random.Generator) -> list[Region]:
+def of_view(
+    view: np.ndarray, window: Window, segments: Segments | None, config: Annotate, rng: np.random.Generator
+) -> list[Region]:
     return cut.regions(view, window, segments, config.area)
 
 
@@ -73,8 +74,10 @@ def left_out(photographs: list[Photograph], config: Config, workspace: Workspace
 
 def _masks(config: Config, workspace: Workspace) -> tuple[Path, layouts.Layout]:
     if not config.source.masks:
-        raise StageError("annotate.regions=given needs source.masks: a COCO panoptic JSON, or a directory of BSDS .mat files or "
-                         "PNG label maps.")
+        raise StageError(
+            "annotate.regions=given needs source.masks: a COCO panoptic JSON, or a directory of BSDS .mat files or "
+            "PNG label maps."
+        )
     place = (workspace.root / Path(config.source.masks).expanduser()).resolve()
     return place, layouts.of(place, config.source.masks)
 

@@ -13,7 +13,8 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 def parts(path: Path, arrays: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     """(key, element) for every element of the top-level lists named in `arrays`; everything else is skipped. Raises
-    ValueError with the place where the text is no JSON object, or one of these is no list."""
+    ValueError with the place where the text is no JSON object, or one of these is no list.
+    """
     text = path.read_text(encoding="utf-8")
     decode = json.JSONDecoder().raw_decode
 

@@ -18,11 +18,30 @@ SAMPLE = 4096  # pixels are enough for the colour of a part
 CLEARLY = 1.5  # how many times larger a region must be to be called larger
 APART = 0.15  # how far apart in height, as a share of the view, two regions must be to be called upper and lower
 # what COCO's names do not say plainly by rule
-PLAIN = {"playingfield": "playing field", "tv": "television", "hair drier": "hair dryer", "floor-wood": "wooden floor",
-         "wall-wood": "wooden wall", "wall-tile": "tiled wall", "floor-tile": "tiled floor", "ceiling-tile": "tiled ceiling"}
+PLAIN = {
+    "playingfield": "playing field",
+    "tv": "television",
+    "hair drier": "hair dryer",
+    "floor-wood": "wooden floor",
+    "wall-wood": "wooden wall",
+    "wall-tile": "tiled wall",
+    "floor-tile": "tiled floor",
+    "ceiling-tile": "tiled ceiling",
+}
 SURFACES = ("wall", "floor", "ceiling")  # "wall-brick" is a brick wall
-PLURALS = {"person": "people", "sheep": "sheep", "knife": "knives", "mouse": "mice", "man": "men", "woman": "women",
-           "child": "children", "skis": "skis", "scissors": "scissors", "broccoli": "broccoli", "shelf": "shelves"}
+PLURALS = {
+    "person": "people",
+    "sheep": "sheep",
+    "knife": "knives",
+    "mouse": "mice",
+    "man": "men",
+    "woman": "women",
+    "child": "children",
+    "skis": "skis",
+    "scissors": "scissors",
+    "broccoli": "broccoli",
+    "shelf": "shelves",
+}
 
 
 def colour(pixels: np.ndarray) -> str:
@@ -33,8 +52,17 @@ def colour(pixels: np.ndarray) -> str:
         return "black"
     if saturation < 0.18:
         return "white" if value > 0.85 else "light gray" if value > 0.6 else "gray" if value > 0.35 else "dark gray"
-    names = ((20, "red"), (45, "orange"), (70, "yellow"), (165, "green"), (200, "cyan"), (260, "blue"), (300, "purple"),
-             (340, "pink"), (361, "red"))
+    names = (
+        (20, "red"),
+        (45, "orange"),
+        (70, "yellow"),
+        (165, "green"),
+        (200, "cyan"),
+        (260, "blue"),
+        (300, "purple"),
+        (340, "pink"),
+        (361, "red"),
+    )
     name = next(name for limit, name in names if hue * 360 < limit)
     if name in ("orange", "red") and value < 0.6 and hue * 360 < 45:
         name = "brown"
@@ -50,7 +78,8 @@ def described(view: np.ndarray, mask: np.ndarray) -> str:
 @functools.lru_cache(maxsize=4096)
 def plain(name: str) -> str | None:
     """A class name as people say it: `sky-other-merged` is sky, `wall-brick` brick wall, `traffic_light` traffic light;
-    of synonyms the first. None if nothing is left or the answers' grammar would read the name as a verdict ("top", "noise")."""
+    of synonyms the first. None if nothing is left or the answers' grammar would read the name as a verdict ("top", "noise").
+    """
     from iqaflow.tasks import grammar
 
     said = re.split(r"[,;(/]", name.strip().lower())[0].replace("_", " ").strip()
@@ -72,10 +101,12 @@ def crowd(name: str) -> str:
     return f"group of {head} {many}" if head else f"group of {many}"
 
 
-def told_apart(names: Sequence[str], areas: Sequence[float], boxes: Sequence[tuple[int, int, int, int]],
-               size: tuple[int, int]) -> list[str]:
+def told_apart(
+    names: Sequence[str], areas: Sequence[float], boxes: Sequence[tuple[int, int, int, int]], size: tuple[int, int]
+) -> list[str]:
     """Labels of the regions of one view of `size` (height, width): their names, and a word more for those that have both
-    name and position words in common."""
+    name and position words in common.
+    """
     from iqaflow.tasks import grammar
 
     groups: dict[tuple[str, ...], list[int]] = {}

@@ -22,14 +22,16 @@ def grid(side: int) -> np.ndarray:
 
 def sure(logits: np.ndarray, scores: np.ndarray, predicted_iou: float, stability: float) -> np.ndarray:
     """Which masks (N) the model trusts (`scores`: the IoU it predicts), stay when their threshold moves by one, and are not
-    tiny."""
+    tiny.
+    """
     core, hull, area = ((logits > limit).sum((1, 2)) for limit in (STABLE, -STABLE, 0))
     return (scores >= predicted_iou) & (core >= stability * hull) & (area >= LEAST * logits[0].size)
 
 
 def distinct(logits: np.ndarray, scores: np.ndarray, overlap: float) -> np.ndarray:
     """Indices of the masks left when, of any two with an IoU above `overlap`, only the one with the higher score stays;
-    best first."""
+    best first.
+    """
     packed = np.packbits((logits > 0).reshape(len(logits), -1), axis=1)
     areas = np.bitwise_count(packed).sum(1, dtype=np.int64)
     kept: list[int] = []
@@ -58,7 +60,8 @@ def mended(logits: np.ndarray) -> np.ndarray:
 
 def layered(masks: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
     """A label map (H, W), 0 for nothing, of masks given as logits (h, w): large ones below, their parts on top, numbered as
-    given. A mask of which less than half still shows is a whole that its parts explain better: what is left of it is nothing."""
+    given. A mask of which less than half still shows is a whole that its parts explain better: what is left of it is nothing.
+    """
     import cv2
 
     labels = np.zeros(size, np.uint8 if len(masks) < 256 else np.uint16)

@@ -46,8 +46,9 @@ def of_photograph(photograph: Photograph, pixels: np.ndarray, config: Config, wo
     return Segments(labels, (None,) * int(labels.max(initial=0)))
 
 
-def of_view(view: np.ndarray, window: Window, segments: Segments | None, config: Annotate,
-            rng: np.random.Generator) -> list[Region]:
+def of_view(
+    view: np.ndarray, window: Window, segments: Segments | None, config: Annotate, rng: np.random.Generator
+) -> list[Region]:
     return cut.regions(view, window, segments, config.area)
 
 
@@ -58,7 +59,8 @@ def inputs(config: Config, workspace: Workspace) -> dict[str, str]:
 
 def segment(pixels: np.ndarray, sam: Segmenter, workspace: Workspace, threads: int = 1) -> np.ndarray:
     """Label map (H, W) of a uint8 RGB photograph (H, W, 3), 0 for nothing, the most trusted segment first. `threads` is set
-    because another number changes the last bits. Raises StageError if the model cannot be loaded."""
+    because another number changes the last bits. Raises StageError if the model cannot be loaded.
+    """
     import torch
 
     before = torch.get_num_threads()

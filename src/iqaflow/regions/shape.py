@@ -25,7 +25,8 @@ class Region:
 @dataclass(frozen=True)
 class Segments:
     """What is where in a photograph. `labels` (H, W) uint8 or uint16: 0 where nothing is known, else k for the segment
-    called `names[k - 1]`, None where it has no name. One map, so that segments never overlap and any number costs the same."""
+    called `names[k - 1]`, None where it has no name. One map, so that segments never overlap and any number costs the same.
+    """
 
     labels: np.ndarray
     names: tuple[str | None, ...]
@@ -34,7 +35,8 @@ class Segments:
 @dataclass(frozen=True)
 class Window:
     """Where a view lies in its photograph (pixels), and how it is shown: `size` (height, width) of the view, mirrored left to
-    right or not."""
+    right or not.
+    """
 
     top: int
     left: int
@@ -61,7 +63,8 @@ class Window:
 
 def segments(ids: np.ndarray, names: dict[int, str | None]) -> Segments:
     """Segments of a map of arbitrary `ids` (H, W), keeping those in `names`, numbered in the order of `names`; everything
-    else is nothing. Raises ValueError if there are more than a label map can hold."""
+    else is nothing. Raises ValueError if there are more than a label map can hold.
+    """
     if len(names) > MOST_SEGMENTS:
         raise ValueError(f"{len(names)} segments, but at most {MOST_SEGMENTS} are possible")
     dtype = np.uint8 if len(names) < 256 else np.uint16

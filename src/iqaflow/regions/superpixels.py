@@ -22,15 +22,17 @@ def of_photograph(photograph: Photograph, pixels: np.ndarray, config: Config, wo
     """Nothing: superpixels are found view by view."""
 
 
-def of_view(view: np.ndarray, window: Window, segments: Segments | None, config: Annotate,
-            rng: np.random.Generator) -> list[Region]:
+def of_view(
+    view: np.ndarray, window: Window, segments: Segments | None, config: Annotate, rng: np.random.Generator
+) -> list[Region]:
     """As many superpixels as drawn from `segments`, those within `area`."""
     return superpixels(view, int(rng.integers(config.segments[0], config.segments[1] + 1)), config.area)
 
 
 def superpixels(image: np.ndarray, segments: int, area: tuple[float, float]) -> list[Region]:
     """Regions of an undistorted uint8 RGB image by SLIC (Achanta et al. 2012), those whose share of the image lies
-    within `area`, ordered from top left. They never overlap."""
+    within `area`, ordered from top left. They never overlap.
+    """
     from skimage.segmentation import slic
 
     small = _reduced(image)

@@ -12,7 +12,8 @@ from iqaflow.registry import versions
 
 def locate(uri: str | Path) -> Location:
     """Find a model whose calibration belongs to its weights; these are verified when they are loaded (`model.base`). Raises
-    InputError if the folder or the registry has none, DamagedError if it is not what its manifest says."""
+    InputError if the folder or the registry has none, DamagedError if it is not what its manifest says.
+    """
     folder = Path(uri)
     if folder.is_dir():
         return location.in_folder(folder, str(uri))

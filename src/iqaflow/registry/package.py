@@ -25,32 +25,55 @@ from iqaflow.track import provenance, store
 FINGERPRINT = "fingerprint"  # tag: the identity of weights and calibration
 SEAL = "manifest.sha256"  # tag: the manifest of all files of the version, which no one can alter with the files
 RUNTIME = (
-    "mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas", "pyarrow", "pillow",
-    "scikit-image", "scikit-learn", "opencv-python-headless", "imagehash", "pycocotools", "pydantic", "ruamel.yaml",
+    "mlflow",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "scikit-image",
+    "scikit-learn",
+    "opencv-python-headless",
+    "imagehash",
+    "pycocotools",
+    "pydantic",
+    "ruamel.yaml",
 )
 
 
 @dataclass(frozen=True)
 class Served:
     """How a version answers when MLflow serves it: the file that MLflow executes, the signature, a table that it must be able to
-    answer."""
+    answer.
+    """
 
     code: Path
     signature: Any
     example: Any
 
 
-def store_version(config: Config, workspace: Workspace, tracking_uri: str, run_id: str, identity: str,
-                  served: Served, check: bool) -> int:
+def store_version(
+    config: Config, workspace: Workspace, tracking_uri: str, run_id: str, identity: str, served: Served, check: bool
+) -> int:
     """Log the model to the run and make a version of it; its number. With `check` it must first answer its example."""
     from mlflow.exceptions import MlflowException
 
     mlflow, name, code = store.client(tracking_uri), config.track.model_name, Path(__file__).parents[1]
-    kept = {"stage1": workspace.stage1, "calibration": workspace.calibration, "manifest": workspace.models / MANIFEST,
-            "items": workspace.items, "metrics": workspace.metrics}
+    kept = {
+        "stage1": workspace.stage1,
+        "calibration": workspace.calibration,
+        "manifest": workspace.models / MANIFEST,
+        "items": workspace.items,
+        "metrics": workspace.metrics,
+    }
     params = mlflow.get_run(run_id).data.params
-    logged = mlflow.create_logged_model(store.experiment_id(tracking_uri, config.track.experiment), name=name,
-                                        source_run_id=run_id, params=params)
+    logged = mlflow.create_logged_model(
+        store.experiment_id(tracking_uri, config.track.experiment), name=name, source_run_id=run_id, params=params
+    )
     try:
         mlflow.create_registered_model(name, description="Explainable image quality assessment by iqaflow.")
     except MlflowException as error:
@@ -60,14 +83,24 @@ def store_version(config: Config, workspace: Workspace, tracking_uri: str, run_i
     with _fluent(tracking_uri):
         from mlflow.models import Model
 
-        Model.log(artifact_path=None, flavor=flavor, run_id=run_id, model_id=logged.model_id, name=name, code_paths=[str(code)],
-                  python_model=str(served.code),
-                  artifacts={key: path.as_uri() for key, path in kept.items() if path.exists()},
-                  signature=served.signature, input_example=served.example, pip_requirements=requirements(),
-                  validate_serving_input=False)
+        Model.log(
+            artifact_path=None,
+            flavor=flavor,
+            run_id=run_id,
+            model_id=logged.model_id,
+            name=name,
+            code_paths=[str(code)],
+            python_model=str(served.code),
+            artifacts={key: path.as_uri() for key, path in kept.items() if path.exists()},
+            signature=served.signature,
+            input_example=served.example,
+            pip_requirements=requirements(),
+            validate_serving_input=False,
+        )
         tags = {**_tags(workspace, identity), SEAL: flavor.seal}
-        version = mlflow.create_model_version(name, f"models:/{logged.model_id}", run_id, tags,
-                                              description=_card(workspace), model_id=logged.model_id)
+        version = mlflow.create_model_version(
+            name, f"models:/{logged.model_id}", run_id, tags, description=_card(workspace), model_id=logged.model_id
+        )
     return int(version.version)
 
 

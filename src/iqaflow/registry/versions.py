@@ -43,7 +43,8 @@ CHAMPION, CHALLENGER, ROLLBACK = "champion", "challenger", "rollback"
 @dataclass(frozen=True)
 class Version:
     """A registered model version and the local folder that holds `stage1/` and `calibration.json`, verified. `sealed`: its
-    tags vouch for every file, per-item results too (older versions have weights and calibration alone vouched for)."""
+    tags vouch for every file, per-item results too (older versions have weights and calibration alone vouched for).
+    """
 
     number: int
     run_id: str
@@ -69,7 +70,8 @@ def register(config: Config, workspace: Workspace, run_id: str, served: package.
 
 def find(config: Config, workspace: Workspace, alias: str) -> Version | None:
     """The version an alias points at; None if there is none. StageError if the store is out of reach or the version's files
-    are gone, DamagedError if they are not what was registered."""
+    are gone, DamagedError if they are not what was registered.
+    """
     from mlflow.exceptions import MlflowException
 
     tracking_uri = store.ensure(workspace, config)
@@ -97,8 +99,9 @@ def promote(config: Config, workspace: Workspace, number: int, instead_of: int |
         if now == number:
             return
         if now != instead_of:
-            raise StageError(f"The champion changed from version {instead_of} to {now} while the gate compared: run "
-                             "`iqaflow gate` again.")
+            raise StageError(
+                f"The champion changed from version {instead_of} to {now} while the gate compared: run `iqaflow gate` again."
+            )
         if now is not None:
             mlflow.set_registered_model_alias(name, ROLLBACK, str(now))
         mlflow.set_registered_model_alias(name, CHAMPION, str(number))
@@ -106,7 +109,8 @@ def promote(config: Config, workspace: Workspace, number: int, instead_of: int |
 
 def rollback(config: Config, workspace: Workspace) -> int:
     """Make the former champion champion again, and the present one `rollback`; the champion's number. The present one's files
-    may be damaged or gone: that is what going back is for. The former one's must be whole."""
+    may be damaged or gone: that is what going back is for. The former one's must be whole.
+    """
     previous = find(config, workspace, ROLLBACK)
     present = champion_number(store.client(store.ensure(workspace, config)), config.track.model_name)
     if previous is None or present is None:
@@ -126,7 +130,8 @@ def resolve(uri: str, workspace: Workspace) -> Path:
 
 def look_up(uri: str, workspace: Workspace) -> Version:
     """The version `champion` (or another alias, or a number) of the configured model, `models:/NAME@ALIAS` or
-    `models:/NAME/NUMBER` stands for. StageError says what there is instead."""
+    `models:/NAME/NUMBER` stands for. StageError says what there is instead.
+    """
     config = configs.load(workspace.params) if workspace.params.is_file() else Config()
     name, alias = config.track.model_name, uri
     if uri.startswith("models:/"):
@@ -173,8 +178,10 @@ def _local(mlflow: MlflowClient, tracking_uri: str, workspace: Workspace, versio
     if parts.scheme in ("", "file"):
         model = Path(unquote(parts.path))
         if not (model / "artifacts" / integrity.STAGE1).is_dir():
-            raise StageError(f"The files of {version.name} version {version.version} are gone from {model}: restore them, or "
-                             "go back to the champion before with `iqaflow rollback`.")
+            raise StageError(
+                f"The files of {version.name} version {version.version} are gone from {model}: restore them, or "
+                "go back to the champion before with `iqaflow rollback`."
+            )
         verify(model, version)
     else:  # one server's version 3 is not another's
         key = hashlib.sha256("\n".join([tracking_uri, place, version.tags.get(package.SEAL, "")]).encode()).hexdigest()[:16]
@@ -189,7 +196,8 @@ def _local(mlflow: MlflowClient, tracking_uri: str, workspace: Workspace, versio
 def verify(model: Path, version: Any) -> None:
     """Raises DamagedError unless the files are those that were registered as this version. Its tags hold the hash of the manifest
     of all files, or, in versions of before, the fingerprint of weights and calibration; where both were taken away, the files
-    must at least belong together."""
+    must at least belong together.
+    """
     artifacts, name = model / "artifacts", f"{version.name} version {version.version}"
     remedy = f"restore the files of {name} from a backup, or go back to the champion before with `iqaflow rollback`"
     seal, identity = version.tags.get(package.SEAL), version.tags.get(package.FINGERPRINT)

@@ -16,9 +16,11 @@ OTHERS = {"argmax_words": "the same model's likeliest position words: that quart
 def metrics_of_all(results: dict[str, Any]) -> dict[str, Any]:
     """Every metric of every predictor: names of the predictors, rows of (value, tip), what each baseline is."""
     tables = {"model": results["model"], **results["baselines"]}
-    rows = [(f"{family}.{name}", [_cell(table.get(family, {}).get(name), entry.maximum) for table in tables.values()])
-            for (family, name), entry in metrics.known().items()
-            if any(name in table.get(family, {}) for table in tables.values())]
+    rows = [
+        (f"{family}.{name}", [_cell(table.get(family, {}).get(name), entry.maximum) for table in tables.values()])
+        for (family, name), entry in metrics.known().items()
+        if any(name in table.get(family, {}) for table in tables.values())
+    ]
     known = {name: entry.about for name, entry in baselines.known().items()} | OTHERS
     about = [(name, known.get(name, "another predictor")) for name in results["baselines"]]
     return {"predictors": list(tables), "rows": rows, "baselines": about}
@@ -37,5 +39,7 @@ def _cell(value: dict[str, Any] | None, maximum: float) -> tuple[str | None, str
 
 def questions(model: pd.DataFrame) -> list[tuple[str, str, int, int]]:
     """Family, cell, number of items and of photographs."""
-    return [(str(family), str(cell), len(part), part["source_id"].nunique())
-            for (family, cell), part in model.groupby(["family", "cell"], sort=False)]
+    return [
+        (str(family), str(cell), len(part), part["source_id"].nunique())
+        for (family, cell), part in model.groupby(["family", "cell"], sort=False)
+    ]

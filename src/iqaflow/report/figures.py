@@ -18,16 +18,24 @@ Row = dict[str, Any]
 
 def overlay(answer: Row, item: Row | None) -> Row:
     """One grounded answer (a row of `grounding.examples`): the true region's outline, the predicted mask and point, the text, IoU
-    and hit."""
+    and hit.
+    """
     height, width = decode(answer["image"]).shape[:2]
-    masks = [(kind, decode_mask(answer[key])) for key, kind in (("pred_mask_rle", "guess"), ("true_mask_rle", "truth"))
-             if answer.get(key)]
+    masks = [
+        (kind, decode_mask(answer[key]))
+        for key, kind in (("pred_mask_rle", "guess"), ("true_mask_rle", "truth"))
+        if answer.get(key)
+    ]
     point = tuple(answer["points"][0]) if answer["points"] else None
     measured = ""
     if item is not None and item["value"] == item["value"]:
         measured = f"IoU {item['value']:.2f}{({1.0: ', point in', 0.0: ', point out'}).get(item['hit'], '')}"
-    return {"picture": pictures.overlay(answer["image"], height, width, masks, "grounding overlay", point), "measured": measured,
-            "question": item["target"].replace("_", " ") if item is not None else "", "answer": answer.get("text")}
+    return {
+        "picture": pictures.overlay(answer["image"], height, width, masks, "grounding overlay", point),
+        "measured": measured,
+        "question": item["target"].replace("_", " ") if item is not None else "",
+        "answer": answer.get("text"),
+    }
 
 
 def overlays(grounded: Sequence[Row], ground: pd.DataFrame, count: int = 12) -> list[Row]:
@@ -48,8 +56,15 @@ def mistakes(rows: Sequence[Row], images: dict[str, Row]) -> list[Row]:
             said, truth = f"scored {row['value']:.2f}", f"truth {row['target_value']:.2f}: {made_of(image)}"
         else:
             said, truth = f"said {row['prediction']}{sure}", f"is {made_of(image)}"
-        figures.append({"url": pictures.data_url(image["image"]), "width": image["width"], "height": image["height"],
-                        "answer": said, "truth": truth})
+        figures.append(
+            {
+                "url": pictures.data_url(image["image"]),
+                "width": image["width"],
+                "height": image["height"],
+                "answer": said,
+                "truth": truth,
+            }
+        )
     return figures
 
 

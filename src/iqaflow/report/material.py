@@ -18,7 +18,8 @@ Row = dict[str, Any]
 @dataclass
 class Material:
     """What the page is made from: `metrics.json`, the items, the benchmark's images by id, the headline comparisons,
-    and grounded answers to show (`grounding.examples`)."""
+    and grounded answers to show (`grounding.examples`).
+    """
 
     results: dict[str, Any]
     frame: pd.DataFrame

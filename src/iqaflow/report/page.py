@@ -17,12 +17,16 @@ from iqaflow.report.material import Material
 
 Row = dict[str, Any]
 TILES = {
-    "identify.accuracy_single_nr": "names the distortion", "score.srcc": "ranks quality (SRCC)",
-    "ground.hit_rate": "points into the region", "ground.miou": "mask overlap (mIoU)",
-    "rate.accuracy": "picks the better image", "identify.false_alarm_nr": "false alarms",
+    "identify.accuracy_single_nr": "names the distortion",
+    "score.srcc": "ranks quality (SRCC)",
+    "ground.hit_rate": "points into the region",
+    "ground.miou": "mask overlap (mIoU)",
+    "rate.accuracy": "picks the better image",
+    "identify.false_alarm_nr": "false alarms",
 }
 SENTENCE = {
-    "identify.accuracy_single_nr": ("names the distortion of ", ""), "score.srcc": ("ranks quality with a correlation of ", ""),
+    "identify.accuracy_single_nr": ("names the distortion of ", ""),
+    "score.srcc": ("ranks quality with a correlation of ", ""),
     "ground.hit_rate": ("points into the right region ", " of the time"),
 }
 VERDICTS = {ABOVE: ("better", "\u25b2"), BELOW: ("worse", "\u25bc"), LEVEL: ("level", "\u25cf")}
@@ -34,17 +38,28 @@ def page(material: Material) -> str:
 
     by_key = {comparison.key: comparison for comparison in material.comparisons}
     return render(
-        "report.html", tested=material.results["items"], headline=headline(by_key), tiles_shown=tiles(by_key),
-        comparisons=[row(comparison) for comparison in material.comparisons], identify=sections.identify(material),
-        score=sections.score(material), ground=sections.ground(material), mistakes=sections.mistakes(material),
-        metrics=facts.metrics_of_all(material.results), questions=facts.questions(material.model),
-        resamples=material.config.benchmark.bootstrap)
+        "report.html",
+        tested=material.results["items"],
+        headline=headline(by_key),
+        tiles_shown=tiles(by_key),
+        comparisons=[row(comparison) for comparison in material.comparisons],
+        identify=sections.identify(material),
+        score=sections.score(material),
+        ground=sections.ground(material),
+        mistakes=sections.mistakes(material),
+        metrics=facts.metrics_of_all(material.results),
+        questions=facts.questions(material.model),
+        resamples=material.config.benchmark.bootstrap,
+    )
 
 
 def headline(by_key: dict[str, Comparison]) -> list[tuple[str, str, str, str]]:
     """How the model did beside the best baselines: words, value, words, baseline each."""
-    return [(before, _said(by_key[key], by_key[key].model["value"]), after, _rival(by_key[key]))
-            for key, (before, after) in SENTENCE.items() if key in by_key]
+    return [
+        (before, _said(by_key[key], by_key[key].model["value"]), after, _rival(by_key[key]))
+        for key, (before, after) in SENTENCE.items()
+        if key in by_key
+    ]
 
 
 def tiles(by_key: dict[str, Comparison]) -> list[tuple[str, str, list[str]]]:
@@ -65,10 +80,15 @@ def row(comparison: Comparison) -> Row:
     top, limits, verdict = comparison.metric.maximum, comparison.model["ci95"], comparison.verdict or ""
     css, arrow = VERDICTS.get(verdict, ("", ""))
     return {
-        "title": comparison.metric.title, "key": comparison.key, "lower": comparison.metric.lower_is_better,
+        "title": comparison.metric.title,
+        "key": comparison.key,
+        "lower": comparison.metric.lower_is_better,
         "value": compare.shown(comparison.model["value"], top),
         "interval": " \u2013 ".join(compare.shown(limit, top) for limit in limits or ()),
-        "chart": charts.strip(_marks(comparison), top, comparison.key), "verdict": verdict, "css": css, "arrow": arrow,
+        "chart": charts.strip(_marks(comparison), top, comparison.key),
+        "verdict": verdict,
+        "css": css,
+        "arrow": arrow,
         "rival": (comparison.rival or "") if comparison.baseline else None,
         "rival_value": compare.shown(comparison.baseline["value"], top) if comparison.baseline else "",
         "count": f"{comparison.model['n']:,}",

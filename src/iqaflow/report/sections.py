@@ -28,16 +28,22 @@ def identify(material: Material) -> Row | None:
     kinds = sorted(set(plain["target"]), key=lambda name: (name == "none", name))
     by_kind = [_bar(name, plain[plain["target"] == name], other[other["target"] == name], rival) for name in kinds]
     labels, columns, counts = plots.confusion(plain)
-    return {"rival": rival, "by_kind": charts.interval_bars(by_kind, "by distortion"),
-            "by_level": charts.interval_bars(_by_level(plain, other, rival), "by strength"),
-            "matrix": charts.matrix(labels, counts, columns, "confusion matrix"), "confused": _confused(labels, columns, counts)}
+    return {
+        "rival": rival,
+        "by_kind": charts.interval_bars(by_kind, "by distortion"),
+        "by_level": charts.interval_bars(_by_level(plain, other, rival), "by strength"),
+        "matrix": charts.matrix(labels, counts, columns, "confusion matrix"),
+        "confused": _confused(labels, columns, counts),
+    }
 
 
 def score(material: Material) -> Row:
     """Predicted against true scores, and the reliability of confidence."""
     points, bins = plots.scored(material.model), plots.reliability(plots.identified(material.model))
-    return {"scatter": charts.scatter(points, "true score", "predicted score", "scores") if points else "",
-            "reliability": charts.reliability(bins, "reliability diagram") if bins else ""}
+    return {
+        "scatter": charts.scatter(points, "true score", "predicted score", "scores") if points else "",
+        "reliability": charts.reliability(bins, "reliability diagram") if bins else "",
+    }
 
 
 def ground(material: Material) -> Row | None:
@@ -47,9 +53,11 @@ def ground(material: Material) -> Row | None:
         return None
     rival = compare.rival(material.results, "ground", "miou")
     other = _local(material.rows(rival, "ground"))
-    drawn = [(title, charts.interval_bars(_by_level(rows, other, rival, column), title))
-             for title, column in (("Point in the region, by strength", "hit"), ("Mask overlap (IoU), by strength", "value"))
-             if rows[column].notna().any()]
+    drawn = [
+        (title, charts.interval_bars(_by_level(rows, other, rival, column), title))
+        for title, column in (("Point in the region, by strength", "hit"), ("Mask overlap (IoU), by strength", "value"))
+        if rows[column].notna().any()
+    ]
     return {"rival": rival, "charts": drawn, "overlays": figures.overlays(material.grounded, rows)}
 
 
@@ -60,8 +68,10 @@ def mistakes(material: Material) -> list[tuple[str, list[Row]]]:
     wrong = plain[plain["value"] < 1].sort_values(["confidence", "item_id"], **order)
     off = scores.assign(error=(scores["value"] - scores["target_value"]).abs())
     off = off[off["error"] > 0].sort_values(["error", "item_id"], **order)
-    groups = ((f"Surest wrong names ({len(wrong)} of {len(plain)} are wrong)", wrong.head(12)),
-              ("Scores furthest from the truth", off.head(6)))
+    groups = (
+        (f"Surest wrong names ({len(wrong)} of {len(plain)} are wrong)", wrong.head(12)),
+        ("Scores furthest from the truth", off.head(6)),
+    )
     return [(title, figures.mistakes(rows.to_dict("records"), material.images)) for title, rows in groups if len(rows)]
 
 
@@ -69,14 +79,24 @@ def _local(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["cell"] != "whole"]
 
 
-def _by_level(rows: pd.DataFrame, other: pd.DataFrame, rival: str | None,
-              column: str = "value") -> list[tuple[str, int, Mark, Mark | None]]:
-    return [_bar("clean" if level == 0 else f"level {level:g}", rows[rows["level"] == level],
-                 other[other["level"] == level], rival, column) for level in sorted(set(rows["level"]))]
+def _by_level(
+    rows: pd.DataFrame, other: pd.DataFrame, rival: str | None, column: str = "value"
+) -> list[tuple[str, int, Mark, Mark | None]]:
+    return [
+        _bar(
+            "clean" if level == 0 else f"level {level:g}",
+            rows[rows["level"] == level],
+            other[other["level"] == level],
+            rival,
+            column,
+        )
+        for level in sorted(set(rows["level"]))
+    ]
 
 
-def _bar(name: str, rows: pd.DataFrame, other: pd.DataFrame, rival: str | None,
-         column: str = "value") -> tuple[str, int, Mark, Mark | None]:
+def _bar(
+    name: str, rows: pd.DataFrame, other: pd.DataFrame, rival: str | None, column: str = "value"
+) -> tuple[str, int, Mark, Mark | None]:
     values = rows[column].dropna()
     low, high = plots.mean_interval(values.to_numpy()) if len(values) else (0.0, 1.0)
     tick = Mark(rival, float(other[column].mean())) if rival and other[column].notna().any() else None
@@ -85,6 +105,10 @@ def _bar(name: str, rows: pd.DataFrame, other: pd.DataFrame, rival: str | None,
 
 def _confused(labels: list[str], columns: list[str], counts: list[list[int]], most: int = 8) -> list[tuple[str, str, int, int]]:
     """(truth, answer, count, answers in all) of the commonest confusions."""
-    pairs = [(-count / sum(row), truth, said, count, sum(row)) for truth, row in zip(labels, counts, strict=True)
-             for said, count in zip(columns, row, strict=True) if said != truth and count]
+    pairs = [
+        (-count / sum(row), truth, said, count, sum(row))
+        for truth, row in zip(labels, counts, strict=True)
+        for said, count in zip(columns, row, strict=True)
+        if said != truth and count
+    ]
     return [pair[1:] for pair in sorted(pairs)[:most]]

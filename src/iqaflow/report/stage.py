@@ -29,23 +29,30 @@ from iqaflow.report.material import Material
 
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Draw the report of this workspace's model. Raises StageError where a stage before has left nothing to draw, DamagedError
-    where what it left was altered."""
+    where what it left was altered.
+    """
     for path in (workspace.groundings, workspace.calibration, *_of_calibration(workspace)):
         if not path.is_file():
             raise StageError(f"{workspace.relative(path)} is missing: run `iqaflow run`, which makes it.")
     results, frame = measured.read(workspace, measured.model_of(workspace))
     comparisons = compare.compare(results, frame, config)
     wanted = set(frame["image_id"])
-    images = {row["image_id"]: row for row in read_rows(workspace.annotated, "images", "test", origin="synthetic")
-              if row["image_id"] in wanted}
+    images = {
+        row["image_id"]: row
+        for row in read_rows(workspace.annotated, "images", "test", origin="synthetic")
+        if row["image_id"] in wanted
+    }
     series = plots.write(frame, workspace.reports / "plots")
     figures = _figures(workspace)
     grounded = examples.read(workspace.groundings)
     write_text(workspace.report, page.page(Material(results, frame, images, comparisons, config, grounded)))
     drawn = [workspace.report, *series, *figures]
-    result = StageResult("report", markdown=f"## report\n\n{compare.markdown(comparisons)}",
-                         images=[workspace.relative(path) for path in figures],
-                         artifacts=[workspace.relative(path) for path in drawn if path not in figures])
+    result = StageResult(
+        "report",
+        markdown=f"## report\n\n{compare.markdown(comparisons)}",
+        images=[workspace.relative(path) for path in figures],
+        artifacts=[workspace.relative(path) for path in drawn if path not in figures],
+    )
     result.save(workspace)
     return result
 
@@ -61,8 +68,10 @@ def _figures(workspace: Workspace) -> list[Path]:
     record: dict[str, Any] = json.loads(workspace.calibration.read_text(encoding="utf-8"))
     folder = workspace.reports / "figures"
     shutil.rmtree(folder, ignore_errors=True)
-    pictures = {"overlays.png": sheets.overlays_png(examples.read(grounded)),
-                "reliability.png": sheets.reliability_png(reliability.curves(table, record))}
+    pictures = {
+        "overlays.png": sheets.overlays_png(examples.read(grounded)),
+        "reliability.png": sheets.reliability_png(reliability.curves(table, record)),
+    }
     for name, data in pictures.items():
         write_bytes(folder / name, data)
     return [folder / name for name in pictures]

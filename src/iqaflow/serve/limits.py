@@ -85,7 +85,8 @@ def install() -> None:
 
 def _keep_the_door() -> None:
     """Put the doorkeeper into the application that the server makes next, once its model is loaded: only the server's own
-    address and IQAFLOW_ALLOWED_HOSTS are answered, and no page of another origin. Outermost but for MLflow's time limit."""
+    address and IQAFLOW_ALLOWED_HOSTS are answered, and no page of another origin. Outermost but for MLflow's time limit.
+    """
     import fastapi
     from starlette.middleware import Middleware
 

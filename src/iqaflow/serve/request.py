@@ -40,8 +40,9 @@ def assess(model: Assessor, row: dict[str, Any], paths: bool) -> dict[str, Any]:
         if more := [name for name in given if name not in COMPARED]:
             raise InputError(f"`compare_with` compares whole images: leave out {', '.join(more)}.")
         return model.compare(pictures["image"], pictures["compare_with"], pictures.get("reference"))
-    options: dict[str, Any] = {name: numbers(name, given[name], count) for name, count in (("region", 4), ("point", 2))
-                               if name in given}
+    options: dict[str, Any] = {
+        name: numbers(name, given[name], count) for name, count in (("region", 4), ("point", 2)) if name in given
+    }
     options.update({name: text(name, given[name]) for name in ("phrase", "question") if name in given})
     if "mask" in given:
         options["mask"] = mask(given["mask"], paths, model.max_pixels)

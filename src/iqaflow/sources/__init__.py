@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from iqaflow.sources.listing import Holding
 
 
-
 def index_path(workspace: Workspace) -> Path:
     return workspace.root / "data" / "source.json"
 
@@ -84,8 +83,10 @@ def path(photograph: Photograph, source: Source, workspace: Workspace) -> Path:
     for labelled in source.labelled:
         if labelled.name == photograph.dataset:
             return located(labelled.images, workspace) / photograph.origin
-    raise StageError(f"source.labelled has no data set {photograph.dataset!r} (photograph {photograph.source_id}): run "
-                     "`iqaflow sources` again.")
+    raise StageError(
+        f"source.labelled has no data set {photograph.dataset!r} (photograph {photograph.source_id}): run "
+        "`iqaflow sources` again."
+    )
 
 
 def load(photograph: Photograph, source: Source, workspace: Workspace) -> np.ndarray:
@@ -147,6 +148,14 @@ def _usable(holding: Holding, dataset: str, examined: Cache) -> tuple[list[Photo
         licence, credit = holding.licences.of(name)
         id = f"{'' if dataset == OWN else f'{dataset}.'}{file.stem[:40]}-{entry['sha256'][:8]}"
         taken[id] += 1  # two files whose hashes begin alike
-        photographs.append(Photograph(source_id=id if taken[id] == 1 else f"{id}-{taken[id]}", origin=name, license=licence,
-                                      dataset=dataset, credit=credit, **entry))
+        photographs.append(
+            Photograph(
+                source_id=id if taken[id] == 1 else f"{id}-{taken[id]}",
+                origin=name,
+                license=licence,
+                dataset=dataset,
+                credit=credit,
+                **entry,
+            )
+        )
     return photographs, quarantine

@@ -44,8 +44,10 @@ def unpack(archive: Path, kind: str, folder: Path, wants: Wants, what: str) -> l
         with archive.open("rb") as file:
             start = file.read(24)
         why = str(error).partition("\n")[0].rstrip(":")
-        raise StageError(f"{what} is no sound {kind} archive ({type(error).__name__}: {why}; it begins with {start!r}): check "
-                         "the address in the catalogue and run the same command again.") from None
+        raise StageError(
+            f"{what} is no sound {kind} archive ({type(error).__name__}: {why}; it begins with {start!r}): check "
+            "the address in the catalogue and run the same command again."
+        ) from None
 
 
 def _zip(archive: Path, folder: Path, wants: Wants, what: str) -> list[dict[str, str]]:

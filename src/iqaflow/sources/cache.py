@@ -97,5 +97,9 @@ def look(path: Path, source: Source) -> dict[str, Any]:
         image = decode(data, source.max_pixels, source.min_side_px)
     except ImageError as error:
         return {"reason": str(error)}
-    return {"sha256": hashlib.sha256(data).hexdigest(), "height": image.shape[0], "width": image.shape[1],
-            "phash": perceptual_hash(image)}
+    return {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "height": image.shape[0],
+        "width": image.shape[1],
+        "phash": perceptual_hash(image),
+    }

@@ -72,7 +72,8 @@ class Part(Section):
 
     def is_photograph(self, member: str) -> bool:
         return any(fnmatchcase(member, pattern) for pattern in self.photographs) and not any(
-            fnmatchcase(member, pattern) for pattern in (*self.keep, *self.inner))
+            fnmatchcase(member, pattern) for pattern in (*self.keep, *self.inner)
+        )
 
 
 class CocoLicences(Section):
@@ -139,8 +140,9 @@ def addresses(text: str, where: str) -> list[Address]:
     """The lines of a list. Raises InputError naming the first bad line."""
     lines = [line.strip() for line in text.splitlines()]
     if lines and lines[0].lower().split(",")[0] == "url":
-        rows = [{key: value.strip() for key, value in row.items() if key and value and value.strip()}
-                for row in csv.DictReader(lines)]
+        rows = [
+            {key: value.strip() for key, value in row.items() if key and value and value.strip()} for row in csv.DictReader(lines)
+        ]
     else:
         rows = [{"url": line} for line in lines if line and not line.startswith("#")]
     found: dict[str, Address] = {}
@@ -174,5 +176,7 @@ def _file(url: str) -> str:
 
 
 def _faults(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg'].removeprefix('Value error, ').lower()}"
-                     for item in error.errors()[:3])
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg'].removeprefix('Value error, ').lower()}"
+        for item in error.errors()[:3]
+    )

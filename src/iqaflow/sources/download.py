@@ -51,17 +51,23 @@ def bring(source: Source, workspace: Workspace) -> Holding:
             for part in catalogue.parts:  # looked at again: another process may have brought it meanwhile
                 manifests[part.folder] = _manifest(home, part) or _bring_part(http, part, home)
     there = [(part, name) for part in catalogue.parts for name in sorted(manifests[part.folder]["files"])]
-    files = [(f"{part.folder}/{name}", home / part.folder / name) for part, name in there
-             if part.is_photograph(name) and not is_licence(name)]
+    files = [
+        (f"{part.folder}/{name}", home / part.folder / name)
+        for part, name in there
+        if part.is_photograph(name) and not is_licence(name)
+    ]
     _write_coco_licences(catalogue, home, files)
     licences = [(f"{part.folder}/{name}", home / part.folder / name) for part, name in there if is_licence(name)]
     if (home / TABLE).is_file():
         licences.append((TABLE, home / TABLE))
     return Holding(
-        files, Licences(catalogue.license, licences),
+        files,
+        Licences(catalogue.license, licences),
         left_out=[entry for manifest in manifests.values() for entry in manifest["left_out"]],
-        provenance=[{"from": part.url or part.name} | {key: str(value) for key, value in
-                                                       manifests[part.folder]["download"].items()} for part in catalogue.parts],
+        provenance=[
+            {"from": part.url or part.name} | {key: str(value) for key, value in manifests[part.folder]["download"].items()}
+            for part in catalogue.parts
+        ],
     )
 
 
@@ -90,8 +96,7 @@ def _bring_part(http: httpx.Client, part: Part, home: Path) -> dict[str, Any]:
     else:
         left_out = _unpack(part, fetched, work)
     left_out = [{**entry, "file": f"{part.folder}/{entry['file']}"} for entry in left_out]
-    manifest = commit_directory(work, home / part.folder,
-                                {"part": _wanted(part), "download": download, "left_out": left_out})
+    manifest = commit_directory(work, home / part.folder, {"part": _wanted(part), "download": download, "left_out": left_out})
     if part.kind == "list":
         lock.entries[part.folder] = {name: entry["sha256"] for name, entry in manifest["files"].items() if name != TABLE}
     if part.url:
@@ -121,8 +126,10 @@ def _fetch(http: httpx.Client, part: Part, fetched: Path, lock: _Lock) -> dict[s
     known = lock.entries.get(part.url)
     if known and not (part.sha256 or part.md5) and known["sha256"] != digest:
         fetched.unlink()
-        raise StageError(f"{part.url} changed since it was first downloaded (SHA-256 {digest} instead of {known['sha256']}): "
-                         f"if that is right, remove its entry from {lock.path}.")
+        raise StageError(
+            f"{part.url} changed since it was first downloaded (SHA-256 {digest} instead of {known['sha256']}): "
+            f"if that is right, remove its entry from {lock.path}."
+        )
     return {"bytes": fetched.stat().st_size, "sha256": digest}
 
 
@@ -165,16 +172,19 @@ def _fetch_list(http: httpx.Client, part: Part, listed: Path, work: Path, lock: 
             answers.append(answer)
             bar.update(len(answers), len(wanted))
     if failed := [why for what, why in answers if what == "unreachable"]:
-        raise PipelineError(f"{len(failed)} of the {len(wanted)} addresses of {part.url or part.name} are out of reach; "
-                            f"the others are kept. First: {failed[0]}")
+        raise PipelineError(
+            f"{len(failed)} of the {len(wanted)} addresses of {part.url or part.name} are out of reach; "
+            f"the others are kept. First: {failed[0]}"
+        )
     names = {address.file for address in wanted}
     for path in [path for path in work.rglob("*") if path.is_file()]:
         if path.relative_to(work).as_posix() not in names:
             path.unlink()
     rows = [f"{_cell(a.file)},{_cell(cell(a.license))},{_cell(cell(a.origin or a.url))}" for a in wanted]
     write_text(work / TABLE, "\n".join(["file,license,origin", *rows]) + "\n")
-    return [{"file": address.file, "reason": why} for address, (what, why) in zip(wanted, answers, strict=True)
-            if what == "left out"]
+    return [
+        {"file": address.file, "reason": why} for address, (what, why) in zip(wanted, answers, strict=True) if what == "left out"
+    ]
 
 
 def _write_coco_licences(catalogue: Catalogue, home: Path, files: list[tuple[str, Path]]) -> None:
@@ -185,13 +195,20 @@ def _write_coco_licences(catalogue: Catalogue, home: Path, files: list[tuple[str
     try:
         tree = json.loads((home / named.part / named.file).read_text(encoding="utf-8"))
         licences = {entry["id"]: f"{entry['name']} ({entry['url']})" for entry in tree["licenses"]}
-        images = {entry["file_name"]: (licences[entry["license"]], entry.get("flickr_url") or entry.get("coco_url", ""))
-                  for entry in tree["images"]}
+        images = {
+            entry["file_name"]: (licences[entry["license"]], entry.get("flickr_url") or entry.get("coco_url", ""))
+            for entry in tree["images"]
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StageError(f"{home / named.part / named.file} names no licences as COCO does ({type(error).__name__}: {error}): "
-                         "check `coco_licences` of the catalogue.") from None
-    rows = [",".join(map(_cell, (name, *map(cell, images[PurePosixPath(name).name])))) for name, _ in files
-            if PurePosixPath(name).name in images]
+        raise StageError(
+            f"{home / named.part / named.file} names no licences as COCO does ({type(error).__name__}: {error}): "
+            "check `coco_licences` of the catalogue."
+        ) from None
+    rows = [
+        ",".join(map(_cell, (name, *map(cell, images[PurePosixPath(name).name]))))
+        for name, _ in files
+        if PurePosixPath(name).name in images
+    ]
     write_text(home / TABLE, "\n".join(["file,license,origin", *rows]) + "\n")
 
 
@@ -222,8 +239,9 @@ class _Lock:
         except FileNotFoundError:
             self.entries = {}
         except (OSError, ValueError) as error:
-            raise StageError(f"{path} cannot be read ({type(error).__name__}): restore it, or remove it to record the "
-                             "checksums anew.") from None
+            raise StageError(
+                f"{path} cannot be read ({type(error).__name__}): restore it, or remove it to record the checksums anew."
+            ) from None
 
     def save(self) -> None:
         write_json(self.path, self.entries)

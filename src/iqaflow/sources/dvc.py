@@ -49,12 +49,17 @@ def _provenance(entry: Path, source: Source) -> dict[str, str]:
         found = {"from": "dvc", "md5": out.get("md5") or out.get("etag") or ""}
         for dependency in tree.get("deps", [])[:1]:
             repository = dependency.get("repo", {})
-            found |= {"url": redact(repository.get("url", "")), "rev": repository.get("rev_lock", ""),
-                      "path": dependency.get("path", "")}
+            found |= {
+                "url": redact(repository.get("url", "")),
+                "rev": repository.get("rev_lock", ""),
+                "path": dependency.get("path", ""),
+            }
         return {key: str(value) for key, value in found.items() if value}
     except FileNotFoundError:
-        raise StageError(f"source.path={source.path}: {entry} is missing; bring the folder by `dvc import` or `dvc add`, or use "
-                         "source.kind=folder.") from None
+        raise StageError(
+            f"source.path={source.path}: {entry} is missing; bring the folder by `dvc import` or `dvc add`, or use "
+            "source.kind=folder."
+        ) from None
     except (OSError, YAMLError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise StageError(f"{entry} is not a .dvc file ({type(error).__name__}: {error}): restore it with git.") from None
 
@@ -70,16 +75,25 @@ def _restore(entry: Path, root: Path) -> None:
         if not _dvc(entry, "checkout", entry.name).returncode:
             return
         if '"modified"' in told.stdout:  # DVC overwrites nothing that it does not have
-            raise StageError(f"{root} differs from {entry.name}: `dvc commit {entry.name}` keeps it as it is now, `dvc checkout "
-                             f"--force {entry.name}` goes back.")
+            raise StageError(
+                f"{root} differs from {entry.name}: `dvc commit {entry.name}` keeps it as it is now, `dvc checkout "
+                f"--force {entry.name}` goes back."
+            )
     if (pulled := _dvc(entry, "pull", entry.name)).returncode:
         raise PipelineError(f"`dvc pull {entry}` failed: {_last(pulled)}")
 
 
 def _dvc(entry: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
-    return subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=entry.parent, env=environment, check=False, text=True,
-                          capture_output=True, stdin=subprocess.DEVNULL)  # it must not ask
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=entry.parent,
+        env=environment,
+        check=False,
+        text=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+    )  # it must not ask
 
 
 def _last(done: subprocess.CompletedProcess[str]) -> str:

@@ -54,8 +54,7 @@ class Licences:
         left_out = []
         for table, listed in sorted(self.tables.items()):
             if missing := [name for name in listed if name not in names]:
-                left_out.append({"file": table, "reason": f"names {len(missing)} files that are not there, "
-                                                          f"first {missing[0]}"})
+                left_out.append({"file": table, "reason": f"names {len(missing)} files that are not there, first {missing[0]}"})
         return left_out
 
     def _table(self, name: str, folder: str, path: Path) -> None:

@@ -13,8 +13,7 @@ from iqaflow.sources.listing import Holding
 # The split of the packaged photographs is frozen, so that results compare across versions. The two motorcycles are a
 # stereo pair: one scene, one split.
 PACKAGED = {
-    "train": ("astronaut.png", "motorcycle_left.png", "motorcycle_right.png", "hubble_deep_field.jpg", "ihc.png",
-              "retina.jpg"),
+    "train": ("astronaut.png", "motorcycle_left.png", "motorcycle_right.png", "hubble_deep_field.jpg", "ihc.png", "retina.jpg"),
     "calibration": ("rocket.jpg", "china.jpg"),
     "test": ("chelsea.png", "coffee.png", "flower.jpg"),
 }

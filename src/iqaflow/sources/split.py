@@ -23,8 +23,9 @@ OWN = "synthetic"  # the data set of the main source
 FIRST = (2, 1, 0)  # test and calibration are filled first, so that three scenes already fill all splits
 
 
-def assign(photographs: Sequence[Photograph], weights: Splits, limit: int | None = None,
-           frozen: Mapping[str, str] | None = None) -> tuple[list[Photograph], list[dict[str, str]]]:
+def assign(
+    photographs: Sequence[Photograph], weights: Splits, limit: int | None = None, frozen: Mapping[str, str] | None = None
+) -> tuple[list[Photograph], list[dict[str, str]]]:
     """The photographs with their splits, and those that cannot have one with the reason.
 
     Each scene goes where the share of its data set is furthest behind, in an order that is random but fixed (by content hash).
@@ -41,8 +42,14 @@ def assign(photographs: Sequence[Photograph], weights: Splits, limit: int | None
         fixed = {photo.origin: frozen[photo.origin] for photo in scene if photo.dataset == OWN} if frozen else {}
         if len(set(fixed.values())) > 1:  # its copies are in several frozen splits already
             chosen += [photo.model_copy(update={"split": fixed[photo.origin]}) for photo in scene if photo.dataset == OWN]
-            left_out += [{"file": f"{photo.dataset}: {photo.origin}", "reason": "a near-duplicate of photographs in different "
-                          f"splits ({', '.join(sorted(fixed))})"} for photo in scene if photo.dataset != OWN]
+            left_out += [
+                {
+                    "file": f"{photo.dataset}: {photo.origin}",
+                    "reason": f"a near-duplicate of photographs in different splits ({', '.join(sorted(fixed))})",
+                }
+                for photo in scene
+                if photo.dataset != OWN
+            ]
             continue
         turn = SPLITS.index(next(iter(fixed.values()))) if fixed else _turn(filled[scene[0].dataset], share)
         for photo in scene:
@@ -101,7 +108,7 @@ def _limited(scenes: list[list[Photograph]], limit: int | None) -> list[list[Pho
         return scenes
     own = [scene for scene in scenes if scene[0].dataset == OWN]
     rest = [[photo for photo in scene if photo.dataset != OWN] for scene in own[limit:]]
-    return [*own[:limit], *(scene for scene in [*rest, *scenes[len(own):]] if scene)]
+    return [*own[:limit], *(scene for scene in [*rest, *scenes[len(own) :]] if scene)]
 
 
 def _turn(filled: np.ndarray, share: np.ndarray) -> int:

@@ -40,13 +40,17 @@ class _Again(Exception):
 
 def client() -> httpx.Client:
     """A client that follows redirects and asks for the bytes as they are stored, so that they can be continued. User and
-    password come from ~/.netrc, or the file that NETRC names, for the hosts it lists."""
+    password come from ~/.netrc, or the file that NETRC names, for the hosts it lists.
+    """
     import httpx
 
     netrc = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
-    return httpx.Client(auth=_netrc(netrc) if netrc.is_file() else None, follow_redirects=True,
-                        timeout=httpx.Timeout(60.0, connect=20.0),
-                        headers={"User-Agent": f"iqaflow/{VERSION}", "Accept-Encoding": "identity"})
+    return httpx.Client(
+        auth=_netrc(netrc) if netrc.is_file() else None,
+        follow_redirects=True,
+        timeout=httpx.Timeout(60.0, connect=20.0),
+        headers={"User-Agent": f"iqaflow/{VERSION}", "Accept-Encoding": "identity"},
+    )
 
 
 def _netrc(path: Path) -> httpx.NetRCAuth:
@@ -60,8 +64,15 @@ def _netrc(path: Path) -> httpx.NetRCAuth:
         raise InputError(f"{path} cannot be read ({type(error).__name__}): correct it.") from None
 
 
-def fetch(http: httpx.Client, url: str, path: Path, size: int | None = None, sha256: str | None = None,
-          md5: str | None = None, bar: Bar | None = None) -> str:
+def fetch(
+    http: httpx.Client,
+    url: str,
+    path: Path,
+    size: int | None = None,
+    sha256: str | None = None,
+    md5: str | None = None,
+    bar: Bar | None = None,
+) -> str:
     """Bring `url` to `path` and return its SHA-256; `path` appears only when it is whole and its checksums are right.
 
     Raises StageError where trying again is of no use (not found, forbidden, another size or checksum), NoSpaceError, or
@@ -86,8 +97,10 @@ def fetch(http: httpx.Client, url: str, path: Path, size: int | None = None, sha
             failures += 1
             why = str(error) if isinstance(error, _Again) else f"{type(error).__name__}: {error}"
             if failures >= TRIES:
-                raise PipelineError(f"{url} cannot be downloaded ({why}): check the network and run the same command again; "
-                                    "it goes on where it stopped.") from None
+                raise PipelineError(
+                    f"{url} cannot be downloaded ({why}): check the network and run the same command again; "
+                    "it goes on where it stopped."
+                ) from None
             wait = min(WAIT_SECONDS * 2 ** (failures - 1), LONGEST_WAIT)
             print(f"iqaflow: {url}: {why}; trying again in {wait:.0f} s", file=sys.stderr, flush=True)
             time.sleep(wait)
@@ -104,8 +117,11 @@ def room(folder: Path, needed: int, what: str) -> None:
     """Raises NoSpaceError unless `needed` bytes fit into the file system of `folder`."""
     free = shutil.disk_usage(folder).free
     if needed + RESERVE > free:
-        raise NoSpaceError(errno.ENOSPC, f"{what} needs {_gigabytes(needed)}, but {folder} has only {_gigabytes(free)} "
-                                         "free: free some disk space and run the same command again")
+        raise NoSpaceError(
+            errno.ENOSPC,
+            f"{what} needs {_gigabytes(needed)}, but {folder} has only {_gigabytes(free)} "
+            "free: free some disk space and run the same command again",
+        )
 
 
 def _stream(http: httpx.Client, url: str, part: Path, size: int | None, bar: Bar | None) -> None:
@@ -126,9 +142,11 @@ def _stream(http: httpx.Client, url: str, part: Path, size: int | None, bar: Bar
                 _mark_path(part).unlink(missing_ok=True)  # longer than the file is now: afresh
             raise _Again(f"the server answers {code} {response.reason_phrase}")
         if code >= 300:
-            raise StageError(f"{url} answers {code} {response.reason_phrase}: "
-                             + ("the file is no longer there" if code in (404, 410) else "the server refuses it")
-                             + "; check the address in the catalogue.")
+            raise StageError(
+                f"{url} answers {code} {response.reason_phrase}: "
+                + ("the file is no longer there" if code in (404, 410) else "the server refuses it")
+                + "; check the address in the catalogue."
+            )
         if code != 206 or not response.headers.get("content-range", "").startswith(f"bytes {have}-"):
             have = 0
         length = response.headers.get("content-length", "")
@@ -144,7 +162,7 @@ def _stream(http: httpx.Client, url: str, part: Path, size: int | None, bar: Bar
             for chunk in response.iter_raw():  # as they come: a larger chunk would be lost with the connection
                 rest = memoryview(chunk)
                 while rest:  # an unbuffered write may be a part of what it was given
-                    rest = rest[file.write(rest):]
+                    rest = rest[file.write(rest) :]
                 have += len(chunk)
                 if bar and (megabytes := max(total or have, have) >> 20):
                     bar.update(have >> 20, megabytes, "MB")
@@ -159,15 +177,20 @@ def _check(url: str, part: Path, size: int | None, sha256: str | None, md5: str 
             for digest in digests:
                 digest.update(chunk)
     wanted = {"sha256": sha256, "md5": md5}
-    wrong = [f"{digest.name} {digest.hexdigest()} instead of {wanted[digest.name]}" for digest in digests
-             if wanted[digest.name] and digest.hexdigest() != wanted[digest.name]]
+    wrong = [
+        f"{digest.name} {digest.hexdigest()} instead of {wanted[digest.name]}"
+        for digest in digests
+        if wanted[digest.name] and digest.hexdigest() != wanted[digest.name]
+    ]
     if size is not None and _size(part) != size:
         wrong.append(f"{_size(part)} bytes instead of {size}")
     if wrong:
         part.unlink()
         _mark_path(part).unlink()
-        raise StageError(f"{url} has {' and '.join(wrong)}: it changed or was damaged on the way, and was removed; run the same "
-                         "command again, and if that does not help ask its publisher.")
+        raise StageError(
+            f"{url} has {' and '.join(wrong)}: it changed or was damaged on the way, and was removed; run the same "
+            "command again, and if that does not help ask its publisher."
+        )
     return digests[0].hexdigest()
 
 

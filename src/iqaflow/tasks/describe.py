@@ -74,8 +74,11 @@ def detailed(scene: Scene, question: str, reference: bool, rng: np.random.Genera
 
 def content(scene: Scene) -> str:
     """`the sky, the grass and the person`, or nothing where fewer than two regions have class names."""
-    things = {area.label: (area.box[2] - area.box[0]) * (area.box[3] - area.box[1]) for area in scene.areas
-              if not area.label.endswith(PLAIN_LABEL)}
+    things = {
+        area.label: (area.box[2] - area.box[0]) * (area.box[3] - area.box[1])
+        for area in scene.areas
+        if not area.label.endswith(PLAIN_LABEL)
+    }
     largest = sorted(things, key=lambda label: -things[label])[:4]
     return listed([f"the {thing}" for thing in largest]) if len(things) > 1 else ""
 
@@ -91,8 +94,13 @@ def _fault(scene: Scene, flaw: Flaw, template: str, does: str, boxed: bool) -> s
 def targets(scene: Scene, boxed: bool = True) -> Targets:
     local = tuple(dict.fromkeys(flaw.region for flaw in scene.flaws if flaw.region is not None))
     cells = tuple(scene.cells(scene.area(region)) for region in local) if boxed else ()
-    return Targets(tuple(flaw.category for flaw in scene.flaws), levels(scene.flaws), local, cells,
-                   kind="global" if scene.whole or not scene.flaws else "local")
+    return Targets(
+        tuple(flaw.category for flaw in scene.flaws),
+        levels(scene.flaws),
+        local,
+        cells,
+        kind="global" if scene.whole or not scene.flaws else "local",
+    )
 
 
 def detailed_item(row: Row, image: Row) -> Counted | None:
@@ -105,6 +113,17 @@ def credit(target: str, text: str) -> tuple[str, float]:
 
 
 TASK = Task(
-    name="describe", about="image", questions=questions, headline="bleu4", reference=True, tokens=(160, 160), item=detailed_item,
-    credit=credit, check=checks.categories_and_boxes, description=True, place=3, asked=3, benchmarked=7,
+    name="describe",
+    about="image",
+    questions=questions,
+    headline="bleu4",
+    reference=True,
+    tokens=(160, 160),
+    item=detailed_item,
+    credit=credit,
+    check=checks.categories_and_boxes,
+    description=True,
+    place=3,
+    asked=3,
+    benchmarked=7,
 )

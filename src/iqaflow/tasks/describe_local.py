@@ -32,6 +32,16 @@ def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bo
 
 
 TASK = Task(
-    name="describe_local", about="region", questions=questions, headline="bleu4", tokens=(80, 80), item=detailed_item,
-    credit=credit, check=checks.categories_and_boxes, description=True, place=4, asked=4, benchmarked=8,
+    name="describe_local",
+    about="region",
+    questions=questions,
+    headline="bleu4",
+    tokens=(80, 80),
+    item=detailed_item,
+    credit=credit,
+    check=checks.categories_and_boxes,
+    description=True,
+    place=4,
+    asked=4,
+    benchmarked=8,
 )

@@ -62,8 +62,12 @@ def centre(index: int) -> tuple[float, float]:
 
 def cells_box(first: int, last: int, width: int, height: int, grid: int = GRID) -> tuple[float, float, float, float]:
     """Pixels (x0, y0, x1, y1) from the outer edges of the cells `first` and `last`."""
-    return (first % grid / grid * width, first // grid / grid * height,
-            (last % grid + 1) / grid * width, (last // grid + 1) / grid * height)
+    return (
+        first % grid / grid * width,
+        first // grid / grid * height,
+        (last % grid + 1) / grid * width,
+        (last // grid + 1) / grid * height,
+    )
 
 
 def position(box: tuple[float, float, float, float], width: int, height: int) -> tuple[str, str]:
@@ -101,7 +105,8 @@ def spans(text: str) -> list[tuple[int, int]]:
 @dataclass(frozen=True)
 class Answer:
     """What a text says: category ids and (severity or None, category) in order, places, rating, choice, position words, and
-    the first severity word, with a category or alone."""
+    the first severity word, with a category or alone.
+    """
 
     categories: tuple[str, ...]
     faults: tuple[tuple[str | None, str], ...]
@@ -117,7 +122,8 @@ class Answer:
 
 def parse(text: str, known: Mapping[str, str] | None = None) -> Answer:
     """Read any answer of the grammar; what is not in it is skipped, so every text parses. `known` are the phrases of a model's
-    own categories (`Vocabulary.phrases`); else all there are today."""
+    own categories (`Vocabulary.phrases`); else all there are today.
+    """
     plain = _PLACE.sub(lambda match: match[1], text)
     words = f" {re.sub(r'[^a-z0-9 ]+', ' ', plain.lower())} "
     known = phrases() if known is None else known
@@ -129,8 +135,11 @@ def parse(text: str, known: Mapping[str, str] | None = None) -> Answer:
     return Answer(
         categories=tuple(dict.fromkeys(category for _, category in found)),
         faults=tuple(dict.fromkeys(found)),
-        places=tuple(Place(label, int(first), int(last) if last else None)
-                     for label, cells in _PLACE.findall(text) for first, last in _CELLS.findall(cells)),
+        places=tuple(
+            Place(label, int(first), int(last) if last else None)
+            for label, cells in _PLACE.findall(text)
+            for first, last in _CELLS.findall(cells)
+        ),
         rating=next((word for word in words.split() if word in RATINGS), None),
         better=f"Image {better[1].upper()}" if better else None,
         affirmed={"yes": True, "no": False}.get(words.split()[0]) if words.split() else None,

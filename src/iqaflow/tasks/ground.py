@@ -21,13 +21,25 @@ from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene, Targets, levels, pi
 from iqaflow.tasks.task import Counted, Row, Task
 
 POOLS = {"worst": phrasing.WORST, "best": phrasing.BEST}
-POOLS_OF = {"worst": phrasing.WORST_OF, "best": phrasing.BEST_OF, "order": phrasing.ORDER, "first": phrasing.FIRST,
-            "last": phrasing.LAST}
+POOLS_OF = {
+    "worst": phrasing.WORST_OF,
+    "best": phrasing.BEST_OF,
+    "order": phrasing.ORDER,
+    "first": phrasing.FIRST,
+    "last": phrasing.LAST,
+}
 # orders people can tell apart (IQA-Spider, table of orders)
 ORDERS = (
-    ("blur", "compression"), ("blur", "noise"), ("compression", "blur"), ("compression", "noise"),
-    ("contrast_weaken", "noise"), ("contrast_weaken", "blur"), ("contrast_weaken", "compression"),
-    ("contrast_weaken", "pixelate"), ("contrast_weaken", "saturate_weaken"), ("pixelate", "noise"),
+    ("blur", "compression"),
+    ("blur", "noise"),
+    ("compression", "blur"),
+    ("compression", "noise"),
+    ("contrast_weaken", "noise"),
+    ("contrast_weaken", "blur"),
+    ("contrast_weaken", "compression"),
+    ("contrast_weaken", "pixelate"),
+    ("contrast_weaken", "saturate_weaken"),
+    ("pixelate", "noise"),
     ("saturate_weaken", "noise"),
 )
 CLEAR_GAP = 0.05  # regions whose scores differ less have no best or worst
@@ -35,7 +47,8 @@ CLEAR_GAP = 0.05  # regions whose scores differ less have no best or worst
 
 def asked(kind: str, phrase: Callable[[str], str] = distortions.phrase) -> str:
     """The test question of a kind: `worst`, `best`, `worst_CATEGORY`, `best_CATEGORY`, `order_FIRST_SECOND`,
-    `first_CATEGORY`, `last_CATEGORY`. `phrase` gives the words of a category."""
+    `first_CATEGORY`, `last_CATEGORY`. `phrase` gives the words of a category.
+    """
     return worded(kind, lambda pool: pool[0], phrase)
 
 
@@ -81,9 +94,11 @@ def _overall(scene: Scene) -> Iterator[tuple[str, Area]]:
 
 def _named(scene: Scene, category: str) -> Iterator[tuple[str, Area]]:
     """The regions where one distortion is strongest and weakest. Where regions have other distortions too, or no scores, levels
-    decide."""
-    levels = {area.region: flaw.level for area in scene.faulty_areas for flaw in scene.own(area.region)
-              if flaw.category == category}
+    decide.
+    """
+    levels = {
+        area.region: flaw.level for area in scene.faulty_areas for flaw in scene.own(area.region) if flaw.category == category
+    }
     alone = len(scene.flaws) == len(scene.faulty_areas)
     if alone and not any(isnan(area.score) for area in scene.faulty_areas):
         same = sorted((area for area in scene.faulty_areas if area.region in levels), key=lambda area: area.score)
@@ -149,8 +164,15 @@ def _item(row: Row, image: Row) -> Counted:
 
 
 TASK = Task(
-    name="ground", about="region", questions=questions, headline="miou", item=_item,
+    name="ground",
+    about="region",
+    questions=questions,
+    headline="miou",
+    item=_item,
     check=lambda answer, meant: checks.boxes(answer, meant, needed=True),
     # the strongest of one is that one
-    ungraded=lambda scene, exchange: scene.whole or len(scene.faulty_areas) == 1, place=5, asked=5, benchmarked=4,
+    ungraded=lambda scene, exchange: scene.whole or len(scene.faulty_areas) == 1,
+    place=5,
+    asked=5,
+    benchmarked=4,
 )

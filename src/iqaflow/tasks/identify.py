@@ -17,8 +17,7 @@ from iqaflow.tasks.task import Counted, Row, Task
 from iqaflow.tasks.vocabulary import Vocabulary
 
 # the plain question that does not tell the count comes first
-POOL = tuple(phrasing.FAMILIES[index].format(phrasing.UNCOUNTED[0])
-             for index in (1, 0, *range(2, len(phrasing.FAMILIES))))
+POOL = tuple(phrasing.FAMILIES[index].format(phrasing.UNCOUNTED[0]) for index in (1, 0, *range(2, len(phrasing.FAMILIES))))
 
 
 def asked(count: int) -> str:
@@ -66,8 +65,9 @@ def _sentence(scene: Scene, question: str, targets: Targets, rng: np.random.Gene
         pool = phrasing.CLEAN_SENTENCES
         return Exchange("identify", "detailed", question, pool[0] if plain else pick(rng, pool), targets, ("no",))
     answer = (phrasing.SENTENCES[0] if plain else pick(rng, phrasing.SENTENCES)).format(listed(said(scene.flaws)))
-    return Exchange("identify", "detailed", question, answer, targets,
-                    tuple(distortions.phrase(category) for category in targets.categories))
+    return Exchange(
+        "identify", "detailed", question, answer, targets, tuple(distortions.phrase(category) for category in targets.categories)
+    )
 
 
 def _closed(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
@@ -92,7 +92,17 @@ def _credit(target: str, text: str) -> tuple[str, float]:
 
 
 TASK = Task(
-    name="identify", about="image", questions=questions, headline="accuracy_single_nr", reference=True, closed=_closed,
-    item=_item, credit=_credit, check=checks.categories_and_boxes, ungraded=lambda scene, exchange: exchange.style == "brief",
-    place=1, asked=1, benchmarked=1,
+    name="identify",
+    about="image",
+    questions=questions,
+    headline="accuracy_single_nr",
+    reference=True,
+    closed=_closed,
+    item=_item,
+    credit=_credit,
+    check=checks.categories_and_boxes,
+    ungraded=lambda scene, exchange: exchange.style == "brief",
+    place=1,
+    asked=1,
+    benchmarked=1,
 )

@@ -87,5 +87,17 @@ def _check(answer: str, meant: Meant) -> str | None:
     return None if chosen == meant.better else f"says {chosen}, the target is {meant.better}"
 
 
-TASK = Task(name="rate", about="pair", questions=questions, headline="accuracy", reference=True, closed=_closed, item=_item,
-            credit=_credit, check=_check, place=2, asked=8, benchmarked=2)
+TASK = Task(
+    name="rate",
+    about="pair",
+    questions=questions,
+    headline="accuracy",
+    reference=True,
+    closed=_closed,
+    item=_item,
+    credit=_credit,
+    check=_check,
+    place=2,
+    asked=8,
+    benchmarked=2,
+)

@@ -85,8 +85,13 @@ def labels(scene: Scene, area: Area) -> tuple[str, ...]:
 
 def targets(scene: Scene, area: Area) -> Targets:
     flaws = scene.flaws_of(area.region)
-    return Targets(tuple(flaw.category for flaw in flaws), levels(flaws), (area.region,), (scene.cells(area),),
-                   kind="faulty" if flaws else "clear")
+    return Targets(
+        tuple(flaw.category for flaw in flaws),
+        levels(flaws),
+        (area.region,),
+        (scene.cells(area),),
+        kind="faulty" if flaws else "clear",
+    )
 
 
 def drawn(scene: Scene, rng: np.random.Generator) -> Area:
@@ -121,6 +126,16 @@ def _credit(target: str, text: str) -> tuple[str, float]:
 
 
 TASK = Task(
-    name="refer", about="region", questions=questions, headline="accuracy", calibrated=_calibrated, tokens=(24, 64), item=_item,
-    credit=_credit, check=checks.categories_and_boxes, place=6, asked=6, benchmarked=5,
+    name="refer",
+    about="region",
+    questions=questions,
+    headline="accuracy",
+    calibrated=_calibrated,
+    tokens=(24, 64),
+    item=_item,
+    credit=_credit,
+    check=checks.categories_and_boxes,
+    place=6,
+    asked=6,
+    benchmarked=5,
 )

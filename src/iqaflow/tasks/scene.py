@@ -16,7 +16,8 @@ from iqaflow.tasks import grammar
 class Flaw:
     """A distortion as applied. `region` is None for the whole image; `order` counts from 0 over all distortions of the
     image in the order they were applied, so that those of one region are in their own order too. `phrase` are the words of its
-    category as a model has them; empty for those of today."""
+    category as a model has them; empty for those of today.
+    """
 
     name: str
     category: str
@@ -70,10 +71,10 @@ class Scene:
 
     def flaws_of(self, region: int) -> tuple[Flaw, ...]:
         """What can be seen in a region, in the order applied: its own distortions and those of the whole image. Of the same
-        kind its own is the one meant."""
+        kind its own is the one meant.
+        """
         own = {flaw.category for flaw in self.own(region)}
-        return tuple(flaw for flaw in self.flaws
-                     if flaw.region == region or (flaw.region is None and flaw.category not in own))
+        return tuple(flaw for flaw in self.flaws if flaw.region == region or (flaw.region is None and flaw.category not in own))
 
     def own(self, region: int) -> tuple[Flaw, ...]:
         """The distortions a region has to itself, in the order applied."""
@@ -109,8 +110,7 @@ class Scene:
     def visible(self, reference: bool) -> bool:
         """False where a global fault cannot be seen without the reference (DepictQA-Wild, NR exclusion)."""
         return reference or all(
-            flaw.region is not None or flaw.level >= distortions.categories()[flaw.category].nr_min_level
-            for flaw in self.flaws
+            flaw.region is not None or flaw.level >= distortions.categories()[flaw.category].nr_min_level for flaw in self.flaws
         )
 
 

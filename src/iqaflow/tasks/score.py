@@ -66,8 +66,11 @@ def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bo
     elif not reference and not plain:
         worded.append(pick(rng, IMAGE[1:]))
     answer = word(scene.score)
-    exchanges = [Exchange("score", "brief", question, answer, Targets(kind="image"), (answer,))
-                 for question in dict.fromkeys(worded) if answer]
+    exchanges = [
+        Exchange("score", "brief", question, answer, Targets(kind="image"), (answer,))
+        for question in dict.fromkeys(worded)
+        if answer
+    ]
     areas = [area for area in scene.areas if word(area.score)]
     if areas and not reference:
         area = pick(rng, areas)
@@ -87,6 +90,17 @@ def _check(answer: str, meant: Meant) -> str | None:
 
 
 TASK = Task(
-    name="score", about="image", questions=questions, headline="srcc", reference=True, closed=_closed, check=_check,
-    value=lambda image: image["score"], rated=True, ungraded=lambda scene, exchange: True, place=8, asked=2, benchmarked=3,
+    name="score",
+    about="image",
+    questions=questions,
+    headline="srcc",
+    reference=True,
+    closed=_closed,
+    check=_check,
+    value=lambda image: image["score"],
+    rated=True,
+    ungraded=lambda scene, exchange: True,
+    place=8,
+    asked=2,
+    benchmarked=3,
 )

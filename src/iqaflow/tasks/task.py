@@ -17,7 +17,8 @@ LAST = 100  # the place of a task that says none: after those of the project, by
 @dataclass(frozen=True)
 class Counted:
     """How a question counts in the benchmark: its cell, its truth in the one spelling of answers, and the strongest level it is
-    about (None: the strongest of the image)."""
+    about (None: the strongest of the image).
+    """
 
     cell: str
     target: str
@@ -27,7 +28,8 @@ class Counted:
 @dataclass(frozen=True)
 class Meant:
     """The targets of a stored conversation that its answer is checked against: category ids, boxes `first-last`, and `labels`,
-    the words of the answer that carry it."""
+    the words of the answer that carry it.
+    """
 
     kind: str
     better: str | None

@@ -25,7 +25,8 @@ KEY = "vocabulary"  # in the manifest of a model and in its calibration
 @dataclass(frozen=True)
 class Vocabulary:
     """`categories` are (id, phrase) pairs sorted by id; `severities` from slight to catastrophic; `ratings` from worst to best;
-    `grid` cells a side of the position grid."""
+    `grid` cells a side of the position grid.
+    """
 
     categories: tuple[tuple[str, str], ...]
     severities: tuple[str, ...]
@@ -73,7 +74,8 @@ class Vocabulary:
 
     def pairs(self, logs: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
         """The k pairs whatever their order, with log-probabilities (..., k) from those (..., 2k) of `ordered_pairs`: an answer
-        counts as a set (DepictQA-Wild, section 3.7), so its chance is that of the set."""
+        counts as a set (DepictQA-Wild, section 3.7), so its chance is that of the set.
+        """
         at = {text: place for place, text in enumerate(self.ordered_pairs)}
         sets = [(a, b) for a in self.ids for b in self.ids if a < b]
         both = [np.logaddexp(logs[..., at[self._pair(a, b)]], logs[..., at[self._pair(b, a)]]) for a, b in sets]
@@ -86,7 +88,8 @@ class Vocabulary:
 
     def covers(self, conversation: Mapping[str, Any]) -> bool:
         """Whether every category that a conversation names, in its truth, question or answer, is in this vocabulary, in the
-        words of today."""
+        words of today.
+        """
         named = {*(conversation["targets"]["categories"] or ())}
         for turn in conversation["turns"]:
             named.update(grammar.parse(turn["text"]).categories)
@@ -98,8 +101,12 @@ class Vocabulary:
 
     def tree(self) -> dict[str, Any]:
         """As JSON keeps it."""
-        return {"categories": dict(self.categories), "severities": list(self.severities), "ratings": list(self.ratings),
-                "grid": self.grid}
+        return {
+            "categories": dict(self.categories),
+            "severities": list(self.severities),
+            "ratings": list(self.ratings),
+            "grid": self.grid,
+        }
 
     @classmethod
     def read(cls, tree: Mapping[str, Any]) -> Vocabulary:

@@ -112,8 +112,11 @@ def _what(scene: Scene, area: Area, rng: np.random.Generator, plain: bool, groun
 
 def _why(scene: Scene, area: Area, rng: np.random.Generator, plain: bool, grounded: bool) -> Exchange:
     answer, labels, truth = _answer(scene, area, grounded)
-    question = draw(rng, phrasing.WHY_WHERE) if grounded else filled(
-        draw(rng, phrasing.WHY, plain), _region(scene, area, rng, plain), area.label)
+    question = (
+        draw(rng, phrasing.WHY_WHERE)
+        if grounded
+        else filled(draw(rng, phrasing.WHY, plain), _region(scene, area, rng, plain), area.label)
+    )
     return Exchange("vqa", "brief", question, f"because of {answer}", replace(truth, kind="why"), labels)
 
 
@@ -129,8 +132,9 @@ def _answer(scene: Scene, area: Area, grounded: bool) -> tuple[str, tuple[str, .
         here = named(scene.flaws_of(other.region))
         parts.append(f"{identification(list(here))} in the {scene.place(other)}")
         labels += [distortions.phrase(category) for category in here]
-    truth = Targets(named(scene.flaws), (), tuple(other.region for other in regions),
-                    tuple(scene.cells(other) for other in regions))
+    truth = Targets(
+        named(scene.flaws), (), tuple(other.region for other in regions), tuple(scene.cells(other) for other in regions)
+    )
     return listed(parts), tuple(labels), truth
 
 
@@ -207,7 +211,17 @@ def _check(answer: str, meant: Meant) -> str | None:
 
 
 TASK = Task(
-    name="vqa", about="region", questions=questions, headline="accuracy", closed=_closed, tokens=(32, 32), item=_item,
-    credit=_credit, check=_check, ungraded=lambda scene, exchange: not exchange.targets.kind.startswith("how"),
-    place=7, asked=7, benchmarked=6,
+    name="vqa",
+    about="region",
+    questions=questions,
+    headline="accuracy",
+    closed=_closed,
+    tokens=(32, 32),
+    item=_item,
+    credit=_credit,
+    check=_check,
+    ungraded=lambda scene, exchange: not exchange.targets.kind.startswith("how"),
+    place=7,
+    asked=7,
+    benchmarked=6,
 )

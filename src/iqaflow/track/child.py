@@ -30,7 +30,8 @@ class StageRun:
 
     def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Numbers at a training step, or for the whole stage. A step that was told before, by this or an earlier try,
-        is left out: steps only go up."""
+        is left out: steps only go up.
+        """
         now, rows = records.milliseconds(), []
         for name, value in metrics.items():
             name = records.key(name)
@@ -44,15 +45,25 @@ class StageRun:
 
     def image(self, image: Path | str | np.ndarray, key: str, step: int = 0) -> None:
         """A picture that MLflow shows by step: a file, or an array as in `media.png`."""
+
         def say(file: Path) -> None:
             file.write_bytes(media.png(image))
-            self._recorder.put({"op": "image", "file": str(file), "owned": True, "key": records.key(key), "step": step,
-                                "time": records.milliseconds()})
+            self._recorder.put(
+                {
+                    "op": "image",
+                    "file": str(file),
+                    "owned": True,
+                    "key": records.key(key),
+                    "step": step,
+                    "time": records.milliseconds(),
+                }
+            )
 
         self._keep("image.png", say)
 
     def table(self, frame: pd.DataFrame, name: str) -> None:
         """A table that MLflow shows beside those of other runs; one of the same name is replaced."""
+
         def say(file: Path) -> None:
             media.write_table(frame.map(lambda value: redact(value) if isinstance(value, str) else value), file)
             self._recorder.put({"op": "table", "file": str(file), "owned": True})
@@ -76,6 +87,7 @@ class StageRun:
 
     def text(self, text: str, name: str, folder: str = "") -> None:
         """A text as an artifact."""
+
         def say(file: Path) -> None:
             file.write_text(redact(text), encoding="utf-8")
             self._recorder.put({"op": "artifact", "file": str(file), "owned": True, "folder": folder})

@@ -1,6 +1,6 @@
 """Where a run comes from: commit, uncommitted changes, lock files, data, host. Enough to make the run again.
 
-    tags(config, workspace) -> {"git.commit": ..., "dvc.lock": ..., ...}
+tags(config, workspace) -> {"git.commit": ..., "dvc.lock": ..., ...}
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def tags(config: Config, workspace: Workspace) -> dict[str, str]:
     """Tags of a run; what cannot be known (no git, no lock file yet) is left out."""
     changes = _git(workspace, "status", "--porcelain")
     known = {
-        "mlflow.source.name": "iqaflow", "mlflow.source.type": "LOCAL", "mlflow.user": _user(),
+        "mlflow.source.name": "iqaflow",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": _user(),
         "mlflow.source.git.commit": _git(workspace, "rev-parse", "HEAD"),
         "git.commit": _git(workspace, "rev-parse", "HEAD"),
         "git.branch": _git(workspace, "rev-parse", "--abbrev-ref", "HEAD"),
@@ -42,8 +44,11 @@ def tags(config: Config, workspace: Workspace) -> dict[str, str]:
         "requirements.lock": _hash(workspace.root / "requirements.lock"),
         "dvc.lock": _hash(workspace.root / "dvc.lock"),
         "prefect.flow_run": _flow_run(),
-        "seed": str(config.seed), "iqaflow": VERSION, "python": platform.python_version(),
-        "platform": platform.platform(), **owner(),
+        "seed": str(config.seed),
+        "iqaflow": VERSION,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **owner(),
     }
     return {name: value for name, value in known.items() if value}
 
@@ -120,8 +125,9 @@ def _flow_run() -> str | None:
 
 def _git(workspace: Workspace, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=workspace.root, capture_output=True, text=True, timeout=30,
-                              errors="replace", check=False)
+        done = subprocess.run(
+            ["git", *arguments], cwd=workspace.root, capture_output=True, text=True, timeout=30, errors="replace", check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

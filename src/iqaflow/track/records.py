@@ -144,8 +144,14 @@ def _image(mlflow: MlflowClient, record: Record) -> None:
 
     with Image.open(record["file"], formats=("PNG",)) as image:
         image.load()
-        mlflow.log_image(real_id(mlflow, record["run"]), image, key=record["key"], step=record["step"],
-                         timestamp=record["time"], synchronous=True)
+        mlflow.log_image(
+            real_id(mlflow, record["run"]),
+            image,
+            key=record["key"],
+            step=record["step"],
+            timestamp=record["time"],
+            synchronous=True,
+        )
 
 
 def _table(mlflow: MlflowClient, record: Record) -> None:
@@ -161,8 +167,12 @@ def _table(mlflow: MlflowClient, record: Record) -> None:
 def _input(mlflow: MlflowClient, record: Record) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    dataset = Dataset(name=record["name"], digest=record["digest"][:MAX_DIGEST], source_type="local",
-                      source=json.dumps({"uri": record["source"]}))
+    dataset = Dataset(
+        name=record["name"],
+        digest=record["digest"][:MAX_DIGEST],
+        source_type="local",
+        source=json.dumps({"uri": record["source"]}),
+    )
     tag = InputTag("mlflow.data.context", record["context"])
     mlflow.log_inputs(real_id(mlflow, record["run"]), datasets=[DatasetInput(dataset, [tag])])
 
@@ -186,5 +196,14 @@ def _forget(file: Path) -> None:
             return
 
 
-_OPS = {"create": _create, "metrics": _metrics, "params": _params, "tags": _tags, "artifact": _artifact,
-        "image": _image, "table": _table, "input": _input, "end": _end}
+_OPS = {
+    "create": _create,
+    "metrics": _metrics,
+    "params": _params,
+    "tags": _tags,
+    "artifact": _artifact,
+    "image": _image,
+    "table": _table,
+    "input": _input,
+    "end": _end,
+}

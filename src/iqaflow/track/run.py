@@ -33,8 +33,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PARENT = "IQAFLOW_PARENT_RUN"
-CONTEXTS = {"annotate": "output", "validate": "validation", "train": "train", "calibrate": "calibration",
-            "benchmark": "test"}  # how each stage uses data/annotated
+CONTEXTS = {
+    "annotate": "output",
+    "validate": "validation",
+    "train": "train",
+    "calibrate": "calibration",
+    "benchmark": "test",
+}  # how each stage uses data/annotated
 _current: ContextVar[StageRun | None] = ContextVar("current", default=None)
 
 
@@ -103,7 +108,8 @@ def cached_stage(stage: str, config: Config, workspace: Workspace) -> str | None
 
 def reconcile(workspace: Workspace, config: Config | None = None) -> list[str]:
     """Mark as KILLED every run of this host that says RUNNING while its process is gone; their ids. Sends the spool
-    first. Does nothing while the store is away."""
+    first. Does nothing while the store is away.
+    """
     try:
         mlflow = spool.connect(workspace, config)
     except spool.StoreAwayError:
@@ -149,14 +155,22 @@ def _alone(workspace: Workspace) -> Any:
     return lease.hold(workspace.state / "locks" / "runs.lock", "change of MLflow runs", wait_seconds=60)
 
 
-def _open(config: Config, workspace: Workspace, name: str, tags: dict[str, str], parent: str | None,
-          known: str | None) -> tuple[StageRun, spool.Recorder]:
+def _open(
+    config: Config, workspace: Workspace, name: str, tags: dict[str, str], parent: str | None, known: str | None
+) -> tuple[StageRun, spool.Recorder]:
     """Continue the run `known`, or the child of `parent` of that name, or begin one; in the spool if need be."""
     floor: dict[str, int] = {}
     run = known or f"{records.LOCAL}{uuid.uuid4().hex}"
     experiment = config.track.experiment
-    begin = {"run": run, "op": "create", "experiment": experiment, "name": name, "parent": parent,
-             "tags": {**tags, **provenance.owner()}, "time": records.milliseconds()}
+    begin = {
+        "run": run,
+        "op": "create",
+        "experiment": experiment,
+        "name": name,
+        "parent": parent,
+        "tags": {**tags, **provenance.owner()},
+        "time": records.milliseconds(),
+    }
     note = open_runs.note(workspace, run)
     try:
         mlflow = spool.connect(workspace, config)
@@ -174,22 +188,24 @@ def _open(config: Config, workspace: Workspace, name: str, tags: dict[str, str],
                 records.apply(mlflow, begin)
                 run = records.real_id(mlflow, run)
     except Exception as error:  # whatever ails the store, the work goes on
-        spool.say(f"MLflow does not answer ({' '.join(str(error).split())[:200]}); run {name!r} is kept in "
-                  f"{spool.folder(workspace)} and sent later.")
+        spool.say(
+            f"MLflow does not answer ({' '.join(str(error).split())[:200]}); run {name!r} is kept in "
+            f"{spool.folder(workspace)} and sent later."
+        )
         if run == begin["run"] != known:
             spool.spool(workspace, [begin])
     recorder = spool.Recorder(workspace, config, run, note)
     return StageRun(name, recorder, floor), recorder
 
 
-def _child(config: Config, workspace: Workspace, stage: str, parent: str,
-           mlflow: MlflowClient | None = None) -> str | None:
+def _child(config: Config, workspace: Workspace, stage: str, parent: str, mlflow: MlflowClient | None = None) -> str | None:
     """The id of the run of `stage` under `parent`; None if there is none, or another living process is writing it."""
     try:
         mlflow = mlflow or spool.connect(workspace, config)
         experiment = mlflow.get_experiment_by_name(config.track.experiment)
-        found = records.find(mlflow, [experiment.experiment_id], stage=stage,
-                             **{records.PARENT_TAG: records.real_id(mlflow, parent)})
+        found = records.find(
+            mlflow, [experiment.experiment_id], stage=stage, **{records.PARENT_TAG: records.real_id(mlflow, parent)}
+        )
     except (spool.StoreAwayError, records.PendingError):
         return None
     for run in found:
@@ -201,8 +217,9 @@ def _child(config: Config, workspace: Workspace, stage: str, parent: str,
 
 def _floor(mlflow: MlflowClient, run: str) -> dict[str, int]:
     """The last step of each metric that is already told."""
-    return {name: max(metric.step for metric in mlflow.get_metric_history(run, name))
-            for name in mlflow.get_run(run).data.metrics}
+    return {
+        name: max(metric.step for metric in mlflow.get_metric_history(run, name)) for name in mlflow.get_run(run).data.metrics
+    }
 
 
 def _introduce(run: StageRun, config: Config, workspace: Workspace) -> None:

@@ -111,7 +111,8 @@ class StoreAwayError(RuntimeError):
 
 def connect(workspace: Workspace, config: Config | None = None, create: bool = True) -> MlflowClient:
     """A client of a store that takes writes at this moment; StoreAwayError if it does not. Without `create` a missing
-    database is away too: an empty new one would not know our runs."""
+    database is away too: an empty new one would not know our runs.
+    """
     tracking_uri = store.uri(workspace)
     file = store.database(tracking_uri)
     try:
@@ -160,7 +161,8 @@ def replay_one(workspace: Workspace, run: str, mlflow: MlflowClient) -> bool:
 
 def apply_all(workspace: Workspace, mlflow: MlflowClient, taken: list[Record]) -> list[Record]:
     """Apply in order; the rest from the first record the store did not take now. Records it will never take are put
-    aside in `rejected.jsonl` with the reason."""
+    aside in `rejected.jsonl` with the reason.
+    """
     for number, record in enumerate(taken):
         try:
             records.apply(mlflow, record)

@@ -35,8 +35,12 @@ ARTIFACTS = "iqaflow.artifacts"  # experiment tag: where we told MLflow to put a
 NEW = ".mlflow.db.new."
 _spared: set[str] = set()
 PLACES = (  # every column that holds an absolute place of an artifact
-    ("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"),
-    ("model_versions", "source"), ("model_versions", "storage_location"), ("experiment_tags", "value"),
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("experiment_tags", "value"),
 )
 
 
@@ -85,8 +89,11 @@ def experiment_name(workspace: Workspace, config: Config | None) -> str:
 
 def client(tracking_uri: str) -> MlflowClient:
     """A client for runs and registry that gives up soon: work must not wait minutes for a lost server."""
-    ours = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    ours = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
     file = database(tracking_uri)
     if file is not None:  # a kept connection would go on writing into a file that was moved away
         ours["MLFLOW_SQLALCHEMYSTORE_POOLCLASS"] = "NullPool"
@@ -110,7 +117,8 @@ def experiment_id(tracking_uri: str, name: str) -> str:
 
 def unreachable(tracking_uri: str, seconds: float = 2.0) -> str | None:
     """Why the store would not take a write now, in a few words; None if it would. Never waits longer than `seconds`:
-    MLflow itself waits 20 s for a locked SQLite file and minutes for a lost server."""
+    MLflow itself waits 20 s for a locked SQLite file and minutes for a lost server.
+    """
     file = database(tracking_uri)
     try:
         if file is not None:
@@ -216,5 +224,6 @@ def _relocate(file: Path, artifacts: str) -> None:
                 connection.execute(
                     f"UPDATE {table} SET {column} = :new || substr({column}, length(:old) + 1) "  # noqa: S608 (names are ours)
                     f"WHERE {column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/'",
-                    {"new": artifacts, "old": old})
+                    {"new": artifacts, "old": old},
+                )
         connection.commit()

@@ -1,5 +1,6 @@
 """Micro-batches of packs as tensors. Which packs a step sees is a function of (seed, step) alone; the next micro-batch is made
-in a thread while the model works on this one, so that a rank hardly ever waits for data."""
+in a thread while the model works on this one, so that a rank hardly ever waits for data.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ class Batches:
         if epoch not in self._planned:
             rng = np.random.default_rng([self.seed, 31, epoch])
             self._planned[epoch] = micro_batches(
-                self.packs.order(epoch), lambda number: self.packs.shape(number, epoch), self.train.tokens, rng)
+                self.packs.order(epoch), lambda number: self.packs.shape(number, epoch), self.train.tokens, rng
+            )
         return self._planned[epoch]
 
     def take(self, step: int, micro: int, then: tuple[int, int] | None = None) -> dict[str, Any]:
@@ -80,8 +82,10 @@ class Batches:
         batch["packs"] = torch.tensor(len(made))
         if train.dense:
             truths = [truth for _, several in made for truth in several]
-            batch["dense"] = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in
-                              dense_head.targets(truths, batch.get("grids"), vocabulary.current()).items()}
+            batch["dense"] = {
+                key: torch.from_numpy(np.ascontiguousarray(value))
+                for key, value in dense_head.targets(truths, batch.get("grids"), vocabulary.current()).items()
+            }
         if train.precision == "bf16":
             if batch["attention_mask"].is_floating_point():
                 batch["attention_mask"] = batch["attention_mask"].clamp(min=torch.finfo(torch.bfloat16).min).bfloat16()
@@ -89,10 +93,12 @@ class Batches:
         return batch
 
 
-def micro_batches(order: Sequence[int], shape: Callable[[int], tuple[int, int]], tokens: int,
-                  rng: np.random.Generator) -> list[list[int]]:
+def micro_batches(
+    order: Sequence[int], shape: Callable[[int], tuple[int, int]], tokens: int, rng: np.random.Generator
+) -> list[list[int]]:
     """Pack numbers of an epoch by micro-batch. `shape` is (rows, tokens of the longest row) of a pack; a micro-batch is as wide
-    as its longest row, and its rows x width is at most `tokens`, unless a single pack is more. Every pack comes once."""
+    as its longest row, and its rows x width is at most `tokens`, unless a single pack is more. Every pack comes once.
+    """
     made: list[list[int]] = []
     for start in range(0, len(order), WINDOW):
         window = [int(number) for number in order[start : start + WINDOW]]

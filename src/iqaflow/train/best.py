@@ -15,8 +15,9 @@ from iqaflow.train.deepspeed import to
 class Best:
     """Measures every `train.evaluate_steps` steps; every rank takes part, each with its share of the micro-batches."""
 
-    def __init__(self, config: Config, workspace: Workspace, work: Path, model: Any, processor: Any, rank: int,
-                 world: int) -> None:
+    def __init__(
+        self, config: Config, workspace: Workspace, work: Path, model: Any, processor: Any, rank: int, world: int
+    ) -> None:
         self.train, self.folder, self.rank, self.world = config.train, work / "best", rank, world
         train = config.train.model_copy(update={"mixture": {}, "tokens": None})
         self.batches = Batches(config.model_copy(update={"train": train}), workspace, model, processor, "calibration")

@@ -21,7 +21,8 @@ TAG = "state"
 
 def save(engine: Any, folder: Path, step: int, keep: int, rank: int, facts: dict[str, Any]) -> None:
     """Commit `folder/step-N` with `facts` (`world`, `zero_stage`, ...) in its manifest; every rank must call it. Older
-    checkpoints beyond `keep` go only afterwards."""
+    checkpoints beyond `keep` go only afterwards.
+    """
     import torch.distributed as dist
 
     final = folder / f"step-{step:07d}"
@@ -80,9 +81,11 @@ def resume(engine: Any, folder: Path, world: int, zero_stage: int, say: Callable
     path, manifest = found
     was, now = (manifest["world"], manifest["zero_stage"]), (world, zero_stage)
     if was != now and (was[1] or now[1]):
-        raise StageError(f"{path} was written by {was[0]} rank(s) under ZeRO-{was[1]} and cannot be continued by {now[0]} under "
-                         f"ZeRO-{now[1]}: set resources.ranks={was[0]} and train.zero_stage={was[1]}, or remove {folder} to "
-                         "start this training anew.")
+        raise StageError(
+            f"{path} was written by {was[0]} rank(s) under ZeRO-{was[1]} and cannot be continued by {now[0]} under "
+            f"ZeRO-{now[1]}: set resources.ranks={was[0]} and train.zero_stage={was[1]}, or remove {folder} to "
+            "start this training anew."
+        )
     load(engine, path)
     say(f"continuing from step {manifest['step']}")
     return int(manifest["step"])

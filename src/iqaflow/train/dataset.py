@@ -49,8 +49,9 @@ class Packs:
         self._lengths: dict[int, int] = {}
         if train.soft_targets:
             words = [str(cell) for cell in range(CELLS)], RATINGS
-            self._cells, self._ratings = (single_tokens(packer.processor.tokenizer, some, "train.soft_targets", "false")
-                                          for some in words)
+            self._cells, self._ratings = (
+                single_tokens(packer.processor.tokenizer, some, "train.soft_targets", "false") for some in words
+            )
             self._known = set(self._cells)
 
     def __len__(self) -> int:
@@ -79,8 +80,11 @@ class Packs:
         """Rows and tokens of the longest row of pack `number` with the questions of this epoch; no picture is read."""
         roles = [role for role, _ in self.keys[number]]
         rows = [self.pictures.row(image_id) for _, image_id in self.keys[number]]
-        return self.packer.shape([(row["height"], row["width"]) for row in rows], roles,
-                                 [self._length(roles, row) for row in self._drawn(number, epoch)])
+        return self.packer.shape(
+            [(row["height"], row["width"]) for row in rows],
+            roles,
+            [self._length(roles, row) for row in self._drawn(number, epoch)],
+        )
 
     def _drawn(self, number: int, epoch: int) -> list[int]:
         """The conversations a pack asks in this epoch."""
@@ -135,7 +139,9 @@ def _truth(row: dict[str, Any]) -> Truth:
     if row["origin"] not in KNOWN or unseen or any(flaw["level"] is None for flaw in row["distortions"]):
         return Truth(None)
     masks = {region["region_id"]: region["mask_rle"] for region in row["regions"]}
-    return Truth(tuple(
-        (flaw["category"], flaw["level"], None if flaw["region_id"] is None else decode_mask(masks[flaw["region_id"]]))
-        for flaw in row["distortions"]
-    ))
+    return Truth(
+        tuple(
+            (flaw["category"], flaw["level"], None if flaw["region_id"] is None else decode_mask(masks[flaw["region_id"]]))
+            for flaw in row["distortions"]
+        )
+    )

@@ -20,10 +20,15 @@ def settings(train: Train, world: int) -> dict[str, Any]:
         if train.zero_stage == 3:
             zero["offload_param"] = {"device": "cpu"}
     return {
-        "train_micro_batch_size_per_gpu": train.micro_batch, "gradient_accumulation_steps": train.micro_batches // world,
-        "zero_optimization": zero, "zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False,
-        "gradient_clipping": train.clip, "bf16": {"enabled": train.precision == "bf16"},
-        "steps_per_print": 1_000_000_000, "wall_clock_breakdown": False,
+        "train_micro_batch_size_per_gpu": train.micro_batch,
+        "gradient_accumulation_steps": train.micro_batches // world,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "gradient_clipping": train.clip,
+        "bf16": {"enabled": train.precision == "bf16"},
+        "steps_per_print": 1_000_000_000,
+        "wall_clock_breakdown": False,
     }
 
 
@@ -38,8 +43,10 @@ def build(objective: Any, train: Train, world: int, device: Any, rate: Callable[
 
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     learnt = [p for p in objective.parameters() if p.requires_grad]
-    groups = [{"params": [p for p in learnt if p.ndim > 1], "weight_decay": train.weight_decay},
-              {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0}]
+    groups = [
+        {"params": [p for p in learnt if p.ndim > 1], "weight_decay": train.weight_decay},
+        {"params": [p for p in learnt if p.ndim <= 1], "weight_decay": 0.0},
+    ]
     groups = [group for group in groups if group["params"]]  # adapters have no vectors, and DeepSpeed drops empty groups
     optimizer = torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, eps=1e-8)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
@@ -52,13 +59,15 @@ def build(objective: Any, train: Train, world: int, device: Any, rate: Callable[
 
 def _meet(backend: str, world: int) -> None:
     """Join the other ranks: those of one host over a file, since torch's store would listen on every network, without a
-    password; those of several hosts as their launcher says."""
+    password; those of several hosts as their launcher says.
+    """
     import deepspeed
     import torch
 
     if place := os.environ.get(RENDEZVOUS):
-        torch.distributed.init_process_group(backend, init_method=Path(place).as_uri(), rank=int(os.environ["RANK"]),
-                                             world_size=world)
+        torch.distributed.init_process_group(
+            backend, init_method=Path(place).as_uri(), rank=int(os.environ["RANK"]), world_size=world
+        )
     deepspeed.init_distributed(dist_backend=backend)
 
 

@@ -44,6 +44,9 @@ class Probes:
         found = session.spatial([Prompt(item, asked("worst")) for item in range(len(self.images))])
         model.train(training)
         settings = calibration.defaults()
-        return sheets.overlays_png([
-            examples.example(encode_lossless(image), mask, ground.ground(image, spatial, settings), "worst")
-            for (image, mask), (spatial, _) in zip(self.images, found, strict=True)])
+        return sheets.overlays_png(
+            [
+                examples.example(encode_lossless(image), mask, ground.ground(image, spatial, settings), "worst")
+                for (image, mask), (spatial, _) in zip(self.images, found, strict=True)
+            ]
+        )

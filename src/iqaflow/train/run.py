@@ -55,13 +55,17 @@ class Run:
         self.model, self.processor = student.load(config, workspace)
         self.meter = Meter(self.model, self.device, self.settings.precision)  # while the weights are whole: ZeRO-3 divides them
         self.batches = Batches(config, workspace, self.model, self.processor)
-        self.best = Best(config, workspace, work, self.model, self.processor, self.rank, self.world
-                         ) if self.settings.evaluate_steps else None
+        self.best = (
+            Best(config, workspace, work, self.model, self.processor, self.rank, self.world)
+            if self.settings.evaluate_steps
+            else None
+        )
         head = dense_head.DenseHead(self.processor.tokenizer, vocabulary.current()) if self.settings.dense else None
         if head:
             self.model.config.iqaflow_dense = True  # inference may then read visual tokens too
-        self.engine = deepspeed.build(Objective(self.model, head, self.settings.dense), self.settings, self.world, self.device,
-                                   self.rate)
+        self.engine = deepspeed.build(
+            Objective(self.model, head, self.settings.dense), self.settings, self.world, self.device, self.rate
+        )
         self.skipped = set(json.loads((work / SKIPPED).read_text())) if (work / SKIPPED).is_file() else set()
         self.leave = False  # set by a signal handler
 
@@ -82,7 +86,8 @@ class Run:
 
     def train(self) -> None:
         """All steps from the newest whole checkpoint on. Raises StageError after three bad steps in a row, Again where the run
-        must start anew, Stopped after a signal."""
+        must start anew, Stopped after a signal.
+        """
         folder = self.work / "checkpoints"
         start = checkpoint.resume(self.engine, folder, self.world, self.settings.zero_stage, self._say)
         self.log = StepLog(self.work / "steps.jsonl", start) if self.rank == 0 else None
@@ -129,8 +134,10 @@ class Run:
             write_json(self.work / SKIPPED, sorted(self.skipped))
         dist.barrier()
         if strikes >= STRIKES:
-            raise StageError(f"The loss was not finite {STRIKES} steps in a row (step {step + 1}): lower train.lr or check "
-                             f"the data; checkpoints are kept in {self.work / 'checkpoints'}.")
+            raise StageError(
+                f"The loss was not finite {STRIKES} steps in a row (step {step + 1}): lower train.lr or check "
+                f"the data; checkpoints are kept in {self.work / 'checkpoints'}."
+            )
         raise Again(f"the loss or gradient of step {step + 1} is not finite: its batch is left out, back to the last checkpoint")
 
     def _probe(self, probes: Probes | None, step: int) -> None:
@@ -201,10 +208,18 @@ class Run:
     def _row(self, step: int, sums: list[float], norm: float, seconds: float, waited: float, tokens: int) -> dict[str, float]:
         micros = self.settings.micro_batches
         row = {
-            "step": step + 1, "steps": self.steps, "loss": sums[0] / micros, "loss_answer": sums[1] / micros,
-            "loss_dense": sums[2] / micros, "lr": self.settings.lr * self.rate(step), "grad_norm": norm,
-            "samples_per_second": sums[5] / seconds, "tokens_per_second": tokens * self.world / seconds,
-            "step_seconds": seconds, "data_wait_share": waited / seconds, "memory_gib": deepspeed.memory_gib(),
+            "step": step + 1,
+            "steps": self.steps,
+            "loss": sums[0] / micros,
+            "loss_answer": sums[1] / micros,
+            "loss_dense": sums[2] / micros,
+            "lr": self.settings.lr * self.rate(step),
+            "grad_norm": norm,
+            "samples_per_second": sums[5] / seconds,
+            "tokens_per_second": tokens * self.world / seconds,
+            "step_seconds": seconds,
+            "data_wait_share": waited / seconds,
+            "memory_gib": deepspeed.memory_gib(),
         }
         weighed = zip(tasks.names(), sums[6::2], sums[7::2], strict=True)
         return row | self.meter.read(seconds) | {f"loss_{task}": loss / weight for task, loss, weight in weighed if weight}
@@ -221,11 +236,13 @@ class Run:
             with explain_full_disk(work):
                 student.save(self.model, self.processor, state, self.settings, work)
             rows = self.log.rows()
-            (work / "README.md").write_text(card.stage_one(self.config, self.steps, rows[-1]["loss"] if rows else math.nan),
-                                            encoding="utf-8")
+            (work / "README.md").write_text(
+                card.stage_one(self.config, self.steps, rows[-1]["loss"] if rows else math.nan), encoding="utf-8"
+            )
             write_curve(self.work / "train.csv", rows)
-            commit_directory(work, self.work / "finished", {"schema": "iqaflow.model/1", "base": self.settings.base,
-                                                            "steps": self.steps})
+            commit_directory(
+                work, self.work / "finished", {"schema": "iqaflow.model/1", "base": self.settings.base, "steps": self.steps}
+            )
         dist.barrier()
         mark("ending", self.steps)
         dist.destroy_process_group()

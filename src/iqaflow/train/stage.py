@@ -35,13 +35,25 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     rows = step_log.rows(work / "steps.jsonl")
     finished = work / "finished"
     (finished / "manifest.json").unlink()
-    commit_directory(finished, workspace.stage1, {"schema": "iqaflow.model/1", "base": config.train.base,
-                                                  "data": _digest(manifest), "steps": rows[-1]["steps"],
-                                                  vocabulary.KEY: vocabulary.current().tree()})
+    commit_directory(
+        finished,
+        workspace.stage1,
+        {
+            "schema": "iqaflow.model/1",
+            "base": config.train.base,
+            "data": _digest(manifest),
+            "steps": rows[-1]["steps"],
+            vocabulary.KEY: vocabulary.current().tree(),
+        },
+    )
     write_bytes(workspace.reports / "train.csv", (work / "train.csv").read_bytes())
     shutil.rmtree(work)
-    result = StageResult("train", metrics=_metrics(rows), markdown=_markdown(config, rows),
-                         artifacts=[workspace.relative(workspace.reports / "train.csv")])
+    result = StageResult(
+        "train",
+        metrics=_metrics(rows),
+        markdown=_markdown(config, rows),
+        artifacts=[workspace.relative(workspace.reports / "train.csv")],
+    )
     result.save(workspace)
     return result
 
@@ -59,20 +71,28 @@ def _key(config: Config, workspace: Workspace, manifest: dict[str, Any]) -> str:
     weights = hashlib.sha256(base.read_bytes()).hexdigest() if base.is_file() else config.train.base
     package = Path(__file__).parents[1]
     code = [path.read_bytes() for folder in ("model", "train", "tasks") for path in sorted((package / folder).rglob("*.py"))]
-    text = json.dumps([config.seed, config.resources.threads, tree, weights, _digest(manifest), vocabulary.current().tree()],
-                      sort_keys=True)
+    text = json.dumps(
+        [config.seed, config.resources.threads, tree, weights, _digest(manifest), vocabulary.current().tree()], sort_keys=True
+    )
     return hashlib.sha256(text.encode() + b"".join(code)).hexdigest()[:16]
 
 
 def _metrics(rows: list[dict[str, Any]]) -> dict[str, float]:
-    tail = rows[-max(1, len(rows) // 10):]
+    tail = rows[-max(1, len(rows) // 10) :]
     mean = {key: sum(row[key] for row in tail) / len(tail) for key in ("loss", "samples_per_second", "data_wait_share")}
-    return {"final_loss": mean["loss"], "steps": float(rows[-1]["steps"]), "samples_per_second": mean["samples_per_second"],
-            "data_wait_share": mean["data_wait_share"], "memory_gib": max(row["memory_gib"] for row in rows)}
+    return {
+        "final_loss": mean["loss"],
+        "steps": float(rows[-1]["steps"]),
+        "samples_per_second": mean["samples_per_second"],
+        "data_wait_share": mean["data_wait_share"],
+        "memory_gib": max(row["memory_gib"] for row in rows),
+    }
 
 
 def _markdown(config: Config, rows: list[dict[str, Any]]) -> str:
     values = _metrics(rows)
-    return (f"## train\n\n{int(values['steps'])} steps from `{config.train.base}`: loss {rows[0]['loss']:.3f} to "
-            f"{values['final_loss']:.3f}, {values['samples_per_second']:.1f} packs/s, "
-            f"{values['data_wait_share']:.0%} of the time waiting for data, {values['memory_gib']:.1f} GiB per rank.\n")
+    return (
+        f"## train\n\n{int(values['steps'])} steps from `{config.train.base}`: loss {rows[0]['loss']:.3f} to "
+        f"{values['final_loss']:.3f}, {values['samples_per_second']:.1f} packs/s, "
+        f"{values['data_wait_share']:.0%} of the time waiting for data, {values['memory_gib']:.1f} GiB per rank.\n"
+    )

@@ -12,7 +12,8 @@ from iqaflow.core.files import explain_full_disk
 
 class StepLog:
     """Flushed at once: the stage follows the file, MLflow and the curve read it. A resumed run drops the lines after its
-    checkpoint, so that each step is there once."""
+    checkpoint, so that each step is there once.
+    """
 
     def __init__(self, path: Path, start: int) -> None:
         self.path = path

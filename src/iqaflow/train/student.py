@@ -21,7 +21,8 @@ PARTS = {
 
 def load(config: Config, workspace: Workspace) -> tuple[Any, Any]:
     """Model and processor, ready to be trained; a tiny base grows the words of categories added since it was made. Raises
-    StageError where the base or what is to be frozen is absent."""
+    StageError where the base or what is to be frozen is absent.
+    """
     from iqaflow.model import base, tiny
 
     train = config.train
@@ -75,8 +76,14 @@ def _lora(train: Train) -> Any:
 
     # modules of these names inside a vision tower (CLIP has a q_proj, too) stay as they are
     towers = rf"(.*\.)?({'|'.join((*PARTS['vision'], *PARTS['projector']))})\..*"
-    return LoraConfig(r=train.lora_rank, lora_alpha=2 * train.lora_rank, target_modules=list(train.lora_targets),
-                      exclude_modules=towers, base_model_name_or_path=train.base, revision=train.revision)
+    return LoraConfig(
+        r=train.lora_rank,
+        lora_alpha=2 * train.lora_rank,
+        target_modules=list(train.lora_targets),
+        exclude_modules=towers,
+        base_model_name_or_path=train.base,
+        revision=train.revision,
+    )
 
 
 def _texts(workspace: Workspace) -> list[str]:
@@ -121,8 +128,11 @@ def _save_adapter(model: Any, state: dict[str, Any], train: Train, folder: Path)
     lora = _lora(train)
     lora.inference_mode = True
     lora.save_pretrained(folder)
-    weights = {f"base_model.model.{name.replace('.default.weight', '.weight')}": value.contiguous()
-               for name, value in state.items() if ".lora_" in name}
+    weights = {
+        f"base_model.model.{name.replace('.default.weight', '.weight')}": value.contiguous()
+        for name, value in state.items()
+        if ".lora_" in name
+    }
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 

@@ -66,9 +66,7 @@ def judge(
             },
         )
         found = {result.expectation_config.meta["number"]: result for result in outcome.results}
-        checks += [
-            _check(table, expectation, found[number], frame, named) for number, expectation in enumerate(expectations)
-        ]
+        checks += [_check(table, expectation, found[number], frame, named) for number, expectation in enumerate(expectations)]
     context.build_data_docs()
     data_docs.publish(scratch, docs, checks, {name: len(frame) for name, frame in frames.items()})
     return checks
@@ -92,25 +90,19 @@ def _harmless(frame: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
 
 def _columns(kwargs: dict[str, Any]) -> list[str]:
     """The columns that an expectation looks at."""
-    return [kwargs[key] for key in ("column", "column_A", "column_B") if kwargs.get(key)] + (
-        kwargs.get("column_list") or []
-    )
+    return [kwargs[key] for key in ("column", "column_A", "column_B") if kwargs.get(key)] + (kwargs.get("column_list") or [])
 
 
 def _check(table: str, expectation: Expectation, result: Any, frame: pd.DataFrame, named: int) -> Check:
     kwargs = result.expectation_config.kwargs
     columns = _columns(kwargs)
-    check = Check(
-        table, result.expectation_config.type, ", ".join(columns), expectation.description or "", bool(result.success)
-    )
+    check = Check(table, result.expectation_config.type, ", ".join(columns), expectation.description or "", bool(result.success))
     if check.success:
         return check
     offenders = [entry["row"] for entry in result.result.get("unexpected_index_list") or ()]
     check.unexpected_count = len(offenders) or int(result.result.get("unexpected_count") or 0)
     shown = [*IDS[table], *columns, *((expectation.meta or {}).get("show") or ())]
-    check.rows = [
-        {column: _value(frame[column], row) for column in dict.fromkeys(shown)} for row in offenders[:named]
-    ]
+    check.rows = [{column: _value(frame[column], row) for column in dict.fromkeys(shown)} for row in offenders[:named]]
     if not offenders:  # a statement about the whole table, or one that could not be computed
         check.unexpected_count = 1
         raised = [entry.get("exception_message") for entry in _exceptions(result.exception_info)]

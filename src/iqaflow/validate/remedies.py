@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 GENERAL = "fix the source or run `iqaflow annotate` again"
-LABELS = ("if the rows are imported, fix the label file named in `source.labelled` or leave the data set out; "
-          "else run `iqaflow annotate` again")
+LABELS = (
+    "if the rows are imported, fix the label file named in `source.labelled` or leave the data set out; "
+    "else run `iqaflow annotate` again"
+)
 LEAK = "remove one of the look-alikes from the source (or all but one data set that has them), then run `iqaflow annotate` again"
-WORDS = ("if the rows are imported, clean the texts of that data set or leave it out of `source.labelled`; "
-         "else report the wording, then run `iqaflow annotate` again")
+WORDS = (
+    "if the rows are imported, clean the texts of that data set or leave it out of `source.labelled`; "
+    "else report the wording, then run `iqaflow annotate` again"
+)
 REMEDIES = {
     "columns": "the tables are of another version: run `iqaflow annotate` again",
     "splits": "give the empty split more in `source.weights` and `annotate.images`, then run `iqaflow annotate` again",
@@ -24,7 +28,7 @@ REMEDIES = {
     "conversation_images": LABELS,
     "target_boxes": LABELS,
     "categories": "check `annotate.two`, `annotate.ordered` and the source (grey photographs hide saturation), then run "
-                  "`iqaflow annotate` again",
+    "`iqaflow annotate` again",
     "choices": "the questions of this task are out of balance: run `iqaflow annotate` again with more images or another seed",
     "phrases": "add wordings to the pools of this task (`iqaflow.tasks.phrasing`), then run `iqaflow annotate` again",
 }

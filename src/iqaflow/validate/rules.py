@@ -15,20 +15,23 @@ def counted(number: int) -> str:
     return NUMBERS[number] if number < len(NUMBERS) else str(number)
 
 
-def between(column: str, low: float | None, high: float | None, says: str, when: Any = None,
-            of: tuple[str, ...] = ()) -> Expectation:
+def between(
+    column: str, low: float | None, high: float | None, says: str, when: Any = None, of: tuple[str, ...] = ()
+) -> Expectation:
     """Values in [low, high]; `of` names columns worth showing beside a failing value."""
     import great_expectations.expectations as gxe
 
     return gxe.ExpectColumnValuesToBeBetween(
-        column=column, min_value=low, max_value=high, row_condition=when, description=says, meta={"show": list(of)})
+        column=column, min_value=low, max_value=high, row_condition=when, description=says, meta={"show": list(of)}
+    )
 
 
 def among(column: str, values: Any, says: str, when: Any = None, of: tuple[str, ...] = ()) -> Expectation:
     import great_expectations.expectations as gxe
 
     return gxe.ExpectColumnValuesToBeInSet(
-        column=column, value_set=list(values), row_condition=when, description=says, meta={"show": list(of)})
+        column=column, value_set=list(values), row_condition=when, description=says, meta={"show": list(of)}
+    )
 
 
 def empty(column: str, says: str, when: Any = None, of: tuple[str, ...] = ()) -> Expectation:
@@ -62,13 +65,17 @@ def once(columns: tuple[str, ...], says: str) -> Expectation:
 def equal(a: str, b: str, says: str) -> Expectation:
     import great_expectations.expectations as gxe
 
-    return gxe.ExpectColumnPairValuesToBeEqual(
-        column_A=a, column_B=b, ignore_row_if="either_value_is_missing", description=says)
+    return gxe.ExpectColumnPairValuesToBeEqual(column_A=a, column_B=b, ignore_row_if="either_value_is_missing", description=says)
 
 
 def above(a: str, b: str, says: str, or_equal: bool = False, of: tuple[str, ...] = ()) -> Expectation:
     import great_expectations.expectations as gxe
 
     return gxe.ExpectColumnPairValuesAToBeGreaterThanB(
-        column_A=a, column_B=b, or_equal=or_equal, description=says, ignore_row_if="either_value_is_missing",
-        meta={"show": list(of)})
+        column_A=a,
+        column_B=b,
+        or_equal=or_equal,
+        description=says,
+        ignore_row_if="either_value_is_missing",
+        meta={"show": list(of)},
+    )

@@ -28,6 +28,7 @@ from iqaflow.validate.remedies import remedy
 if TYPE_CHECKING:
     import pandas as pd
 
+
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Check `data/annotated` against every suite.
 
@@ -81,8 +82,9 @@ def look(config: Config, folder: Path) -> dict[str, pd.DataFrame]:
 
     options, workers = config.validate_, config.resources.workers
     images, distortions, regions = frames.images(folder)
-    seen, seen_regions = pixels.measure(parts(folder, "images"), MAX_PIXELS, options.pixel_rows,
-                                        free_cores() if workers == "auto" else workers)
+    seen, seen_regions = pixels.measure(
+        parts(folder, "images"), MAX_PIXELS, options.pixel_rows, free_cores() if workers == "auto" else workers
+    )
     images, regions = frames.complete(images.join(seen)), regions.join(seen_regions)
     data = {"images": images, "distortions": distortions, "regions": regions}
     data |= dialogues.conversations(folder, images, distortions, regions)
@@ -165,18 +167,23 @@ def _word(value: Any) -> str:
 
 def _markdown(checks: list[Check], data: dict[str, pd.DataFrame]) -> str:
     failed = [check for check in checks if not check.success]
-    lines = [f"## validate: {'failed' if failed else 'passed'}\n",
-             f"{len(checks) - len(failed)} of {len(checks)} checks hold. Read [reports/validation.html](reports/validation.html) "
-             "or Great Expectations' [Data Docs](reports/data_docs/index.html); the stage's MLflow run keeps both.\n"]
+    lines = [
+        f"## validate: {'failed' if failed else 'passed'}\n",
+        f"{len(checks) - len(failed)} of {len(checks)} checks hold. Read [reports/validation.html](reports/validation.html) "
+        "or Great Expectations' [Data Docs](reports/data_docs/index.html); the stage's MLflow run keeps both.\n",
+    ]
     if "splits" in data:
         lines += ["| split | photographs | images | conversations |", "|---|---|---|---|"]
-        lines += [f"| {row.split} | {row.photographs} | {row.images} | {row.conversations} |"
-                  for row in data["splits"].itertuples()]
+        lines += [
+            f"| {row.split} | {row.photographs} | {row.images} | {row.conversations} |" for row in data["splits"].itertuples()
+        ]
         origins = data["images"].groupby(["origin", "dataset"], dropna=False).size()
         lines += ["\n| origin | data set | images |", "|---|---|---|"]
         lines += [f"| {_word(origin)} | {_word(dataset)} | {count} |" for (origin, dataset), count in origins.items()]
     for check in failed:
         ids = ", ".join("/".join(_word(row[key]) for key in IDS[check.table] if key in row) for row in check.rows[:5])
-        lines.append(f"\n- {check.table}: {check.says} Not so for {plural(check.unexpected_count, 'row')}: "
-                     f"`{ids.replace('`', '')}`. To do: {remedy(check.table, check.column)}.")
+        lines.append(
+            f"\n- {check.table}: {check.says} Not so for {plural(check.unexpected_count, 'row')}: "
+            f"`{ids.replace('`', '')}`. To do: {remedy(check.table, check.column)}."
+        )
     return "\n".join(lines) + "\n"

@@ -7,8 +7,11 @@ from iqaflow.tasks.scene import Exchange, Targets, levels, named
 from iqaflow.tasks.task import Counted, Task
 
 WORDS = ("zero", "one", "several")
-ASKED = tuple(f"{start} kinds of distortion {end}?" for start in ("How many", "Count the kinds: how many")
-              for end in ("does the image show", "are there", "can be seen"))
+ASKED = tuple(
+    f"{start} kinds of distortion {end}?"
+    for start in ("How many", "Count the kinds: how many")
+    for end in ("does the image show", "are there", "can be seen")
+)
 
 
 def questions(scene, reference, rng, plain=False):
@@ -25,7 +28,12 @@ def check(answer, meant):
 
 
 TASK = Task(
-    name="count", about="image", questions=questions, headline="accuracy", check=check,
-    closed=lambda row, vocabulary: WORDS, credit=lambda target, text: (text, float(text == target)),
+    name="count",
+    about="image",
+    questions=questions,
+    headline="accuracy",
+    check=check,
+    closed=lambda row, vocabulary: WORDS,
+    credit=lambda target, text: (text, float(text == target)),
     item=lambda row, image: Counted("all", WORDS[min(len(row["targets"]["categories"]), 2)]),
 )

@@ -72,8 +72,9 @@ def ground(description: str, image: np.ndarray, config: Config, workspace: Works
     return Grounded(regions, exchanges, f"{said_by} + {finder.name}", _trust(found))
 
 
-def _description(text: str, cells: dict[str, tuple[tuple[int, int], ...]], numbers: dict[str, tuple[int, ...]],
-                 rng: np.random.Generator) -> Exchange:
+def _description(
+    text: str, cells: dict[str, tuple[tuple[int, int], ...]], numbers: dict[str, tuple[int, ...]], rng: np.random.Generator
+) -> Exchange:
     """GIQA-DES: the description with its boxes, asked for by one of the requests for boxes; by one without if it has none."""
     from iqaflow.annotate.grounding.fusion import fused
     from iqaflow.tasks import grammar
@@ -83,8 +84,13 @@ def _description(text: str, cells: dict[str, tuple[tuple[int, int], ...]], numbe
     answer = fused(text, cells)
     said = grammar.parse(answer)
     boxed = tuple(phrase for phrase in cells if any(place.label.lower() == phrase.lower() for place in said.places))
-    targets = Targets(said.categories, (), tuple(number for phrase in boxed for number in numbers[phrase]),
-                      tuple(dict.fromkeys((place.first, place.last) for place in said.places)), kind="human")
+    targets = Targets(
+        said.categories,
+        (),
+        tuple(number for phrase in boxed for number in numbers[phrase]),
+        tuple(dict.fromkeys((place.first, place.last) for place in said.places)),
+        kind="human",
+    )
     question = pick(rng, phrasing.BOXED if said.places else phrasing.WORDS)
     stands = said.rating and re.search(rf"(?<!\w){said.rating}(?!\w)", answer)  # the parser reads capitals too
     return Exchange("describe", "detailed", question, answer, targets, (said.rating,) if stands else ())

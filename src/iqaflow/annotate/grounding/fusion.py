@@ -27,8 +27,11 @@ def fused(text: str, named: Mapping[str, Cells]) -> str:
 def mentioned(text: str, phrases: Sequence[str]) -> list[str]:
     """The phrases that a text names, as whole words, those inside a longer one left out."""
     spans = {phrase: match.span() for phrase in phrases if (match := position(phrase, text))}
-    return [phrase for phrase, (start, end) in spans.items()
-            if not any(low <= start and end <= high and high - low > end - start for low, high in spans.values())]
+    return [
+        phrase
+        for phrase, (start, end) in spans.items()
+        if not any(low <= start and end <= high and high - low > end - start for low, high in spans.values())
+    ]
 
 
 def cells(boxes: Sequence[tuple[int, int, int, int]], width: int, height: int) -> Cells:

@@ -25,41 +25,80 @@ class Aspect:
 
 
 ASPECTS = (
-    Aspect("clarity", r"blurr?(?:y|ed|s)?|out[- ]of[- ]focus|unfocused|unclear|fuzzy|hazy|smeared|indistinct|low clarity|soft",
-           r"sharp|clear|crisp|in focus|well[- ]focused|well[- ]defined|distinct|high clarity", "blurry", "sharp"),
+    Aspect(
+        "clarity",
+        r"blurr?(?:y|ed|s)?|out[- ]of[- ]focus|unfocused|unclear|fuzzy|hazy|smeared|indistinct|low clarity|soft",
+        r"sharp|clear|crisp|in focus|well[- ]focused|well[- ]defined|distinct|high clarity",
+        "blurry",
+        "sharp",
+    ),
     Aspect("noise", r"nois[ey]|grainy|(?:film )?grain|speckled", r"clean|free of noise|noise[- ]free|smooth", "noisy", "clean"),
-    Aspect("exposure", r"(?:over|under)[- ]?expos(?:ed|ure)|blown[- ]out|washed[- ]out|too bright|glaring|too dark|dark|"
-           r"poorly lit|dim(?:ly lit)?|insufficient(?:ly lit| light\w*)|weak light\w*|black",
-           r"well[- ]exposed|well[- ]lit|bright(?:ly lit)?|sufficient light\w*|evenly lit", "badly exposed", "well exposed"),
-    Aspect("detail", r"(?:has |have )?(?:lost|loses?|lacks?|lacking|missing|without|loss of|few|insufficient|"
-           r"not enough)(?: \w+){0,3}? (?:details?|textures?)|"
-           r"(?:details?|textures?)(?: \w+){0,2} (?:lost|missing|not visible)|indiscernible|unrecogni[sz]able",
-           r"(?:rich|abundant|clear|fine|good|plenty)(?: \w+){0,3}? (?:details?|textures?)|detailed|"
-           r"retain\w*(?: \w+){0,4} details?|(?:well |mostly |clearly )?(?:preserved|retained|visible)", "short of detail",
-           "rich in detail"),
-    Aspect("color", r"faded|pale|dull|monotonous|unnatural|discolored|overly saturated|oversaturated",
-           r"vivid|vibrant|colou?rful|rich(?:ly)? colou?r(?:s|ed)?|natural colou?rs?", "unnatural in color", "natural in color"),
-    Aspect("compression", r"pixel(?:l?ated|ation)|block(?:y|ing)|compress(?:ed|ion)|jagged|aliase?d|aliasing|"
-           r"distort(?:ed|ion)|artifacts?|ghosting|banding", r"free of artifacts", "distorted", "free of artifacts"),
-    Aspect("contrast", r"low[- ]contrast|flat|lacks? contrast", r"high[- ]contrast|(?:strong|good) contrast", "flat",
-           "rich in contrast"),
+    Aspect(
+        "exposure",
+        r"(?:over|under)[- ]?expos(?:ed|ure)|blown[- ]out|washed[- ]out|too bright|glaring|too dark|dark|"
+        r"poorly lit|dim(?:ly lit)?|insufficient(?:ly lit| light\w*)|weak light\w*|black",
+        r"well[- ]exposed|well[- ]lit|bright(?:ly lit)?|sufficient light\w*|evenly lit",
+        "badly exposed",
+        "well exposed",
+    ),
+    Aspect(
+        "detail",
+        r"(?:has |have )?(?:lost|loses?|lacks?|lacking|missing|without|loss of|few|insufficient|"
+        r"not enough)(?: \w+){0,3}? (?:details?|textures?)|"
+        r"(?:details?|textures?)(?: \w+){0,2} (?:lost|missing|not visible)|indiscernible|unrecogni[sz]able",
+        r"(?:rich|abundant|clear|fine|good|plenty)(?: \w+){0,3}? (?:details?|textures?)|detailed|"
+        r"retain\w*(?: \w+){0,4} details?|(?:well |mostly |clearly )?(?:preserved|retained|visible)",
+        "short of detail",
+        "rich in detail",
+    ),
+    Aspect(
+        "color",
+        r"faded|pale|dull|monotonous|unnatural|discolored|overly saturated|oversaturated",
+        r"vivid|vibrant|colou?rful|rich(?:ly)? colou?r(?:s|ed)?|natural colou?rs?",
+        "unnatural in color",
+        "natural in color",
+    ),
+    Aspect(
+        "compression",
+        r"pixel(?:l?ated|ation)|block(?:y|ing)|compress(?:ed|ion)|jagged|aliase?d|aliasing|"
+        r"distort(?:ed|ion)|artifacts?|ghosting|banding",
+        r"free of artifacts",
+        "distorted",
+        "free of artifacts",
+    ),
+    Aspect(
+        "contrast",
+        r"low[- ]contrast|flat|lacks? contrast",
+        r"high[- ]contrast|(?:strong|good) contrast",
+        "flat",
+        "rich in contrast",
+    ),
 )
-_VERB = (r"(?:is|are|was|were|looks?|appears?|seems?|becomes?|remains?|has|have|had|lacks?|lost|loses?|retains?|keeps?|shows?|"
-         r"suffers?|contains?|exhibits?|displays?|lowers?|makes?|reduces?|spoils?|improves?|adds?)")
+_VERB = (
+    r"(?:is|are|was|were|looks?|appears?|seems?|becomes?|remains?|has|have|had|lacks?|lost|loses?|retains?|keeps?|shows?|"
+    r"suffers?|contains?|exhibits?|displays?|lowers?|makes?|reduces?|spoils?|improves?|adds?)"
+)
 _LINKS = "but|while|whereas|although|though|however|because|so that"
 _CLAUSE = re.compile(rf"[.;:!?]+(?:\s+|$)|,\s*|\s+(?=(?:{_LINKS})\s)", re.IGNORECASE)
 _LINK = re.compile(rf"^(?:(?:{_LINKS}|and|so|also|therefore|which)\s+)+", re.IGNORECASE)
 _AND = re.compile(r"\s+and\s+(?=(?:the|a|an|its|some|most|all)\s)", re.IGNORECASE)
 _SUBJECT = re.compile(rf"^(?P<subject>(?:[\w'-]+\s+){{0,9}}?)(?:also\s+)?(?={_VERB}\b)", re.IGNORECASE)
-_PART_OF = re.compile(r"^(?:\w+\s+){0,3}(?:details?|textures?|edges?|clarity|outlines?|focus|exposure|colou?rs?|subject|object|"
-                      r"surface|parts?|contours?|lines?)\s+(?:of|on|in)\s+(?P<thing>.+)$", re.IGNORECASE)
-_ARTICLE = re.compile(r"^(?:(?:the|a|an|its|his|her|their|this|these|those|that|some|most|all|both|with|overall|of|in|even|there|"
-                      r"only|very|quite|slightly|somewhat)\s+)+", re.IGNORECASE)
+_PART_OF = re.compile(
+    r"^(?:\w+\s+){0,3}(?:details?|textures?|edges?|clarity|outlines?|focus|exposure|colou?rs?|subject|object|"
+    r"surface|parts?|contours?|lines?)\s+(?:of|on|in)\s+(?P<thing>.+)$",
+    re.IGNORECASE,
+)
+_ARTICLE = re.compile(
+    r"^(?:(?:the|a|an|its|his|her|their|this|these|those|that|some|most|all|both|with|overall|of|in|even|there|"
+    r"only|very|quite|slightly|somewhat)\s+)+",
+    re.IGNORECASE,
+)
 _NOTHING = frozenset(  # what nobody could draw a box around
     "image images picture pictures photo photograph shot frame quality composition content scene lighting light color colors "
     "colour colours focus clarity exposure contrast brightness saturation texture textures detail details noise blur resolution "
     "it they there this which that everything rest subject object objects main overall edges edge tone tones effect part parts "
-    "aspect sharpness he she him her them who one i we you level view depth impression".split())
+    "aspect sharpness he she him her them who one i we you level view depth impression".split()
+)
 
 
 def triples(description: str) -> list[Said]:
@@ -73,7 +112,7 @@ def triples(description: str) -> list[Said]:
             carried = carried if judged else clause  # "the main subject, the dog, has ...": what the next clause is about
         else:
             carried = subject["subject"].strip() or carried
-            rest = clause[subject.end():]
+            rest = clause[subject.end() :]
             said, effect = quality(rest)
             names = [name for part in re.split(r"\s+and\s+", carried) if is_object(name := _named(part))]
             judged = [(name, said, effect) for name in names] if said else []
@@ -114,11 +153,19 @@ def quality(clause: str) -> tuple[str, str]:
 
 def _words(clause: str) -> list[tuple[int, int, str]]:
     """Where the words of the lists stand, with their effect; a longer match wins over those inside it."""
-    spans = [(*match.span(), effect) for aspect in ASPECTS
-             for effect, words in (("negative", aspect.bad), ("positive", aspect.good))
-             for match in re.finditer(rf"\b(?:{words})\b", clause, re.IGNORECASE)]
-    return sorted({span for span in spans
-                   if not any(span[:2] != other[:2] and other[0] <= span[0] and span[1] <= other[1] for other in spans)})
+    spans = [
+        (*match.span(), effect)
+        for aspect in ASPECTS
+        for effect, words in (("negative", aspect.bad), ("positive", aspect.good))
+        for match in re.finditer(rf"\b(?:{words})\b", clause, re.IGNORECASE)
+    ]
+    return sorted(
+        {
+            span
+            for span in spans
+            if not any(span[:2] != other[:2] and other[0] <= span[0] and span[1] <= other[1] for other in spans)
+        }
+    )
 
 
 def _attributes(clause: str) -> Iterator[Said]:

@@ -46,12 +46,16 @@ def boxed(triples: Sequence[Triple], image: np.ndarray, detector: Detector, teac
     found = [(triple, detector.find(image, triple.phrase)) for triple in triples]
     if teacher is not None:
         found = filtered(found, image, teacher)
-    return [Boxed(triple, whole(merge(some, image.shape[:2], detector.config), image.shape[:2]), max(one.score for one in some))
-            for triple, some in found if some]
+    return [
+        Boxed(triple, whole(merge(some, image.shape[:2], detector.config), image.shape[:2]), max(one.score for one in some))
+        for triple, some in found
+        if some
+    ]
 
 
-def filtered(found: Sequence[tuple[Triple, list[Found]]], image: np.ndarray,
-             teacher: Teacher) -> list[tuple[Triple, list[Found]]]:
+def filtered(
+    found: Sequence[tuple[Triple, list[Found]]], image: np.ndarray, teacher: Teacher
+) -> list[tuple[Triple, list[Found]]]:
     """IQA-filter: the boxes of which the teacher, shown the crop, says that they have the quality of the triple.
 
     Only objects with several boxes are asked about, as the paper's text has it (its pseudo-code asks about every box): the
@@ -59,21 +63,32 @@ def filtered(found: Sequence[tuple[Triple, list[Found]]], image: np.ndarray,
     """
     asked = [(number, one) for number, (_, some) in enumerate(found) if len(some) > 1 for one in some]
     questions = [
-        Question("filter/1", PROMPT + quoted({"object": found[number][0].phrase, "quality": found[number][0].quality}), YesNo,
-                 (crop(image, one),)) for number, one in asked
+        Question(
+            "filter/1",
+            PROMPT + quoted({"object": found[number][0].phrase, "quality": found[number][0].quality}),
+            YesNo,
+            (crop(image, one),),
+        )
+        for number, one in asked
     ]
     replies = teacher.ask(questions)
-    kept = {(number, one.box) for (number, one), reply in zip(asked, replies, strict=True)
-            if reply is not None and reply.value.answer == "yes"}
-    return [(triple, [one for one in some if len(some) == 1 or (number, one.box) in kept])
-            for number, (triple, some) in enumerate(found)]
+    kept = {
+        (number, one.box)
+        for (number, one), reply in zip(asked, replies, strict=True)
+        if reply is not None and reply.value.answer == "yes"
+    }
+    return [
+        (triple, [one for one in some if len(some) == 1 or (number, one.box) in kept])
+        for number, (triple, some) in enumerate(found)
+    ]
 
 
 def crop(image: np.ndarray, found: Found) -> np.ndarray:
     """The pixels of a box, at least LEAST_PX each way where the image has them."""
     height, width = image.shape[:2]
-    (x0, x1), (y0, y1) = (_widened(*ends, full) for ends, full in (((found.box[0], found.box[2]), width),
-                                                                   ((found.box[1], found.box[3]), height)))
+    (x0, x1), (y0, y1) = (
+        _widened(*ends, full) for ends, full in (((found.box[0], found.box[2]), width), ((found.box[1], found.box[3]), height))
+    )
     return np.ascontiguousarray(image[y0:y1, x0:x1])
 
 
@@ -89,8 +104,10 @@ def merge(found: Sequence[Found], size: tuple[int, int], config: Section) -> lis
     """Box-merge in shares of the image, back in pixels."""
     height, width = size
     shares = [(x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in (one.box for one in found)]
-    return [(x0 * width, y0 * height, x1 * width, y1 * height)
-            for x0, y0, x1, y1 in merged(shares, config.merge_area, config.merge_overlap)]
+    return [
+        (x0 * width, y0 * height, x1 * width, y1 * height)
+        for x0, y0, x1, y1 in merged(shares, config.merge_area, config.merge_overlap)
+    ]
 
 
 def whole(boxes: Sequence[tuple[float, float, float, float]], size: tuple[int, int]) -> tuple[PixelBox, ...]:

@@ -35,10 +35,17 @@ inferred from it. As many of one as of the other;
 Reply with one JSON object and nothing else: {"pairs": [{"kind": "yes", "question": "...?", "answer": "Yes"}, ...]}
 
 Data: """
-YES_NO = ("{Is} the {name} {word}?", "{Does} the {name} look {word}?", "Would you call the {name} {word}?",
-          "Can one say that the {name} {is_} {word}?")
-WHAT = ("What {does} the {name} look like?", "What can be said about the quality of the {name}?",
-        "What would you call the quality of the {name}?")
+YES_NO = (
+    "{Is} the {name} {word}?",
+    "{Does} the {name} look {word}?",
+    "Would you call the {name} {word}?",
+    "Can one say that the {name} {is_} {word}?",
+)
+WHAT = (
+    "What {does} the {name} look like?",
+    "What can be said about the quality of the {name}?",
+    "What would you call the quality of the {name}?",
+)
 WHICH = ("Which part of the image is {word}?", "Which object looks {word}?")
 WHY = ("Why is the quality of the image lowered?", "Why would one mark this image down?")
 HOW = ("How is the {aspect} of the {name}?", "How would you judge the {aspect} of the {name}?")
@@ -68,8 +75,14 @@ class Pairs(BaseModel):
     pairs: list[_Pair] = Field(max_length=40)
 
 
-def exchanges(description: str, objects: Sequence[Boxed], cells: Mapping[str, Cells], regions: Mapping[str, tuple[int, ...]],
-              teacher: Teacher | None, rng: np.random.Generator) -> list[Exchange]:
+def exchanges(
+    description: str,
+    objects: Sequence[Boxed],
+    cells: Mapping[str, Cells],
+    regions: Mapping[str, tuple[int, ...]],
+    teacher: Teacher | None,
+    rng: np.random.Generator,
+) -> list[Exchange]:
     """Exchanges about boxed objects. `cells` and `regions` give the boxes and region numbers of each phrase."""
     names = [one.triple.phrase for one in objects]
     pairs = written(description, names, teacher) if teacher is not None else ruled(objects, rng)
@@ -81,8 +94,10 @@ def written(description: str, names: Sequence[str], teacher: Teacher) -> list[Pa
     """Pairs by the teacher; none if its reply was of no use."""
     text = PROMPT + quoted({"description": description, "objects": list(names)})
     reply = teacher.ask([Question("vqa/1", text, Pairs)])[0]
-    return [Pair(one.kind, one.question, one.kind.capitalize() if one.kind in ("yes", "no") else one.answer)
-            for one in (reply.value.pairs if reply else [])]
+    return [
+        Pair(one.kind, one.question, one.kind.capitalize() if one.kind in ("yes", "no") else one.answer)
+        for one in (reply.value.pairs if reply else [])
+    ]
 
 
 def ruled(objects: Sequence[Boxed], rng: np.random.Generator) -> list[Pair]:
@@ -93,9 +108,11 @@ def ruled(objects: Sequence[Boxed], rng: np.random.Generator) -> list[Pair]:
     for (triple, aspect, good), word in zip(judged, words, strict=True):
         slots = {"name": triple.phrase, "aspect": aspect.name, **agreeing(lexicon.head(triple.phrase))}
         opposite = aspect.if_bad if good else aspect.if_good
-        pairs += [Pair("yes", pick(rng, YES_NO).format(word=word, **slots), "Yes"),
-                  Pair("no", pick(rng, YES_NO).format(word=opposite, **slots), "No"),
-                  Pair("what", pick(rng, WHAT).format(**slots), word.capitalize())]
+        pairs += [
+            Pair("yes", pick(rng, YES_NO).format(word=word, **slots), "Yes"),
+            Pair("no", pick(rng, YES_NO).format(word=opposite, **slots), "No"),
+            Pair("what", pick(rng, WHAT).format(**slots), word.capitalize()),
+        ]
         if words.count(word) == 1:
             pairs.append(Pair("which", pick(rng, WHICH).format(word=word), f"The {triple.phrase}"))
         if triple.effect == "negative" and [other.effect for other, *_ in judged].count("negative") == 1:
@@ -108,9 +125,12 @@ def ruled(objects: Sequence[Boxed], rng: np.random.Generator) -> list[Pair]:
 def usable(pair: Pair, names: Sequence[str]) -> bool:
     """Whether a pair asks what its kind says, names an object, and is about quality."""
     question = pair.question
-    return (question.endswith("?") and (pair.kind not in KINDS or question.lower().startswith(pair.kind))
-            and bool(mentioned(question, names) or mentioned(pair.answer, names))
-            and about_quality(f"{question} {pair.answer}"))
+    return (
+        question.endswith("?")
+        and (pair.kind not in KINDS or question.lower().startswith(pair.kind))
+        and bool(mentioned(question, names) or mentioned(pair.answer, names))
+        and about_quality(f"{question} {pair.answer}")
+    )
 
 
 def balanced(pairs: Sequence[Pair], rng: np.random.Generator) -> list[Pair]:
@@ -118,14 +138,18 @@ def balanced(pairs: Sequence[Pair], rng: np.random.Generator) -> list[Pair]:
     yes, no = ([pair for pair in pairs if pair.kind == kind] for kind in ("yes", "no"))
     open_ = [pair for pair in pairs if pair.kind in KINDS]
     each = min(len(yes), len(no))
-    kept = {pair for group, most in ((yes, each), (no, each), (open_, 2 * each))
-            for pair in (group[at] for at in rng.permutation(len(group))[:most])}
+    kept = {
+        pair
+        for group, most in ((yes, each), (no, each), (open_, 2 * each))
+        for pair in (group[at] for at in rng.permutation(len(group))[:most])
+    }
     return [pair for pair in pairs if pair in kept]
 
 
 def _exchange(pair: Pair, cells: Mapping[str, Cells], regions: Mapping[str, tuple[int, ...]]) -> Exchange:
     """The pair with boxes: in the question where it names an object (referring), else in the answer (grounding). Targets
-    hold the boxes of the answer, and every region that is named."""
+    hold the boxes of the answer, and every region that is named.
+    """
     asked = mentioned(pair.question, list(cells))
     said = [] if asked else mentioned(pair.answer, list(cells))
     question = fused(pair.question, {phrase: cells[phrase] for phrase in asked})
@@ -133,6 +157,7 @@ def _exchange(pair: Pair, cells: Mapping[str, Cells], regions: Mapping[str, tupl
     labels = (answer,) if pair.kind in ("yes", "no") else ()
     named = tuple(number for phrase in [*asked, *said] for number in regions[phrase])
     boxes = tuple(dict.fromkeys(box for phrase in said for box in cells[phrase]))
-    targets = Targets(grammar.parse(answer).categories, (), named, boxes,
-                      kind="yesno" if pair.kind in ("yes", "no") else pair.kind)
+    targets = Targets(
+        grammar.parse(answer).categories, (), named, boxes, kind="yesno" if pair.kind in ("yes", "no") else pair.kind
+    )
     return Exchange("vqa", "brief", question, answer, targets, labels)

@@ -16,14 +16,18 @@ _QUALITY = re.compile(
     r"smooth\w*|(?:over|under)?[- ]?expos\w*|light\w*|bright\w*|dark\w*|dim\w*|shadow\w*|colou?r\w*|satura\w*|vivid|vibrant|"
     r"pale|faded|dull|contrast\w*|flat|detail\w*|texture\w*|compress\w*|artifact\w*|pixel\w*|block\w*|band\w*|halo\w*|"
     r"distort\w*|resol\w*|lost|retain\w*|preserv\w*|visible|recogni[sz]\w*|degrad\w*|jagged|edge\w*|outline\w*|"
-    r"(?:un)?natural\w*)\b", re.IGNORECASE)
-_ABOUT_THE_TEXT = re.compile(r"\b(?:description|text|passage|paragraph|caption|statement|mention\w*|according|author)\b",
-                             re.IGNORECASE)
+    r"(?:un)?natural\w*)\b",
+    re.IGNORECASE,
+)
+_ABOUT_THE_TEXT = re.compile(
+    r"\b(?:description|text|passage|paragraph|caption|statement|mention\w*|according|author)\b", re.IGNORECASE
+)
 
 
 def plain(description: str) -> str:
     """A description as one line of plain text: no control or direction characters, no markup, no chat markers, no boxes of
-    its own, at most LONGEST characters (cut after a sentence)."""
+    its own, at most LONGEST characters (cut after a sentence).
+    """
     text = unicodedata.normalize("NFC", description)
     text = "".join(mark if unicodedata.category(mark)[0] != "C" else " " for mark in text)
     before = None
@@ -38,7 +42,8 @@ def plain(description: str) -> str:
 
 def about_quality(text: str) -> bool:
     """Whether a question or answer is about how something looks, and not about the text it was made from (the keyword
-    filter of GIQA-VQA)."""
+    filter of GIQA-VQA).
+    """
     return bool(_QUALITY.search(text)) and not _ABOUT_THE_TEXT.search(text)
 
 

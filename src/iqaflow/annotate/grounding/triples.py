@@ -63,7 +63,8 @@ class Objects(BaseModel):
 
 def triples(description: str, teacher: Teacher | None) -> list[Triple]:
     """Triples of a plain description: by the teacher, or by word lists where there is none (lexicon.py). Those without
-    effect, and what nobody could point at, are left out; nothing is left if the teacher's reply was of no use."""
+    effect, and what nobody could point at, are left out; nothing is left if the teacher's reply was of no use.
+    """
     if teacher is None:
         found = [Triple(*one) for one in lexicon.triples(description)]
     else:

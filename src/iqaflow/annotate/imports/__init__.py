@@ -22,7 +22,8 @@ Problems = Callable[[str, str], None]
 class Finding:
     """A region somebody labelled. `shape` is `("box", (x0, y0, x1, y1))` in pixels, right and bottom exclusive,
     `("polygons", ((x, y, x, y, ...), ...))` in pixels, `("rle", {"size": [H, W], "counts": ...})` in COCO's form, compressed
-    or not, or None for the whole image. `distortions` are (category id, level 1..5 or None) in the order given."""
+    or not, or None for the whole image. `distortions` are (category id, level 1..5 or None) in the order given.
+    """
 
     shape: tuple[str, Any] | None
     distortions: tuple[tuple[str, float | None], ...]
@@ -34,7 +35,8 @@ class Finding:
 class Item:
     """One entry of a label file: its images by role (`image`; or `reference`, `A`, `B`), names relative to `labelled.images`
     with forward slashes; and whatever the file says of them: regions, a human description, a dialogue of (question, answer)
-    pairs, a score 0..1 with the spread of the opinions behind it (standard deviation, same scale) and where it comes from."""
+    pairs, a score 0..1 with the spread of the opinions behind it (standard deviation, same scale) and where it comes from.
+    """
 
     images: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...] = ()

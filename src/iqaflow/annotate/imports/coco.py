@@ -46,8 +46,12 @@ def _finding(entry: dict[str, Any], names: dict[str, Any]) -> Finding | None:
     drawn = shape(entry)
     if drawn is None or not known:
         return None
-    return Finding(drawn, tuple((one, graded if graded is not None else grade) for one, graded in known),
-                   None if category(label) else label, number(entry.get("score")))
+    return Finding(
+        drawn,
+        tuple((one, graded if graded is not None else grade) for one, graded in known),
+        None if category(label) else label,
+        number(entry.get("score")),
+    )
 
 
 def shape(entry: dict[str, Any]) -> tuple[str, Any] | None:

@@ -1,5 +1,6 @@
 """DQ-495K of DepictQA-Wild: entries with `image_ref`, `image_A`, `image_B` (a name, or an object with `img_path`; absent where
-there is none) and either `conversations` or `query` and `answer`."""
+there is none) and either `conversations` or `query` and `answer`.
+"""
 
 from __future__ import annotations
 

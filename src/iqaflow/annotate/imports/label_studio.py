@@ -40,8 +40,11 @@ def read(path: Path, problems: Problems) -> Iterator[Item]:
 
 def image(data: Any) -> str | None:
     """The file name of a task's image."""
-    value = next((data[key] for key in ("image", "img", "url") if isinstance(data.get(key), str)), None) \
-        if isinstance(data, dict) else None
+    value = (
+        next((data[key] for key in ("image", "img", "url") if isinstance(data.get(key), str)), None)
+        if isinstance(data, dict)
+        else None
+    )
     if value is None:
         return None
     address = urlsplit(value)
@@ -52,8 +55,13 @@ def image(data: Any) -> str | None:
 
 
 def _findings(task: dict[str, Any]) -> Iterator[tuple[Finding | None, str]]:
-    results = [result for annotation in task.get("annotations") or [] if isinstance(annotation, dict)
-               for result in annotation.get("result") or [] if isinstance(result, dict)]
+    results = [
+        result
+        for annotation in task.get("annotations") or []
+        if isinstance(annotation, dict)
+        for result in annotation.get("result") or []
+        if isinstance(result, dict)
+    ]
     grades: dict[Any, float] = {}
     for result in results:
         value = result.get("value")
@@ -113,7 +121,8 @@ def _brush(data: Any, width: int, height: int) -> tuple[str, Any] | None:
 def unpacked(stream: bytes, count: int) -> np.ndarray:
     """Label Studio's run-length code as uint8 (count,): 32 bits of length, 5 of word size - 1, four times 4 of run size - 1;
     then runs: whether one word repeats, which run size, run length - 1, and the word or words. Raises ValueError if it is cut
-    short or of another length."""
+    short or of another length.
+    """
     bits = np.unpackbits(np.frombuffer(stream, np.uint8))
     place = 0
 

@@ -1,5 +1,6 @@
-"""LLaVA-style chat JSON: `{"image": NAME, "conversations": [{"from": "human", "value": "<image>\\n..."}, {"from": "gpt", ...}]}`;
-also `images` with a list, and `messages` with `role` and `content` (LLaMA-Factory, ms-swift)."""
+"""LLaVA-style chat JSON: `{"image": NAME, "conversations": [{"from": "human", "value": "<image> ..."}, {"from": "gpt", ...}]}`;
+also `images` with a list, and `messages` with `role` and `content` (LLaMA-Factory, ms-swift).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Images with descriptions that people wrote, as in Q-Pathway: JSON `{"image": NAME, "description": TEXT, "score": 0..1}`, or a
-CSV file with these columns. `text`, `caption` and `pathway` are read as descriptions too."""
+CSV file with these columns. `text`, `caption` and `pathway` are read as descriptions too.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """QGround-100K: entries `{"image": NAME, "ann_list": [{"segmentation": polygons or run lengths, "category_name": WORD}, ...]}`
 with, where present, `description` or chat turns. The set's own tools are not public in full: this is the layout of its
-annotation file as far as it is described."""
+annotation file as far as it is described.
+"""
 
 from __future__ import annotations
 

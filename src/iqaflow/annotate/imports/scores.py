@@ -47,7 +47,8 @@ class Scale(NamedTuple):
 
 def read(path: Path, problems: Problems, scale: tuple[float, float] | None = None) -> Iterator[Item]:
     """Every image that has a score once and on the scale. Raises InputError, in one sentence, for a file without such columns
-    or scores, or with scores on no usual scale."""
+    or scores, or with scores on no usual scale.
+    """
     path = path / SCORES_TABLE if path.is_dir() else path
     header, rows = _table(path)
     found = _columns(header, path)
@@ -72,8 +73,9 @@ def read(path: Path, problems: Problems, scale: tuple[float, float] | None = Non
         yield Item((("image", file),), score=score, spread=spread, score_source=source)
 
 
-def _refused(file: str | None, value: float | None, score: float | None, raters: float | None, seen: dict[str, int],
-             scale: Scale) -> str:
+def _refused(
+    file: str | None, value: float | None, score: float | None, raters: float | None, seen: dict[str, int], scale: Scale
+) -> str:
     if file is None:
         return "its image name is missing or leads outside the folder"
     if value is None or score is None:
@@ -104,8 +106,10 @@ def _scale(given: tuple[float, float] | None, values: list[float], column: str, 
     for low, high in SCALES:
         if sum(low <= value <= high for value in values) >= NEARLY_ALL * len(values):
             return Scale(high, low, "found out") if "dmos" in _plain(column) else Scale(low, high, "found out")
-    raise InputError(f"{path} has scores from {min(values):g} to {max(values):g}, on no usual scale: say which by "
-                     "`scale: [worst, best]` in source.labelled, or by source.scale.")
+    raise InputError(
+        f"{path} has scores from {min(values):g} to {max(values):g}, on no usual scale: say which by "
+        "`scale: [worst, best]` in source.labelled, or by source.scale."
+    )
 
 
 def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -120,8 +124,13 @@ def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as CSV ({type(error).__name__}): give columns image,mos[,std][,n].") from None
     if mark == ";":
-        rows = [{key: re.sub(r"^\s*(-?\d+),(\d+)\s*$", r"\1.\2", cell) if isinstance(cell, str) else cell
-                 for key, cell in row.items()} for row in rows]
+        rows = [
+            {
+                key: re.sub(r"^\s*(-?\d+),(\d+)\s*$", r"\1.\2", cell) if isinstance(cell, str) else cell
+                for key, cell in row.items()
+            }
+            for row in rows
+        ]
     return [one for one in reader.fieldnames or [] if one], rows
 
 
@@ -131,8 +140,10 @@ def _columns(header: list[str], path: Path) -> dict[str, str]:
     found = {meaning: next((plain[one] for one in names.split() if one in plain), None) for meaning, names in NAMES.items()}
     missing = [meaning for meaning in ("image", "score") if found[meaning] is None]
     if missing:
-        raise InputError(f"{path} has no column for the {' and the '.join(missing)} among {', '.join(header)[:200] or 'none'}: "
-                         "name them image,mos[,std][,n].")
+        raise InputError(
+            f"{path} has no column for the {' and the '.join(missing)} among {', '.join(header)[:200] or 'none'}: "
+            "name them image,mos[,std][,n]."
+        )
     return {meaning: column for meaning, column in found.items() if column is not None}
 
 

@@ -22,8 +22,13 @@ CATEGORIES = {
     "pixelate": "pixelated low_resolution mosaic",
     "quantization": "banding posterization color_banding",
 }
-LEVELS = {1: "slight mild minor weak barely light very_slight", 2: "moderate medium noticeable",
-          3: "obvious visible clear", 4: "serious severe heavy strong high", 5: "catastrophic extreme very_severe very_heavy"}
+LEVELS = {
+    1: "slight mild minor weak barely light very_slight",
+    2: "moderate medium noticeable",
+    3: "obvious visible clear",
+    4: "serious severe heavy strong high",
+    5: "catastrophic extreme very_severe very_heavy",
+}
 
 
 def category(word: Any) -> str | None:

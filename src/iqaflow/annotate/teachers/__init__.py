@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Question:
     """What a teacher is asked. `prompt` is the name and version of the prompt, such as `triples/1`; `schema` is the model
-    its reply must fit, whose validators see `context`; `images` are uint8 RGB (H, W, 3)."""
+    its reply must fit, whose validators see `context`; `images` are uint8 RGB (H, W, 3).
+    """
 
     prompt: str
     text: str
@@ -121,8 +122,9 @@ class Teacher:
 
     def key(self, question: Question) -> str:
         """Model and revision, prompt version, prompt text, images and options: what a reply depends on."""
-        images = [[list(image.shape), hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()]
-                  for image in question.images]
+        images = [
+            [list(image.shape), hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()] for image in question.images
+        ]
         options = [self.config.temperature, self.config.max_tokens]
         text = hashlib.sha256(question.text.encode()).hexdigest()
         return hashlib.sha256(json.dumps([self.backend.identity, question.prompt, text, images, options]).encode()).hexdigest()
@@ -131,7 +133,8 @@ class Teacher:
 @functools.lru_cache(maxsize=2)
 def of(config: Section, workspace: Workspace) -> Teacher | None:
     """The teacher of these parameters, made once per process; None for `kind: none`. Nothing is loaded or reached before
-    the first question that is not in the cache. Raises InputError if a parameter is missing."""
+    the first question that is not in the cache. Raises InputError if a parameter is missing.
+    """
     if config.kind == "none":
         return None
     module = KINDS["teachers"].module(config.kind, "annotate.teacher.kind")
@@ -140,7 +143,8 @@ def of(config: Section, workspace: Workspace) -> Teacher | None:
 
 def quoted(data: Any) -> str:
     """Data as one line of JSON for a prompt. Brackets of markup and of special tokens are escaped, so that no text can
-    close its quotes, open a chat turn or name an image."""
+    close its quotes, open a chat turn or name an image.
+    """
     text = json.dumps(data, ensure_ascii=True)
     for mark in "<>|`":
         text = text.replace(mark, f"\\u{ord(mark):04x}")

@@ -1,6 +1,6 @@
 """A zero-shot detector of the Grounding DINO class by `transformers`: a phrase in, boxes with scores out.
 
-    annotate.detector: {model: OWNER/NAME, revision: 40 hex digits}        or a local folder
+annotate.detector: {model: OWNER/NAME, revision: 40 hex digits}        or a local folder
 """
 
 from __future__ import annotations
@@ -51,11 +51,16 @@ class Detector:
             return []
         height, width = image.shape[:2]
         with self.lock, torch.inference_mode():
-            inputs = self.processor(images=image, text=[f"{words}."], return_tensors="pt", truncation=True,
-                                    max_length=self.model.config.max_text_len).to(self.model.device)
+            inputs = self.processor(
+                images=image, text=[f"{words}."], return_tensors="pt", truncation=True, max_length=self.model.config.max_text_len
+            ).to(self.model.device)
             result = self.processor.post_process_grounded_object_detection(
-                self.model(**inputs), inputs.input_ids, threshold=self.config.box_threshold,
-                text_threshold=self.config.text_threshold, target_sizes=[(height, width)])[0]
+                self.model(**inputs),
+                inputs.input_ids,
+                threshold=self.config.box_threshold,
+                text_threshold=self.config.text_threshold,
+                target_sizes=[(height, width)],
+            )[0]
         found = []
         labels = result["text_labels"][: len(result["boxes"])]  # for no boxes there is one empty label
         for box, score, label in zip(result["boxes"].tolist(), result["scores"].tolist(), labels, strict=True):

@@ -64,7 +64,8 @@ class Backend:
         key = os.environ.get(KEY, "")
         self.url = config.url.rstrip("/") + "/chat/completions"
         self.client = httpx.Client(
-            timeout=config.timeout_s, headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=config.timeout_s,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
             limits=httpx.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency),
         )
         self.extras = True  # a schema-guided reply with its probabilities, until the server says it cannot
@@ -73,11 +74,15 @@ class Backend:
         """One chat completion. Raises InputError if the request can never work, PipelineError after all retries."""
         pictures = [{"type": "image_url", "image_url": {"url": _address(image)}} for image in images]
         request = {
-            "model": self.config.model, "max_tokens": self.config.max_tokens, "temperature": self.config.temperature,
+            "model": self.config.model,
+            "max_tokens": self.config.max_tokens,
+            "temperature": self.config.temperature,
             "messages": [{"role": "user", "content": [*pictures, {"type": "text", "text": text}]}],
         }
-        extras = {"logprobs": True, "response_format": {
-            "type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}}}
+        extras = {
+            "logprobs": True,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}},
+        }
         refusal = None
         for body in ({**request, **extras}, request) if self.extras else (request,):
             try:
@@ -102,8 +107,10 @@ class Backend:
                 raise PipelineError(f"The teacher at {self.url} asks to wait {wait:.0f} s ({reason}): try again later.")
             if attempt < self.config.retries:
                 time.sleep(max(wait, FIRST_WAIT_S * 2**attempt * random.uniform(1.0, 1.5)))
-        raise PipelineError(f"The teacher at {self.url} does not answer, {self.config.retries + 1} tries: {reason}. Start the "
-                            "server or correct annotate.teacher.url, then run the same command; replies so far are kept.")
+        raise PipelineError(
+            f"The teacher at {self.url} does not answer, {self.config.retries + 1} tries: {reason}. Start the "
+            "server or correct annotate.teacher.url, then run the same command; replies so far are kept."
+        )
 
     def _post(self, request: dict[str, Any]) -> bytes:
         import httpx
@@ -136,8 +143,10 @@ class Backend:
         if status in (401, 403):
             return InputError(f"The teacher at {self.url} refuses the key (HTTP {status}): set {KEY} to one it accepts.")
         if status == 404:
-            return InputError(f"The teacher at {self.url} has no such address or no model {self.config.model!r} (HTTP 404): "
-                              f"correct annotate.teacher.url (it usually ends in /v1) or annotate.teacher.model. {words}".strip())
+            return InputError(
+                f"The teacher at {self.url} has no such address or no model {self.config.model!r} (HTTP 404): "
+                f"correct annotate.teacher.url (it usually ends in /v1) or annotate.teacher.model. {words}".strip()
+            )
         return InputError(f"The teacher at {self.url} refuses the request (HTTP {status}): {words or 'it gives no reason'}")
 
 

@@ -1,6 +1,6 @@
 """A teacher on this machine: any vision-language model of `transformers`, greedy, from a folder or a pinned hub id.
 
-    annotate.teacher: {kind: local, model: models/NAME}
+annotate.teacher: {kind: local, model: models/NAME}
 """
 
 from __future__ import annotations
@@ -39,16 +39,19 @@ class Backend:
         with self.lock:
             model, processor = self._loaded
             content = [*({"type": "image"} for _ in images), {"type": "text", "text": text}]
-            prompt = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False,
-                                                   add_generation_prompt=True)
+            prompt = processor.apply_chat_template(
+                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+            )
             inputs = processor(text=[prompt], images=list(images) or None, return_tensors="pt").to(model.device)
             inputs = {name: value.to(model.dtype) if value.is_floating_point() else value for name, value in inputs.items()}
             with torch.inference_mode():
-                output = model.generate(**inputs, max_new_tokens=self.max_tokens, do_sample=False, output_logits=True,
-                                        return_dict_in_generate=True)
-            written = output.sequences[0, inputs["input_ids"].shape[1]:]
-            chances = [float(torch.softmax(logits[0].float(), -1)[token])
-                       for logits, token in zip(output.logits, written, strict=True)]
+                output = model.generate(
+                    **inputs, max_new_tokens=self.max_tokens, do_sample=False, output_logits=True, return_dict_in_generate=True
+                )
+            written = output.sequences[0, inputs["input_ids"].shape[1] :]
+            chances = [
+                float(torch.softmax(logits[0].float(), -1)[token]) for logits, token in zip(output.logits, written, strict=True)
+            ]
         tokenizer = getattr(processor, "tokenizer", processor)
         return Said(tokenizer.decode(written, skip_special_tokens=True), float(np.mean(chances)) if chances else None)
 

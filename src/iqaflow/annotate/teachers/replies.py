@@ -67,10 +67,12 @@ class Cache:
                     self._catch_up(file)
             return self._entry(key)
 
-    def put(self, key: str, prompt: str, reply: str, confidence: float | None,
-            instead: dict[str, Any] | None = None) -> dict[str, Any]:
+    def put(
+        self, key: str, prompt: str, reply: str, confidence: float | None, instead: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Keep a reply; returns the entry that holds for the key, which is an earlier one if there is one. An earlier one
-        that no longer passes is given as `instead` and replaced, unless somebody has done so already."""
+        that no longer passes is given as `instead` and replaced, unless somebody has done so already.
+        """
         entry = {"key": key, "prompt": prompt, "reply": reply, "confidence": confidence}
         with self.lock, _appending(self.path) as file:
             self._catch_up(file)
@@ -142,7 +144,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 def _appending(path: Path) -> Iterator[Any]:
     """The file open for reading and appending, alone: one writer at a time over all processes; flushed to disk after."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with explain_full_disk(path), open(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+    with explain_full_disk(path), os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield file

@@ -42,9 +42,12 @@ Facts: """
 _OTHER = r"(?:the |its )?(?:reference|original|pristine|undistorted|clean)(?: (?:image|photo|picture|version|one))?"
 _REVEALS = re.compile(  # phrases that only make sense beside the reference
     rf",?\s*\b(?:as |when )?(?:compared|relative|in comparison|in contrast) (?:with|to) {_OTHER}\b,?|,?\s*\bunlike {_OTHER}\b,?|"
-    rf"\s*\bthan (?:in )?{_OTHER}\b", re.IGNORECASE)
-_REFERENCE = re.compile(r"\b(?:reference|original(?:ly)?|pristine|undistorted|ground truth|source image|first image)\b",
-                        re.IGNORECASE)
+    rf"\s*\bthan (?:in )?{_OTHER}\b",
+    re.IGNORECASE,
+)
+_REFERENCE = re.compile(
+    r"\b(?:reference|original(?:ly)?|pristine|undistorted|ground truth|source image|first image)\b", re.IGNORECASE
+)
 _EXCUSE = re.compile(r"\b(?:sorry|apologi[sz]e|as an ai|i cannot|i can't|i am unable|i'm unable)\b", re.IGNORECASE)
 _MARKER = re.compile(r"\[R(\d+)\]")
 _ROLE = re.compile(r"\bImage ([AB])\b")
@@ -80,10 +83,12 @@ class Case:
         return _MARKER.sub(lambda match: self.markers[int(match[1]) - 1], text)
 
 
-def shard(images: Sequence[dict[str, Any]], conversations: Sequence[dict[str, Any]], config: Config,
-          workspace: Workspace) -> list[dict[str, Any]]:
+def shard(
+    images: Sequence[dict[str, Any]], conversations: Sequence[dict[str, Any]], config: Config, workspace: Workspace
+) -> list[dict[str, Any]]:
     """The conversation rows of a shard, detailed descriptions and comparisons of synthetic images rewritten where
-    `annotate.teacher.rewrite`; `teacher` and `teacher_confidence` say which. Raises as `Teacher.ask` does."""
+    `annotate.teacher.rewrite`; `teacher` and `teacher_confidence` say which. Raises as `Teacher.ask` does.
+    """
     rows = list(conversations)
     teacher = teachers.of(config.annotate.teacher, workspace) if config.annotate.teacher.rewrite else None
     if teacher is None:
@@ -117,9 +122,15 @@ def case_of(row: dict[str, Any], known: Mapping[str, dict[str, Any]]) -> Case:
         markers = tuple(dict.fromkeys(one.findall(text)))
         text = one.sub(lambda match: f"[R{markers.index(match[0]) + 1}]", text)
     facts: dict[str, Any] = {
-        name: {"distortions": [
-            {"distortion": f"{flaw['severity']} {distortions.phrase(flaw['category'])}", "where": _where(flaw, image, markers)}
-            for flaw in image["distortions"]]}
+        name: {
+            "distortions": [
+                {
+                    "distortion": f"{flaw['severity']} {distortions.phrase(flaw['category'])}",
+                    "where": _where(flaw, image, markers),
+                }
+                for flaw in image["distortions"]
+            ]
+        }
         for name, image in ((f"Image {role}" if role != "image" else "image", image) for role, image in shown)
     }
     facts["regions"] = {f"[R{number}]": re.sub(r"\]\(.*\)|\[", "", phrase) for number, phrase in enumerate(markers, 1)}
@@ -157,18 +168,27 @@ def _question(case: Case, known: Mapping[str, dict[str, Any]]) -> Question:
     if pair:
         verdict = f'begin with the sentence "{truth.better} is better." and do not contradict it'
     else:
-        verdict = (f'say once that the quality is "{truth.rating}", and use none of the words {", ".join(grammar.RATINGS)} '
-                   "otherwise")
+        verdict = (
+            f'say once that the quality is "{truth.rating}", and use none of the words {", ".join(grammar.RATINGS)} otherwise'
+        )
     text = PROMPT.format(
-        shown=f"You see the undistorted reference, then {shown}." if references else f"You see {shown}.", words=words,
-        naming=naming, verdict=verdict,
+        shown=f"You see the undistorted reference, then {shown}." if references else f"You see {shown}.",
+        words=words,
+        naming=naming,
+        verdict=verdict,
         markers="the marks " + ", ".join(case.facts["regions"]) + " as they are, where you speak of those regions"
-        if case.markers else "nothing in brackets",
+        if case.markers
+        else "nothing in brackets",
         reference="sees the reference too" if beside else "does not see the reference: never mention or hint at one",
     )
     pixels = [decode(image["reference"]) for image in references] + [decode(image["image"]) for image in subjects]
-    return Question("rewrite/1", text + quoted(case.facts), Description, tuple(np.ascontiguousarray(one) for one in pixels),
-                    {"accept": _accepting(case, truth, words, beside)})
+    return Question(
+        "rewrite/1",
+        text + quoted(case.facts),
+        Description,
+        tuple(np.ascontiguousarray(one) for one in pixels),
+        {"accept": _accepting(case, truth, words, beside)},
+    )
 
 
 def _accepting(case: Case, truth: grammar.Answer, words: int, beside: bool) -> Callable[[str], str]:

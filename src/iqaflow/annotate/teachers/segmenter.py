@@ -11,10 +11,12 @@ from iqaflow.core.workspace import Workspace
 from iqaflow.model import promptable
 
 
-def masks(image: np.ndarray, boxes: Sequence[tuple[int, int, int, int]], config: Segmenter,
-          workspace: Workspace) -> list[np.ndarray]:
+def masks(
+    image: np.ndarray, boxes: Sequence[tuple[int, int, int, int]], config: Segmenter, workspace: Workspace
+) -> list[np.ndarray]:
     """Boolean masks (H, W) of what fills each box (x0, y0, x1, y1) of a uint8 RGB image (H, W, 3): inside its box, never
-    empty. Raises StageError if the model cannot be loaded."""
+    empty. Raises StageError if the model cannot be loaded.
+    """
     insides = []
     for x0, y0, x1, y1 in boxes:
         inside = np.zeros(image.shape[:2], bool)
@@ -26,8 +28,9 @@ def masks(image: np.ndarray, boxes: Sequence[tuple[int, int, int, int]], config:
     return [mask if mask.any() else inside for mask, inside in zip(found, insides, strict=True)]
 
 
-def _asked(image: np.ndarray, boxes: Sequence[tuple[int, int, int, int]], config: Segmenter,
-           workspace: Workspace) -> list[np.ndarray]:
+def _asked(
+    image: np.ndarray, boxes: Sequence[tuple[int, int, int, int]], config: Segmenter, workspace: Workspace
+) -> list[np.ndarray]:
     """The mask the model trusts most for every box."""
     import cv2
 

@@ -35,7 +35,8 @@ class Weights:
 
 def located(model: str | None, revision: str | None, key: str, workspace: Workspace) -> Weights:
     """A folder (relative to the workspace) or a hub id pinned by 40 hex digits. `key` is the parameter, such as
-    `annotate.teacher`. Raises ConfigError in one sentence."""
+    `annotate.teacher`. Raises ConfigError in one sentence.
+    """
     if not model:
         raise ConfigError(f"{key}.model is missing: name a folder of weights, or a hub id with {key}.revision.")
     folder = (workspace.root / Path(model).expanduser()).resolve()
@@ -49,7 +50,8 @@ def located(model: str | None, revision: str | None, key: str, workspace: Worksp
 @functools.lru_cache(maxsize=4)
 def _fingerprint(folder: str) -> str:
     """Hash of names, sizes, and the bytes of small files or both ends of large ones: a changed model is seen in a moment
-    even if it has many gigabytes."""
+    even if it has many gigabytes.
+    """
     digest = hashlib.sha256()
     for path in sorted(path for path in Path(folder).iterdir() if path.is_file()):
         size = path.stat().st_size

@@ -111,8 +111,9 @@ def known() -> dict[str, Baseline]:
     return dict(sorted(_registered.items()))
 
 
-def answer_all(items: list[Row], images: list[Row], conversations: list[Row], folder: Path,
-               config: Config) -> dict[str, list[Row]]:
+def answer_all(
+    items: list[Row], images: list[Row], conversations: list[Row], folder: Path, config: Config
+) -> dict[str, list[Row]]:
     """Every baseline's answers to the items it has something to say about, by name.
 
     One thread: the fits are small, and sums in another order would change the last bits.
@@ -120,14 +121,22 @@ def answer_all(items: list[Row], images: list[Row], conversations: list[Row], fo
     from threadpoolctl import threadpool_limits
 
     blind = [{**item, "target": None, "target_value": None, "level": None} for item in items]
-    questions = Questions(blind, {row["image_id"]: row for row in images},
-                          {row["conversation_id"]: row for row in conversations}, folder, config)
+    questions = Questions(
+        blind, {row["image_id"]: row for row in images}, {row["conversation_id"]: row for row in conversations}, folder, config
+    )
     with threadpool_limits(1):
         return {name: list(entry.answer(questions)) for name, entry in known().items()}
 
 
-def answer(item: Row, prediction: str = "", value: float | None = None, confidence: float | None = None,
-           hit: float | None = None) -> Row:
+def answer(
+    item: Row, prediction: str = "", value: float | None = None, confidence: float | None = None, hit: float | None = None
+) -> Row:
     """One answer in the shape `items.grade` wants."""
-    return {"family": item["family"], "item_id": item["item_id"], "prediction": prediction, "value": value,
-            "confidence": confidence, "hit": hit}
+    return {
+        "family": item["family"],
+        "item_id": item["item_id"],
+        "prediction": prediction,
+        "value": value,
+        "confidence": confidence,
+        "hit": hit,
+    }

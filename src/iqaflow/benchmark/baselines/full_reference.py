@@ -28,8 +28,7 @@ def ssim_index(image: np.ndarray, reference: np.ndarray) -> float:
     from skimage.metrics import structural_similarity
 
     grey = [cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) for pixels in (image, reference)]
-    return float(structural_similarity(*grey, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-                                       data_range=255))
+    return float(structural_similarity(*grey, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255))
 
 
 @baseline("psnr", "full reference: peak signal-to-noise ratio to the undistorted image", sees_reference=True)
@@ -48,8 +47,7 @@ def _answers(questions: Questions, name: str, measure: Callable[[np.ndarray, np.
     def value(row: Row) -> float | None:
         if row["reference"] is None:
             return None
-        return questions.remember((name, row["image_id"]),
-                                  lambda: measure(decode(row["image"]), decode(row["reference"])))
+        return questions.remember((name, row["image_id"]), lambda: measure(decode(row["image"]), decode(row["reference"])))
 
     train = [row for row in questions.split("train") if row["reference"] is not None and row["score"] is not None]
     if not train:
@@ -77,6 +75,5 @@ def fit_logistic(x: np.ndarray, y: np.ndarray) -> Callable[[float], float]:
         z = np.exp(log_slope) * (np.asarray(values) - middle) / spread - centre
         return low + height / (1 + np.exp(-np.clip(z, -50, 50)))
 
-    fit = least_squares(lambda p: curve(p, x) - y, x0=[0.0, 1.0, 0.0, 0.5],
-                        bounds=([-1, 0.05, -20, -3], [1, 2, 20, 4]))
+    fit = least_squares(lambda p: curve(p, x) - y, x0=[0.0, 1.0, 0.0, 0.5], bounds=([-1, 0.05, -20, -3], [1, 2, 20, 4]))
     return lambda values: float(curve(fit.x, values))

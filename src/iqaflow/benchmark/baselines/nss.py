@@ -74,10 +74,7 @@ def _identify(questions: Questions, train: list[Row], model: BaseEstimator) -> A
     matrix = model.predict_proba(np.stack([questions.features(image) for _, image in asked])) @ fold
     for (item, _), chances in zip(asked, matrix, strict=True):
         order = np.argsort(-chances, kind="stable")
-        if questions.two(item):
-            order = np.array([index for index in order if names[index] != NONE][:2])
-        else:
-            order = order[:1]
+        order = np.array([index for index in order if names[index] != NONE][:2]) if questions.two(item) else order[:1]
         text = " and ".join(names[i] if names[i] == NONE else phrase(names[i]) for i in order)
         yield answer(item, text, confidence=float(np.mean(chances[order])))
 

@@ -1,5 +1,6 @@
 """`centre` and `whole_image`: grounding without looking. The centre box has the one size, of a grid of sizes, that
-covers the regions of the calibration split best."""
+covers the regions of the calibration split best.
+"""
 
 from __future__ import annotations
 

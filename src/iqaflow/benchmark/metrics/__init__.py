@@ -30,7 +30,8 @@ _registered: dict[tuple[str, str], Metric] = {}
 @dataclass(frozen=True)
 class Metric:
     """One metric of one family. `title` completes the sentence `the model ...`; `cells` limits the items it counts; `headline` is
-    its place among those a reader looks at first, if it is one."""
+    its place among those a reader looks at first, if it is one.
+    """
 
     family: str
     name: str
@@ -56,8 +57,16 @@ def mean(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return (weights @ columns[:, 0]) / weights.sum(1)
 
 
-def metric(family: str, name: str, title: str, cells: tuple[str, ...] | None = None, lower_is_better: bool = False,
-           maximum: float = 1.0, reduce: stats.Reduce = mean, headline: int | None = None) -> Callable:
+def metric(
+    family: str,
+    name: str,
+    title: str,
+    cells: tuple[str, ...] | None = None,
+    lower_is_better: bool = False,
+    maximum: float = 1.0,
+    reduce: stats.Reduce = mean,
+    headline: int | None = None,
+) -> Callable:
     """Register the decorated function as a metric; decorators stack."""
 
     def register(function: Callable[[pd.DataFrame], np.ndarray]) -> Callable[[pd.DataFrame], np.ndarray]:
@@ -95,14 +104,17 @@ def compute(frame: pd.DataFrame, name: str) -> float:
     """The metric on item rows of one predictor and one family; NaN if no row counts or it is undefined."""
     families = frame["family"].unique()
     if len(families) != 1 or frame["predictor"].nunique() != 1:
-        raise ValueError(f"compute wants rows of one predictor and one family, got {len(families)} families and "
-                         f"{frame['predictor'].nunique()} predictors")
+        raise ValueError(
+            f"compute wants rows of one predictor and one family, got {len(families)} families and "
+            f"{frame['predictor'].nunique()} predictors"
+        )
     return _point(*_usable(find(families[0], name), frame))
 
 
 def table(frame: pd.DataFrame, config: Config) -> dict[str, dict[str, dict[str, Any]]]:
     """Every metric that is defined on the items of one predictor, with 95 % intervals (see `stats`): `ci95` resamples
-    items, `ci95_photos` photographs (null with one photograph). `n` counts items."""
+    items, `ci95_photos` photographs (null with one photograph). `n` counts items.
+    """
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for (family, name), entry in known().items():
         rows = frame[frame["family"] == family]
@@ -118,7 +130,10 @@ def table(frame: pd.DataFrame, config: Config) -> dict[str, dict[str, dict[str, 
         if len(set(sources)) > 1:
             photos = stats.interval(stats.values(entry.reduce, columns, resamples, seed, sources))
         result.setdefault(family, {})[name] = {
-            "value": round(value, 6), "ci95": _rounded(items), "ci95_photos": _rounded(photos), "n": len(columns),
+            "value": round(value, 6),
+            "ci95": _rounded(items),
+            "ci95_photos": _rounded(photos),
+            "n": len(columns),
         }
     return result
 

@@ -36,8 +36,9 @@ def credit(frame: pd.DataFrame) -> np.ndarray:
 
 
 @metric("identify", "false_alarm", "calls a clean image distorted", lower_is_better=True)
-@metric("identify", "false_alarm_nr", "calls a clean image distorted, no reference", ("clean_nr",),
-        lower_is_better=True, headline=2)
+@metric(
+    "identify", "false_alarm_nr", "calls a clean image distorted, no reference", ("clean_nr",), lower_is_better=True, headline=2
+)
 def false_alarm(frame: pd.DataFrame) -> np.ndarray:
     """Clean images: 1 unless the answer is `none`."""
     clean = frame["target"] == answers.NONE

@@ -34,8 +34,7 @@ def confidence_and_credit(frame: pd.DataFrame) -> np.ndarray:
     return frame[["confidence", "value"]].to_numpy()
 
 
-@metric("ground", "ece", "is this far off in its confidence to point right", lower_is_better=True,
-        reduce=calibration_error)
+@metric("ground", "ece", "is this far off in its confidence to point right", lower_is_better=True, reduce=calibration_error)
 def confidence_and_hit(frame: pd.DataFrame) -> np.ndarray:
     """A point's confidence against whether it hit; whole-image items do not count."""
     return frame[["confidence", "hit"]].where(frame["cell"] != "whole").to_numpy()

@@ -1,5 +1,6 @@
 """Where the distortion is: pointing and masks (IQA-Spider section 1.4). Items whose truth is the whole image are left
-out of hit rate and mIoU, since any point and a full mask would be right."""
+out of hit rate and mIoU, since any point and a full mask would be right.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +33,7 @@ def ious(frame: pd.DataFrame) -> np.ndarray:
     return frame["value"].where(frame["cell"] != "whole").to_numpy()
 
 
-@metric("ground", "whole_image_on_local", "says `whole image` though it is a part", ("hyd", "sid", "dao"),
-        lower_is_better=True)
+@metric("ground", "whole_image_on_local", "says `whole image` though it is a part", ("hyd", "sid", "dao"), lower_is_better=True)
 @metric("ground", "whole_image_on_whole", "says `whole image` where that is right", ("whole",))
 def whole(frame: pd.DataFrame) -> np.ndarray:
     """Whether the answer is the whole image: then no point and no mask is sought (the gate)."""

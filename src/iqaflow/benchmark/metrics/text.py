@@ -24,10 +24,10 @@ def corpus_bleu(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.array([BLEU.compute_bleu(row[:ORDER], row[ORDER:-2], row[-2], row[-1], **how).score for row in sums])
 
 
-@metric("describe", "bleu4", "matches the wording of the description (BLEU@4, of 100)", maximum=100.0,
-        reduce=corpus_bleu, headline=14)
-@metric("describe_local", "bleu4", "matches the wording about a region (BLEU@4, of 100)", maximum=100.0,
-        reduce=corpus_bleu)
+@metric(
+    "describe", "bleu4", "matches the wording of the description (BLEU@4, of 100)", maximum=100.0, reduce=corpus_bleu, headline=14
+)
+@metric("describe_local", "bleu4", "matches the wording about a region (BLEU@4, of 100)", maximum=100.0, reduce=corpus_bleu)
 def bleu_counts(frame: pd.DataFrame) -> np.ndarray:
     """n-gram hits (4), n-grams (4), length and reference length of each description, coordinates stripped."""
     from sacrebleu.metrics import BLEU

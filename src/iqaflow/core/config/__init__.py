@@ -7,6 +7,7 @@ The sections, with every parameter, are in schema.py. `resources` changes speed,
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path} is missing: run inside an iqaflow checkout, make this folder a workspace with "
-                          f"`iqaflow init`, or restore it with git.") from None
+        raise ConfigError(
+            f"{path} is missing: run inside an iqaflow checkout, make this folder a workspace with "
+            f"`iqaflow init`, or restore it with git."
+        ) from None
     except (YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
@@ -134,10 +137,8 @@ def _set(tree: dict[str, Any], text: str) -> None:
     except YAMLError:
         raise ConfigError(f"--set {text!r}: the value {raw!r} is not valid YAML.") from None
     if isinstance(value, str):  # YAML 1.2 needs a dot in 1e-4; people do not
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     *parents, leaf = key.split(".")
     node = tree
     for part in parents:

@@ -1,6 +1,6 @@
 """params.yaml as text: every parameter of the tree, with its documentation as a comment.
 
-    iqaflow config write
+iqaflow config write
 """
 
 from __future__ import annotations
@@ -73,5 +73,8 @@ def _is_plain(text: str) -> bool:
     from ruamel.yaml import YAML
 
     simple = text and all(char.isalnum() or char in "_-./" for char in text) and text[0].isalpha()
-    return bool(simple) and all(YAML(typ=kind, pure=True).load(text) == text for kind in ("safe",)) and \
-        text.lower() not in ("yes", "no", "on", "off", "y", "n", "true", "false", "null")
+    return (
+        bool(simple)
+        and all(YAML(typ=kind, pure=True).load(text) == text for kind in ("safe",))
+        and text.lower() not in ("yes", "no", "on", "off", "y", "n", "true", "false", "null")
+    )

@@ -34,25 +34,32 @@ def parameter(tree: Mapping[str, Any]) -> str | None:
     for key, value in _texts(tree, ""):
         if carries_secret(value) or (key.endswith(".url") and _asks(value)):
             instead = INSTEAD.get(key) or INSTEAD.get(key.rpartition(".")[2]) or OTHERWISE
-            return (f"{key} holds a password, token or key, and parameters are kept in dvc.lock, MLflow and Prefect: "
-                    f"take it out and {instead}")
+            return (
+                f"{key} holds a password, token or key, and parameters are kept in dvc.lock, MLflow and Prefect: "
+                f"take it out and {instead}"
+            )
     return None
 
 
 def address(url: str, where: str) -> None:
     """Raises InputError if an address of a catalogue carries a secret: addresses are kept with what is downloaded."""
     if is_address_with_secret(url):
-        raise InputError(f"{where}: an address holds a user, a password or a key, and addresses are kept with the data: take it "
-                         f"out and {INSTEAD['source.catalogue']}")
+        raise InputError(
+            f"{where}: an address holds a user, a password or a key, and addresses are kept with the data: take it "
+            f"out and {INSTEAD['source.catalogue']}"
+        )
 
 
 def environment() -> None:
     """Raises InputError if the address of a server in the environment carries a secret. Addresses of databases may: there is
-    no other way for them, and no message shows them."""
+    no other way for them, and no message shows them.
+    """
     for name, instead in ADDRESSES.items():
         if is_address_with_secret(os.environ.get(name, "")):
-            raise InputError(f"{name} holds a user, a password or a key, and addresses of servers are shown and stored: take it "
-                             f"out of the address and set {instead} instead.")
+            raise InputError(
+                f"{name} holds a user, a password or a key, and addresses of servers are shown and stored: take it "
+                f"out of the address and set {instead} instead."
+            )
 
 
 def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:

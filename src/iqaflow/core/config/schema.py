@@ -90,8 +90,14 @@ class Source(Section):
             return tree
         path, others = str(tree.get("path") or ""), list(tree.get("labelled") or ())
         others = [one for one in others if not (isinstance(one, dict) and one.get("name") == one.get("format") == SCORES)]
-        entry = {"name": SCORES, "format": SCORES, "path": f"{path.rstrip('/')}/{tree['scores']}", "images": path,
-                 "license": tree.get("license") or "unknown", "scale": tree.get("scale")}
+        entry = {
+            "name": SCORES,
+            "format": SCORES,
+            "path": f"{path.rstrip('/')}/{tree['scores']}",
+            "images": path,
+            "license": tree.get("license") or "unknown",
+            "scale": tree.get("scale"),
+        }
         return {**tree, "labelled": [*others, entry]}
 
     @model_validator(mode="after")

@@ -20,8 +20,10 @@ from typing import Any
 ALLOWED_HOSTS = "IQAFLOW_ALLOWED_HOSTS"
 FOREIGN = ("cross-site", "same-site")  # of Sec-Fetch-Site; another port of this machine is "same-site"
 # nobody frames or embeds our answers, and no page of ours speaks to another host (Prefect's would, whatever its settings say)
-HEADERS = [(b"content-security-policy", b"frame-ancestors 'self'; connect-src 'self' data: blob:"),
-           (b"cross-origin-resource-policy", b"same-origin")]
+HEADERS = [
+    (b"content-security-policy", b"frame-ancestors 'self'; connect-src 'self' data: blob:"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -96,8 +98,12 @@ def _own_hosts(scope: Scope) -> list[str]:
 
 def _follows_a_link(scope: Scope) -> bool:
     """Whether a person opens the page in a tab of its own, as a link on another site does; not a frame, not a form."""
-    return (scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-            and _values(scope, b"sec-fetch-mode") == ["navigate"] and _values(scope, b"sec-fetch-dest") == ["document"])
+    return (
+        scope["type"] == "http"
+        and scope["method"] in ("GET", "HEAD")
+        and _values(scope, b"sec-fetch-mode") == ["navigate"]
+        and _values(scope, b"sec-fetch-dest") == ["document"]
+    )
 
 
 def _sealed(send: Send) -> Send:

@@ -1,7 +1,7 @@
-"""Text from outside (file names, answers of models and servers, exceptions) where it could command: a terminal, a spreadsheet.
+r"""Text from outside (file names, answers of models and servers, exceptions) where it could command: a terminal, a spreadsheet.
 
-    guard()         # once per process: control characters that are printed are shown, as \\x1b, instead of obeyed
-    cell(name)      # a CSV cell that no spreadsheet takes for a formula
+guard()         # once per process: control characters that are printed are shown, as \\x1b, instead of obeyed
+cell(name)      # a CSV cell that no spreadsheet takes for a formula
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def cell(value: Any) -> Any:
 
 class Terminal:
     """A text stream that escapes what it is told to write, and with `redacts` hides what is secret. `raw` is the stream
-    behind it, for our own cursor movements; `rich_proxied_file` is what rich writes its tables to: colours pass there."""
+    behind it, for our own cursor movements; `rich_proxied_file` is what rich writes its tables to: colours pass there.
+    """
 
     def __init__(self, raw: TextIO, redacts: bool = False, styled: bool = False) -> None:
         from iqaflow.core.security.redaction import Lines
@@ -60,7 +61,8 @@ class Terminal:
 
 def guard(results: bool = False) -> None:
     """Let this process print only what cannot command a terminal, and no secrets; with `results`, its stdout is for programs
-    (JSON, CSV) and changed no further."""
+    (JSON, CSV) and changed no further.
+    """
     for name, redacts in (("stdout", not results), ("stderr", True)):
         stream = getattr(sys, name)
         if stream is not None and (not isinstance(stream, Terminal) or (redacts and not stream.redact)):

@@ -22,47 +22,69 @@ HIDDEN = "***"
 SHORTEST = 8  # an environment variable's value of fewer characters is too ordinary to be replaced wherever it occurs
 LONGEST = 4000  # characters of one secret, and of a base64 run that is looked at
 
-PATTERNS = tuple((re.compile(pattern), shown) for pattern, shown in (
-    (r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=\s\\:,.]|-(?!----))*"
-     r"(?:-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----)?", HIDDEN),
-    # user and password of an address, up to its last @; the second pattern is for those with a / ? or # inside
-    (r"(?<=://)[^\s/?#\"'<>`]{1,4000}(?=@)", HIDDEN),
-    (r"(?<=://)(?!\[)[^\s/@:?#\"'<>`]{0,200}:(?!\d{1,5}[/?#])[^\s@\"'<>`]{1,200}(?=@)", HIDDEN),
-    # headers
-    (r"(?i)(\b(?:proxy-)?authorization\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}\\{0,3}[\"']?)"
-     r"(?:(?:basic|bearer|token|apikey|negotiate)\s+[^\s\"'\\]+|(?:aws4|digest)[^\r\n\"'\\]*|[^\s\"'\\]+)", rf"\1{HIDDEN}"),
-    (r"(?i)(\b(?:set-)?cookie\\{0,3}[\"']?:\s{0,4}\\{0,3}[\"']?)[^\r\n\"'\\]+", rf"\1{HIDDEN}"),
-    (r"(\b(?i:bearer)(?:\s{1,4}|%20|\+))(?!realm)(?=[a-z~+/=-]{0,300}[A-Z0-9._]|[a-z~+/=-]{16})[\w.~+/=-]{6,}", rf"\1{HIDDEN}"),
-    (r"(\b(?i:basic)(?:\s{1,4}|%20|\+))(?=[a-z/+]{0,300}[A-Z0-9=])[A-Za-z0-9+/]{7,}={0,2}", rf"\1{HIDDEN}"),
-    # tokens that say whose they are
-    (r"(?<![A-Za-z0-9])(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|gl[a-z]{2,6}-[\w-]{16,}|hf_\w{20,}|npm_\w{20,}|pypi-[\w-]{30,}"
-     r"|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[a-z]-[\w-]{10,}|xapp-[\w-]{10,}|AIza[\w-]{30,}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}"
-     r"|[srp]k_(?:live|test)_\w{16,}|pn[ubs]_\w{20,}|dckr_pat_[\w-]{20,}|SG\.[\w-]{16,200}\.[\w-]{16,}"
-     r"|sk-(?=[A-Za-z_-]{0,200}\d)[\w-]{20,})", HIDDEN),
-    (r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?", HIDDEN),  # JSON web tokens
-    (r"(hooks\.slack\.com/services/)[\w/]{10,}", rf"\1{HIDDEN}"),
-    # queries
-    (r"(?i)([?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|awsaccesskeyid|key|auth|token|sas|pass)=)"
-     r"[^&\s\"'#<>]+", rf"\1{HIDDEN}"),
-    (r"(?i)(?<![a-z])((?:signature|sig)=)[\w%+/=.~-]{16,}", rf"\1{HIDDEN}"),
-))
+PATTERNS = tuple(
+    (re.compile(pattern), shown)
+    for pattern, shown in (
+        (
+            r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=\s\\:,.]|-(?!----))*"
+            r"(?:-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----)?",
+            HIDDEN,
+        ),
+        # user and password of an address, up to its last @; the second pattern is for those with a / ? or # inside
+        (r"(?<=://)[^\s/?#\"'<>`]{1,4000}(?=@)", HIDDEN),
+        (r"(?<=://)(?!\[)[^\s/@:?#\"'<>`]{0,200}:(?!\d{1,5}[/?#])[^\s@\"'<>`]{1,200}(?=@)", HIDDEN),
+        # headers
+        (
+            r"(?i)(\b(?:proxy-)?authorization\\{0,3}[\"']?\s{0,4}[:=]\s{0,4}\\{0,3}[\"']?)"
+            r"(?:(?:basic|bearer|token|apikey|negotiate)\s+[^\s\"'\\]+|(?:aws4|digest)[^\r\n\"'\\]*|[^\s\"'\\]+)",
+            rf"\1{HIDDEN}",
+        ),
+        (r"(?i)(\b(?:set-)?cookie\\{0,3}[\"']?:\s{0,4}\\{0,3}[\"']?)[^\r\n\"'\\]+", rf"\1{HIDDEN}"),
+        (
+            r"(\b(?i:bearer)(?:\s{1,4}|%20|\+))(?!realm)(?=[a-z~+/=-]{0,300}[A-Z0-9._]|[a-z~+/=-]{16})[\w.~+/=-]{6,}",
+            rf"\1{HIDDEN}",
+        ),
+        (r"(\b(?i:basic)(?:\s{1,4}|%20|\+))(?=[a-z/+]{0,300}[A-Z0-9=])[A-Za-z0-9+/]{7,}={0,2}", rf"\1{HIDDEN}"),
+        # tokens that say whose they are
+        (
+            r"(?<![A-Za-z0-9])(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|gl[a-z]{2,6}-[\w-]{16,}|hf_\w{20,}|npm_\w{20,}|pypi-[\w-]{30,}"
+            r"|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[a-z]-[\w-]{10,}|xapp-[\w-]{10,}|AIza[\w-]{30,}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}"
+            r"|[srp]k_(?:live|test)_\w{16,}|pn[ubs]_\w{20,}|dckr_pat_[\w-]{20,}|SG\.[\w-]{16,200}\.[\w-]{16,}"
+            r"|sk-(?=[A-Za-z_-]{0,200}\d)[\w-]{20,})",
+            HIDDEN,
+        ),
+        (r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?", HIDDEN),  # JSON web tokens
+        (r"(hooks\.slack\.com/services/)[\w/]{10,}", rf"\1{HIDDEN}"),
+        # queries
+        (
+            r"(?i)([?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|awsaccesskeyid|key|auth|token|sas|pass)=)"
+            r"[^&\s\"'#<>]+",
+            rf"\1{HIDDEN}",
+        ),
+        (r"(?i)(?<![a-z])((?:signature|sig)=)[\w%+/=.~-]{16,}", rf"\1{HIDDEN}"),
+    )
+)
 STRONG = (  # names whose value is a secret whatever it looks like
     r"password|passwd|passphrase|(?<![a-z])pwd|api[_-]?key|(?<![a-z])apikey|secret|secret[_-]?key"
     r"|(?:secret[_-]?)?access[_-]?key(?:[_-]?id)?|(?:private|auth|account|signing|encryption|subscription)[_-]?key"
     r"|auth[_-]?string|(?<![a-z0-9])(?:auth|access|api|refresh|session|bearer|id|hf|hub|github|gitlab|git|npm|pypi|private|deploy"
-    r"|security|oauth|user|bot)[_-]?token")
+    r"|security|oauth|user|bot)[_-]?token"
+)
 WEAK = r"(?<![a-z0-9_-])(?:token|pass|credentials?)|(?<=[a-z0-9]_)(?-i:TOKEN|KEY|PASS|CREDENTIALS?|AUTH)"
 NAMED = re.compile(
     rf"(?i)(?P<name>(?P<strong>{STRONG})|{WEAK})"
     r"(?P<between>\\{0,3}[\"']?(?P<sign>\s{0,4}(?:=>?|:)\s{0,4}|%3[DA]))"
-    r"(?:(?P<mark>\\{0,3}[\"'])(?P<quoted>(?:(?!(?P=mark))[^\n]){0,4000})|(?P<plain>[^\s\"'&<>]*[^\s\"'&<>,;.)}\]]))")
+    r"(?:(?P<mark>\\{0,3}[\"'])(?P<quoted>(?:(?!(?P=mark))[^\n]){0,4000})|(?P<plain>[^\s\"'&<>]*[^\s\"'&<>,;.)}\]]))"
+)
 FLAG = re.compile(r"(?i)(--[a-z-]{0,30}(?:password|passwd|token|secret|api-?key)[ =]+)(?!-)[^\s\"']+")
 HARMLESS = re.compile(
     r"(?i)(?:none|null|true|false|undefined|str|bytes|string|any|secretstr|\*+|\$\{?[a-z_]+\}?|%\(?[a-z_]+\)?s?|\{[a-z_.]*\}?|<\w+>"
-    r"|(?:os|self|settings|config|getenv|getpass|args|kwargs|request|cls|environ|secrets)[.(\[].*)")
+    r"|(?:os|self|settings|config|getenv|getpass|args|kwargs|request|cls|environ|secrets)[.(\[].*)"
+)
 ENVIRONMENT = re.compile(  # names of environment variables that hold a secret
     r"(?i)(?:^|\w)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTH_STRING|_PASS|_PWD|_PAT|_AUTH)(?:_ID|_BASE64|_B64)?$"
-    r"|(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)_")
+    r"|(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)_"
+)
 ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://[^/@:\s]*:(?!\d{1,5}/)(\S+)@")  # of a database, such as postgresql://user:password@host
 KEY_LINE = re.compile(r"[\s+-]*(?:[A-Za-z0-9+/=]{4,}|[A-Za-z-]+: [\w,-]+)?\s*")  # of a private key, also in a diff
 LONGEST_KEY = 200  # lines
@@ -129,7 +151,8 @@ def is_address_with_secret(text: str) -> bool:
 
 def guard_logging() -> None:
     """Redact the records of every logger of this process, with their tracebacks, before any handler sees them. Calling it
-    again does nothing."""
+    again does nothing.
+    """
     make = logging.getLogRecordFactory()
     if not getattr(make, "redacts", False):
         _Record.make = make
@@ -183,7 +206,7 @@ def _known() -> re.Pattern[str] | None:
 
 @functools.lru_cache(maxsize=4096)
 def _is_secret(name: str, value: str) -> bool:
-    return bool(ENVIRONMENT.search(name)) and value.strip("*") != "" and not os.path.exists(value)
+    return bool(ENVIRONMENT.search(name)) and value.strip("*") != "" and not os.path.exists(value)  # noqa: PTH110 (Path raises for a long name)
 
 
 @functools.lru_cache(maxsize=16)
@@ -195,8 +218,16 @@ def _matcher(values: frozenset[str]) -> re.Pattern[str]:
 def _forms(value: str) -> set[str]:
     """A secret as it is, quoted in the usual ways, and what is left of it in base64 behind any user name."""
     data = value.encode("utf-8", "surrogateescape")
-    forms = {value, quote(value, errors="replace"), quote(value, safe="", errors="replace"), quote_plus(value, errors="replace"),
-             json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], html.escape(value), repr(value)[1:-1]}
+    forms = {
+        value,
+        quote(value, errors="replace"),
+        quote(value, safe="", errors="replace"),
+        quote_plus(value, errors="replace"),
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        html.escape(value),
+        repr(value)[1:-1],
+    }
     for before in range(3):
         whole = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         core = whole[(0, 2, 3)[before] : len(whole) - (1 if (before + len(data)) % 3 else 0)]

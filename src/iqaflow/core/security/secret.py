@@ -50,8 +50,10 @@ def of(workspace: Workspace) -> str:
 
 
 def _unusable(place: Path, why: str) -> StageError:
-    return StageError(f"{place}, which opens the Prefect and MLflow servers, {why}: remove it, run `iqaflow down`, and run the "
-                      f"same command again for a new one.")
+    return StageError(
+        f"{place}, which opens the Prefect and MLflow servers, {why}: remove it, run `iqaflow down`, and run the "
+        f"same command again for a new one."
+    )
 
 
 def _make(place: Path) -> None:
@@ -68,4 +70,4 @@ def _make(place: Path) -> None:
         except FileExistsError:
             return
         finally:
-            os.unlink(name)
+            Path(name).unlink()

@@ -88,7 +88,8 @@ def noise_poisson(image, photons, rng):
 @functools.lru_cache(maxsize=8)
 def _photon_table(photons):
     """Counts by grey and by 1 / CELLS of the uniform draw, OPEN where a cell holds several (uint8, 256 x CELLS); and
-    the cumulated probabilities of the counts that do not saturate (256 x counts)."""
+    the cumulated probabilities of the counts that do not saturate (256 x counts).
+    """
     from scipy.special import pdtr
 
     steps = pdtr(np.arange(np.ceil(photons)), GREYS[:, None] * (photons / 255))

@@ -111,10 +111,7 @@ def _otsu_curve(counts, classes):
         of_grey = np.clip(np.searchsorted(edges, GREYS, side="right") - 1, 0, OTSU_BINS - 1)
         sums = np.bincount(of_grey, weights=GREYS * counts, minlength=OTSU_BINS)
         return (sums / np.maximum(weights, 1))[of_grey]
-    if occupied == classes:
-        last = np.flatnonzero(weights)[:-1]
-    else:
-        last = _best_split(weights, classes)
+    last = np.flatnonzero(weights)[:-1] if occupied == classes else _best_split(weights, classes)
     thresholds = ((edges[:-1] + edges[1:]) / 2)[last]
     return np.digitize(GREYS, thresholds) * (high - low) / classes + low
 

@@ -21,7 +21,8 @@ HERE = Path(__file__).parent
 
 def render(template: str, **values: Any) -> str:
     """A template filled with `values`. Text is escaped and its control characters are made visible; `Markup` is taken as it is.
-    Raises jinja2.UndefinedError for a value that a template asks for and nobody gave."""
+    Raises jinja2.UndefinedError for a value that a template asks for and nobody gave.
+    """
     return environment(HERE / "templates").get_template(template).render(values)
 
 
@@ -29,8 +30,15 @@ def render(template: str, **values: Any) -> str:
 def environment(folder: Path) -> jinja2.Environment:
     """What fills the templates of a folder: everything is escaped, a name that nobody gave is an error."""
     pages = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, auto_reload=False)
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )
     pages.filters |= {"short": text.short, "number": text.number, "plural": text.plural, "code": text.code}
     pages.globals |= {"keys": charts.KEYS, "style": _style}
     return pages

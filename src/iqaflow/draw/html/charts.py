@@ -41,7 +41,9 @@ class Mark:
 
 def strip(marks: Sequence[Mark], maximum: float, label: str, width: int = 240) -> Markup:
     """Values with their intervals on one line from 0 to `maximum`: a disc for the model, a diamond for the baseline it
-    is compared with, small open marks for the others."""
+    is compared with, small open marks for the others.
+    """
+
     def x(value: float) -> float:
         return 8 + (width - 16) * min(max(value / maximum, 0), 1)
 
@@ -112,10 +114,17 @@ def matrix(labels: Sequence[str], counts: Sequence[Sequence[int]], columns: Sequ
             body = tag("title", f"{name} called {other}: {count} of {total}")
             body += tag("rect", x=float(x + 1), y=float(y + 1), width=cell - 2, height=cell - 2, rx=3, class_="cell")
             if count:
-                body += tag("rect", x=float(x + 1), y=float(y + 1), width=cell - 2, height=cell - 2, rx=3,
-                            class_="heat" if name == other else "heat wrong", fill_opacity=0.08 + 0.92 * part)
-                body += text(x + cell / 2, y + cell / 2 + 4, f"{100 * part:.0f}", "middle",
-                             "onheat" if part > 0.5 else "")
+                body += tag(
+                    "rect",
+                    x=float(x + 1),
+                    y=float(y + 1),
+                    width=cell - 2,
+                    height=cell - 2,
+                    rx=3,
+                    class_="heat" if name == other else "heat wrong",
+                    fill_opacity=0.08 + 0.92 * part,
+                )
+                body += text(x + cell / 2, y + cell / 2 + 4, f"{100 * part:.0f}", "middle", "onheat" if part > 0.5 else "")
             parts.append(tag("g", body))
     return drawing(width, height, parts, label)
 
@@ -172,8 +181,17 @@ def histogram(columns: Sequence[Sequence[int]], low: str, high: str, label: str)
             part = (tall - 6) * count / most
             y -= part
             if count:
-                parts.append(tag("rect", tag("title", f"{split}: {number(count)}"), x=column * step + 1, y=y, width=step - 2,
-                                 height=part, class_=split))
+                parts.append(
+                    tag(
+                        "rect",
+                        tag("title", f"{split}: {number(count)}"),
+                        x=column * step + 1,
+                        y=y,
+                        width=step - 2,
+                        height=part,
+                        class_=split,
+                    )
+                )
     parts.append(tag("line", x1=0, y1=tall + 0.5, x2=WIDTH, y2=tall + 0.5, class_="axis"))
     parts += [text(0, height - 5, short(low, 40), "start", "quiet"), text(WIDTH, height - 5, short(high, 40), "end", "quiet")]
     return drawing(WIDTH, height, parts, short(label, 120))

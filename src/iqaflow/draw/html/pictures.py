@@ -31,10 +31,17 @@ def reduced(image: np.ndarray, side_px: int, kind: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
-def overlay(data: bytes, height: int, width: int, masks: Iterable[tuple[str, np.ndarray]], label: str,
-            point: tuple[float, float] | None = None) -> Markup:
+def overlay(
+    data: bytes,
+    height: int,
+    width: int,
+    masks: Iterable[tuple[str, np.ndarray]],
+    label: str,
+    point: tuple[float, float] | None = None,
+) -> Markup:
     """Image bytes with the outlines of masks (H, W), each of a kind: `truth` and `asked` are lines, `guess` is filled.
-    Coordinates are pixels of (height, width)."""
+    Coordinates are pixels of (height, width).
+    """
     parts = [tag("image", href=data_url(data), width=width, height=height)]
     for kind, mask in masks:
         if path := outline(mask):

@@ -37,8 +37,9 @@ def text(x: float, y: float, body: object, anchor: str = "start", class_: str = 
 
 def drawing(width: int, height: int, parts: Iterable[Markup], label: str) -> Markup:
     """The whole picture; `label` is what a screen reader says."""
-    return tag("svg", Markup().join(parts), viewBox=f"0 0 {width} {height}", width=width, height=height, role="img",
-               aria_label=label)
+    return tag(
+        "svg", Markup().join(parts), viewBox=f"0 0 {width} {height}", width=width, height=height, role="img", aria_label=label
+    )
 
 
 def outline(mask: np.ndarray) -> str:

@@ -1,5 +1,6 @@
 """Text of a page: what comes from data, models and people is untrusted, so nothing in it may hide or turn around what is written.
-Jinja2 does the escaping."""
+Jinja2 does the escaping.
+"""
 
 from __future__ import annotations
 

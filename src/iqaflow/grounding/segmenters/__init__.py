@@ -26,8 +26,7 @@ def find(name: str) -> tuple[ModuleType, dict[str, Any]]:
     kind, _, model = name.partition(":")
     module = KINDS["segmenters"].module(kind, "calibrate.segmenters")
     if module.WEIGHTS and not model:
-        raise ConfigError(f"calibrate.segmenters: {kind!r} needs weights, written {kind}:FOLDER or "
-                          f"{kind}:OWNER/NAME@REVISION.")
+        raise ConfigError(f"calibrate.segmenters: {kind!r} needs weights, written {kind}:FOLDER or {kind}:OWNER/NAME@REVISION.")
     if model and not module.WEIGHTS:
         raise ConfigError(f"calibrate.segmenters: {kind!r} uses no weights, so {name!r} cannot name any.")
     return module, {"model": model} if model else {}
@@ -39,9 +38,15 @@ def candidates(name: str) -> list[dict[str, Any]]:
     return [{**options, **fixed} for options in module.OPTIONS]
 
 
-def segment(name: str, image: np.ndarray, map_: np.ndarray, points: Sequence[Point] = (),
-            negatives: Sequence[Point] = (), box_xyxy: Box | None = None,
-            options: dict[str, Any] | None = None) -> np.ndarray:
+def segment(
+    name: str,
+    image: np.ndarray,
+    map_: np.ndarray,
+    points: Sequence[Point] = (),
+    negatives: Sequence[Point] = (),
+    box_xyxy: Box | None = None,
+    options: dict[str, Any] | None = None,
+) -> np.ndarray:
     """Boolean mask (H, W) of the prompted region of a uint8 RGB image (H, W, 3).
 
     `map_` (H, W) in 0..1 says how likely each pixel belongs; points are (x, y) and the box x0, y0, x1, y1 in pixels.

@@ -20,7 +20,8 @@ OPTIONS = [
 
 def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
     """One round of GrabCut; more rounds gained nothing. Above `high` of the map's maximum is surely inside, below `low`
-    surely outside, and `middle` parts the rest into likely inside and likely outside; points are sure."""
+    surely outside, and `middle` parts the rest into likely inside and likely outside; points are sure.
+    """
     import cv2
 
     fallback = keep(above(map_, options["middle"]), map_, options["components"])
@@ -31,8 +32,10 @@ def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
     labels[above(small, options["high"])] = cv2.GC_FGD
     for group, sure in ((negatives, cv2.GC_BGD), (points, cv2.GC_FGD)):
         for x, y in group:
-            row, column = (min(max(int(at * side / full), 0), side - 1)
-                           for at, side, full in zip((y, x), small.shape, map_.shape, strict=True))
+            row, column = (
+                min(max(int(at * side / full), 0), side - 1)
+                for at, side, full in zip((y, x), small.shape, map_.shape, strict=True)
+            )
             labels[row, column] = sure
     inside = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
     if min(np.count_nonzero(inside), np.count_nonzero(~inside)) < LEAST or np.ptp(pixels) == 0:

@@ -22,7 +22,8 @@ OPTIONS = [
 
 def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
     """Pixels that a walker reaches the inside seeds from first. Seeds: map at or above `high` of its maximum and the
-    positive points inside; map at or below `low` and the negative points outside."""
+    positive points inside; map at or below `low` and the negative points outside.
+    """
     from skimage.segmentation import random_walker
 
     fallback = keep(above(map_, (options["high"] + options["low"]) / 2), map_, options["components"])
@@ -33,15 +34,18 @@ def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
     labels[above(small, options["high"])] = INSIDE
     for group, seed in ((negatives, OUTSIDE), (points, INSIDE)):
         for x, y in group:
-            row, column = (min(max(int(at * side / full), 0), side - 1)
-                           for at, side, full in zip((y, x), small.shape, map_.shape, strict=True))
+            row, column = (
+                min(max(int(at * side / full), 0), side - 1)
+                for at, side, full in zip((y, x), small.shape, map_.shape, strict=True)
+            )
             labels[row, column] = seed
     if {0, INSIDE, OUTSIDE} - set(np.unique(labels)) or float(channels.std()) < 1e-6:
         return fallback  # nothing to decide, or nothing to decide it by
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about solver choices and probabilities a hair outside 0..1
-        chances = random_walker(channels, labels, beta=options["beta"], mode="cg_j", tol=1e-3, channel_axis=-1,
-                                return_full_prob=True)
+        chances = random_walker(
+            channels, labels, beta=options["beta"], mode="cg_j", tol=1e-3, channel_axis=-1, return_full_prob=True
+        )
     inside = np.nan_to_num(np.asarray(chances[0], dtype=np.float32), nan=0.0)
     mask = keep(resize(inside, map_.shape) >= 0.5, map_, options["components"])
     return mask if mask.any() else fallback

@@ -1,6 +1,6 @@
-"""SAM or SAM 2 by `transformers`, frozen, prompted with the points (IQA-Spider, stage two). Needs weights:
+"""SAM or SAM 2 by `transformers`, frozen, prompted with the points (IQA-Spider, stage two). It needs weights.
 
-    calibrate.segmenters: [map, sam:models/sam-vit-base]        a local folder, or sam:OWNER/NAME@REVISION
+calibrate.segmenters: [map, sam:models/sam-vit-base]        a local folder, or sam:OWNER/NAME@REVISION
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from iqaflow.grounding.maps import above, keep, resize
 WEIGHTS = True
 SLOW = True
 OPTIONS = [
-    {"prompt": prompt, "choose": choose, "threshold": 0.3}
-    for prompt in ("points", "points+box")
-    for choose in ("map", "score")
+    {"prompt": prompt, "choose": choose, "threshold": 0.3} for prompt in ("points", "points+box") for choose in ("map", "score")
 ]
 
 
 def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
     """One of SAM's three masks: the one that agrees best with the map cut at `threshold`, or (`choose: score`) the one
-    SAM trusts most. Without any point the map's peak is the point."""
+    SAM trusts most. Without any point the map's peak is the point.
+    """
     from iqaflow.core.errors import ConfigError
     from iqaflow.model import promptable
 
     place, _, revision = options["model"].partition("@")
     if not Path(place).is_dir() and not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise ConfigError(f"calibrate.segmenters: {place!r} is not a folder here; a model of the hub needs its "
-                          "revision, written sam:OWNER/NAME@ and 40 hex digits.")
+        raise ConfigError(
+            f"calibrate.segmenters: {place!r} is not a folder here; a model of the hub needs its "
+            "revision, written sam:OWNER/NAME@ and 40 hex digits."
+        )
     try:
         seen = promptable.look(image, place, revision or None, "calibrate.segmenters")
     except StageError as error:

@@ -20,21 +20,28 @@ OPTIONS = [
 
 def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
     """SLIC (Achanta et al. 2012) on the quality channels; superpixels whose mean of the map reaches `threshold` of the
-    highest mean. Superpixels under a negative point are left out unless a positive point lies there too."""
+    highest mean. Superpixels under a negative point are left out unless a positive point lies there too.
+    """
     from skimage.segmentation import slic
 
     channels = features(image, options["on"], WORK_PX)
     small = resize(map_, channels.shape[:2])
     if min(channels.shape[:2]) < 4 or float(np.ptp(channels, axis=(0, 1)).max()) == 0:
         return keep(above(map_, options["threshold"]), map_, options["components"])
-    labels = slic(channels, n_segments=options["segments"], compactness=options["compactness"], start_label=0,
-                  channel_axis=-1, max_num_iter=5, convert2lab=False)
+    labels = slic(
+        channels,
+        n_segments=options["segments"],
+        compactness=options["compactness"],
+        start_label=0,
+        channel_axis=-1,
+        max_num_iter=5,
+        convert2lab=False,
+    )
     counts = np.bincount(labels.ravel())
     means = np.bincount(labels.ravel(), weights=small.ravel()) / np.maximum(counts, 1)
     chosen = above(means, options["threshold"])
     scale = np.array(labels.shape) / np.array(map_.shape)
-    hit, missed = ({int(labels[_index(point, scale, labels.shape)]) for point in group}
-                   for group in (points, negatives))
+    hit, missed = ({int(labels[_index(point, scale, labels.shape)]) for point in group} for group in (points, negatives))
     for label in missed - hit:
         chosen[label] = False
     for label in hit:

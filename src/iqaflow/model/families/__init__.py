@@ -27,6 +27,8 @@ def of(config: Any) -> Family:
     """The family of a model's config. Raises StageError for an architecture that no file here describes."""
     known = families()
     if config.model_type not in known:
-        raise StageError(f"A base of type {config.model_type!r} is not known; known are {', '.join(sorted(known))}: add one "
-                         "file to iqaflow/model/families.")
+        raise StageError(
+            f"A base of type {config.model_type!r} is not known; known are {', '.join(sorted(known))}: add one "
+            "file to iqaflow/model/families."
+        )
     return known[config.model_type]

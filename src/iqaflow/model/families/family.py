@@ -21,7 +21,8 @@ from iqaflow.core.errors import StageError
 @dataclass(frozen=True)
 class Placed:
     """An image in a prompt: the `text` for its placeholder, the number of visual `tokens` in it, and their `grid` (rows,
-    columns) if they lie on one grid over the whole picture, else None."""
+    columns) if they lie on one grid over the whole picture, else None.
+    """
 
     text: str
     tokens: int
@@ -42,7 +43,8 @@ class Chat:
 
 class Family(ABC):
     """`types` are the `model_type`s it serves, `inputs` the tensors of the vision part, `axes` is 3 for multimodal rotary
-    positions."""
+    positions.
+    """
 
     types: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("pixel_values",)
@@ -50,7 +52,8 @@ class Family(ABC):
 
     def processor(self, where: str | Path, config: Any, revision: str | None, pixels: tuple[int, int] | None) -> Any:
         """Tokenizer and image processor of a folder or hub id; `pixels` is the budget (least, most) of an image, for
-        families that keep an image's own resolution. Raises StageError if the base has no chat template."""
+        families that keep an image's own resolution. Raises StageError if the base has no chat template.
+        """
         from transformers import AutoImageProcessor
 
         tokenizer = self.tokenizer(where, revision)
@@ -102,8 +105,9 @@ class Family(ABC):
 
         each = self.visual(features, tokens)
         taken = type(features)(**dict.fromkeys(features))
-        taken.pooler_output = self.shape(features.pooler_output, torch.cat([each[number] for number in which]),
-                                         [tokens[number] for number in which])
+        taken.pooler_output = self.shape(
+            features.pooler_output, torch.cat([each[number] for number in which]), [tokens[number] for number in which]
+        )
         return taken
 
     def shape(self, like: Any, flat: Any, tokens: Sequence[int]) -> Any:
@@ -115,8 +119,11 @@ class Family(ABC):
         if "which" in batch:  # one question per row: rows of a pack share its images
             features = self.again(features, batch["tokens"].tolist(), batch["which"].tolist())
         return model.model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], position_ids=batch["position_ids"],
-            use_cache=False, mm_encoder_outputs={"image": features},
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            position_ids=batch["position_ids"],
+            use_cache=False,
+            mm_encoder_outputs={"image": features},
         ).last_hidden_state
 
 
@@ -127,8 +134,13 @@ def chat_template(where: str | Path, tokenizer: Any, revision: str | None) -> st
     if tokenizer.chat_template:
         return tokenizer.chat_template
     for name in ("chat_template.jinja", "chat_template.json"):
-        path = cached_file(where, name, revision=revision, _raise_exceptions_for_missing_entries=False,
-                           _raise_exceptions_for_connection_errors=False)
+        path = cached_file(
+            where,
+            name,
+            revision=revision,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
         if path:
             text = Path(path).read_text(encoding="utf-8")
             return json.loads(text)["chat_template"] if name.endswith(".json") else text

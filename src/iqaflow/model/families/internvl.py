@@ -26,8 +26,10 @@ class InternVL(Family):
 
     def encode(self, processor: Any, config: Any, images: Sequence[np.ndarray]) -> tuple[dict[str, Any], list[Placed]]:
         made = processor.image_processor(list(images), return_tensors="pt")["pixel_values"]
-        grid = tuple(int(side // patch * config.downsample_ratio)
-                     for side, patch in zip(made.shape[-2:], config.vision_config.patch_size, strict=True))
+        grid = tuple(
+            int(side // patch * config.downsample_ratio)
+            for side, patch in zip(made.shape[-2:], config.vision_config.patch_size, strict=True)
+        )
         tokens = grid[0] * grid[1]
         text = f"{processor.tokenizer.start_image_token}{processor.image_token * tokens}{processor.image_end}"
         return {"pixel_values": made}, [Placed(text, tokens, grid) for _ in images]

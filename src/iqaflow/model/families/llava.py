@@ -22,8 +22,9 @@ class Llava(Family):
 
     def whole(self, images: Any, config: Any) -> None:
         if config.vision_config.model_type not in TOWERS:
-            raise StageError(f"A LLaVA base with a {config.vision_config.model_type} tower is not known; known are "
-                             f"{' and '.join(TOWERS)}.")
+            raise StageError(
+                f"A LLaVA base with a {config.vision_config.model_type} tower is not known; known are {' and '.join(TOWERS)}."
+            )
         side = config.vision_config.image_size
         images.do_center_crop = False
         images.size = {"height": side, "width": side}

@@ -1,6 +1,6 @@
 """The doctor's examinations, each group in a process of its own (orchestrate/doctor/report.py runs them).
 
-    python -m iqaflow.orchestrate.doctor.examinations data /tmp/somewhere .
+python -m iqaflow.orchestrate.doctor.examinations data /tmp/somewhere .
 """
 
 from __future__ import annotations
@@ -81,17 +81,35 @@ def learning(folder: Path, root: Path) -> Iterator[Finding]:
 
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-    text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
-            "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 128,
-            "rope_scaling": {"mrope_section": [4, 2, 2], "rope_type": "default", "mrope_interleaved": True}}
-    vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 32,
-              "deepstack_visual_indexes": [0]}
+    text = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "vocab_size": 128,
+        "rope_scaling": {"mrope_section": [4, 2, 2], "rope_type": "default", "mrope_interleaved": True},
+    }
+    vision = {
+        "depth": 1,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_heads": 2,
+        "out_hidden_size": 32,
+        "deepstack_visual_indexes": [0],
+    }
     vlm = Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=vision))
     assert torch.isfinite(vlm(input_ids=torch.ones(1, 6, dtype=torch.long)).logits).all()
     yield Finding("transformers", "forward pass of a tiny Qwen3-VL", version=version("transformers"))
 
-    os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": loopback.HOST,
-                   "MASTER_PORT": str(loopback.free_port(0))}
+    os.environ |= {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": loopback.HOST,
+        "MASTER_PORT": str(loopback.free_port(0)),
+    }
     import deepspeed
     import deepspeed.ops
 
@@ -101,8 +119,11 @@ def learning(folder: Path, root: Path) -> Iterator[Finding]:
     engine, *_ = deepspeed.initialize(model=model, optimizer=torch.optim.AdamW(model.parameters()), config=settings)
     engine.backward(engine(torch.ones(4, 8, device=engine.device)).sum())
     engine.step()
-    yield Finding("DeepSpeed", f"optimizer step, one rank, {torch.distributed.get_backend()}, "
-                  f"{time.monotonic() - started:.0f} s in all", version=version("deepspeed"))
+    yield Finding(
+        "DeepSpeed",
+        f"optimizer step, one rank, {torch.distributed.get_backend()}, {time.monotonic() - started:.0f} s in all",
+        version=version("deepspeed"),
+    )
 
 
 def data(folder: Path, root: Path) -> Iterator[Finding]:
@@ -121,6 +142,7 @@ def data(folder: Path, root: Path) -> Iterator[Finding]:
 
 def graph(folder: Path, root: Path) -> Iterator[Finding]:
     """A git repository with DVC in it, a stage run once and not twice."""
+
     def call(*command: str) -> str:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -139,17 +161,30 @@ def graph(folder: Path, root: Path) -> Iterator[Finding]:
 def machine(folder: Path, root: Path) -> Iterator[Finding]:
     """What the machine offers; none of it but disk space is needed."""
     found = _compiler()
-    yield Finding("compiler", "g++ and ninja are there, for DeepSpeed's optional CPU operators" if found else
-                  "no g++ or ninja: everything works, only DeepSpeed's optional CPU operators cannot be built",
-                  ok=bool(found), needed=False, version=found)
+    yield Finding(
+        "compiler",
+        "g++ and ninja are there, for DeepSpeed's optional CPU operators"
+        if found
+        else "no g++ or ninja: everything works, only DeepSpeed's optional CPU operators cannot be built",
+        ok=bool(found),
+        needed=False,
+        version=found,
+    )
     free = shutil.disk_usage(root).free / 1e9
     yield Finding("disk", f"{free:.1f} GB free at {root}", ok=free > 1)
     running = lifecycle.addresses(Workspace(root))
-    busy = [f"{port} ({name})" for name, port in lifecycle.PORTS.items()
-            if name not in running and loopback.free_port(port) != port]
-    yield Finding("ports", f"in use: {', '.join(busy)}; `iqaflow up` takes others" if busy else
-                  f"{', '.join(str(port) for port in lifecycle.PORTS.values())} free"
-                  + (f" or ours ({', '.join(running)})" if running else ""), ok=not busy, needed=False)
+    busy = [
+        f"{port} ({name})" for name, port in lifecycle.PORTS.items() if name not in running and loopback.free_port(port) != port
+    ]
+    yield Finding(
+        "ports",
+        f"in use: {', '.join(busy)}; `iqaflow up` takes others"
+        if busy
+        else f"{', '.join(str(port) for port in lifecycle.PORTS.values())} free"
+        + (f" or ours ({', '.join(running)})" if running else ""),
+        ok=not busy,
+        needed=False,
+    )
 
 
 def _compiler() -> str:

@@ -1,6 +1,6 @@
 """Does this machine run the project? Every component is started for real, in a temporary folder; one table says what works.
 
-    iqaflow doctor            # exit code 1 if something that is needed does not work
+iqaflow doctor            # exit code 1 if something that is needed does not work
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from iqaflow.core.workspace import Workspace
 
 LIMIT_SECONDS = 120  # for one group; together they take well under a minute on a free machine
 GROUPS = {  # heaviest first; components that share an import share a process
-    "orchestration": ("Prefect server, flow, cron tick",), "tracking": ("MLflow store and server",),
-    "learning": ("torch", "transformers", "DeepSpeed"), "data": ("Great Expectations",), "graph": ("DVC and git",),
+    "orchestration": ("Prefect server, flow, cron tick",),
+    "tracking": ("MLflow store and server",),
+    "learning": ("torch", "transformers", "DeepSpeed"),
+    "data": ("Great Expectations",),
+    "graph": ("DVC and git",),
     "machine": ("compiler", "disk", "ports"),
 }
 
@@ -69,14 +72,19 @@ def _examine(group: str, workspace: Workspace) -> list[Finding]:
     for line in out.splitlines():
         if line.startswith('{"component"'):
             found.append(Finding(**json.loads(line)))
-    missing = GROUPS[group][len(found):]
+    missing = GROUPS[group][len(found) :]
     return found + [Finding(name, why, ok=False) for name in missing[:1]]
 
 
 def _environment(folder: str) -> dict[str, str]:
     """State of the servers goes to the folder; a user's own servers are not touched."""
-    return {"PREFECT_HOME": f"{folder}/prefect", "PREFECT_API_URL": "", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlruns/mlflow.db",
-            "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1", "HF_HUB_OFFLINE": "1"}
+    return {
+        "PREFECT_HOME": f"{folder}/prefect",
+        "PREFECT_API_URL": "",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlruns/mlflow.db",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
 
 
 def version(*names: str) -> str:
@@ -92,6 +100,12 @@ def _print(findings: list[Finding]) -> None:
     table = Table("component", "version", "what was done", "seconds", "works", box=box.SIMPLE)
     for finding in findings:
         works = "yes" if finding.ok else ("NO" if finding.needed else "no, not needed")
-        table.add_row(finding.component, finding.version, finding.did, f"{finding.seconds:.1f}", works,
-                      style=None if finding.ok else ("red" if finding.needed else "yellow"))
+        table.add_row(
+            finding.component,
+            finding.version,
+            finding.did,
+            f"{finding.seconds:.1f}",
+            works,
+            style=None if finding.ok else ("red" if finding.needed else "yellow"),
+        )
     Console(width=None if sys.stdout.isatty() else 150).print(table)

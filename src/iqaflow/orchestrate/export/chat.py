@@ -28,8 +28,10 @@ def write(annotated: Path, folder: Path) -> dict[str, int]:
         if not files:
             continue
         number = 0
-        with (folder / f"{split}.json").open("w", encoding="utf-8") as factory, \
-                (folder / "swift" / f"{split}.jsonl").open("w", encoding="utf-8") as swift:
+        with (
+            (folder / f"{split}.json").open("w", encoding="utf-8") as factory,
+            (folder / "swift" / f"{split}.jsonl").open("w", encoding="utf-8") as swift,
+        ):
             factory.write("[\n")
             for row in read_rows(annotated, "conversations", split):
                 messages, images = _messages(row, files)
@@ -39,8 +41,11 @@ def write(annotated: Path, folder: Path) -> dict[str, int]:
             factory.write("\n]\n")
         counts["conversations"] += number
         info[f"iqaflow_{split}"] = {
-            "file_name": f"{split}.json", "formatting": "sharegpt", "columns": {"messages": "messages", "images": "images"},
-            "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}}
+            "file_name": f"{split}.json",
+            "formatting": "sharegpt",
+            "columns": {"messages": "messages", "images": "images"},
+            "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"},
+        }
     (folder / "dataset_info.json").write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
     return counts
 

@@ -1,5 +1,6 @@
 """A folder that `datasets.load_dataset(FOLDER, "images")` and `(FOLDER, "conversations")` load, pictures as pictures, with a
-dataset card."""
+dataset card.
+"""
 
 from __future__ import annotations
 
@@ -73,9 +74,10 @@ def _feature(kind: pa.DataType) -> Any:
 def card(counts: dict[str, int], seen: dict[str, Counter[str]], manifest: dict[str, Any]) -> str:
     """README.md: where the files are, how much there is of what, licences, where it comes from, what it is not."""
     configs = "".join(
-        f"- config_name: {table}\n  data_files:\n" + "".join(
-            f"  - split: {split}\n    path: {table}/{split}-*.parquet\n" for split in SPLITS if seen["split"][split])
-        for table in ("images", "conversations"))
+        f"- config_name: {table}\n  data_files:\n"
+        + "".join(f"  - split: {split}\n    path: {table}/{split}-*.parquet\n" for split in SPLITS if seen["split"][split])
+        for table in ("images", "conversations")
+    )
     licences = "\n".join(f"- {plain(name)}: {number} images" for name, number in seen["license"].most_common(30))
     tasks = "\n".join(f"| {task} | {number} |" for task, number in sorted(seen["task"].items()))
     sets = ", ".join(f"{plain(name)} {number}" for name, number in sorted(seen["dataset"].items()))
@@ -88,8 +90,8 @@ configs:
 {configs}---
 # Annotated images for explainable image quality assessment
 
-{counts['images']} images ({splits}) and {counts['conversations']} questions with answers, made by iqaflow
-{manifest['pipeline_version']}. Rows of both configurations by data set: {sets}.
+{counts["images"]} images ({splits}) and {counts["conversations"]} questions with answers, made by iqaflow
+{manifest["pipeline_version"]}. Rows of both configurations by data set: {sets}.
 
 | task | questions |
 |---|---|
@@ -103,7 +105,7 @@ questions and answers, which name their images by `image_id` and role. Splits sh
 {licences}
 
 ## Where it comes from
-Source `{plain(str(manifest['source']))}`, seed {manifest['seed']}, {sum(manifest['photographs'].values())} photographs; the same
+Source `{plain(str(manifest["source"]))}`, seed {manifest["seed"]}, {sum(manifest["photographs"].values())} photographs; the same
 parameters, photographs and version give the same bytes.
 
 ## Limits

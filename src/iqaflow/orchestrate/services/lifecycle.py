@@ -1,7 +1,7 @@
 """The pages a person looks at, and the worker that retrains on schedule: Prefect, MLflow, all on loopback.
 
-    iqaflow up      # starts what is not running, registers the scheduled retraining, prints the addresses
-    iqaflow down    # stops just those: a pid that another process has got since is left alone
+iqaflow up      # starts what is not running, registers the scheduled retraining, prints the addresses
+iqaflow down    # stops just those: a pid that another process has got since is left alone
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Deployments(Protocol):
 
 def up(config: Config, workspace: Workspace, deployments: Callable[[], Deployments]) -> None:
     """Start Prefect, MLflow and a worker where they are not running, register the deployment, print the addresses.
-    `deployments` gives flows/deployments.py, once Prefect answers."""
+    `deployments` gives flows/deployments.py, once Prefect answers.
+    """
     with lock.hold(workspace.state / "services.lock", "`iqaflow up`", wait_seconds=START_SECONDS):
         running = _running(workspace)
         for name, port in PORTS.items():
@@ -97,7 +98,8 @@ def run_page(workspace: Workspace, run: str) -> str:
 def prefect_server(workspace: Workspace, say: Callable[[str], None]) -> Iterator[str]:
     """A Prefect API for the block: PREFECT_API_URL if set, else the running server, else one for the time of the block.
 
-    One of ours that is lost meanwhile is started again. Raises PipelineError when no server answers any more."""
+    One of ours that is lost meanwhile is started again. Raises PipelineError when no server answers any more.
+    """
     given, entry = os.environ.get("PREFECT_API_URL"), _running(workspace).get("prefect")
     ours = entry is not None and servers.well("prefect", entry)
     if given and not (ours and entry and given.rstrip("/") == f"{entry['address']}/api"):
@@ -130,8 +132,19 @@ def prefect_server(workspace: Workspace, say: Callable[[str], None]) -> Iterator
 
 
 def _start_worker(config: Config, workspace: Workspace, access: dict[str, str]) -> Entry:
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", config.schedule.work_pool, "--type",
-               "process", "--name", f"iqaflow-{socket.gethostname()}"]
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "worker",
+        "start",
+        "--pool",
+        config.schedule.work_pool,
+        "--type",
+        "process",
+        "--name",
+        f"iqaflow-{socket.gethostname()}",
+    ]
     child = process.start(command, workspace.root, access, servers.log(workspace, "worker"), detached=True)
     return {"who": process.identity(child.pid)}
 
@@ -139,12 +152,16 @@ def _start_worker(config: Config, workspace: Workspace, access: dict[str, str]) 
 def _say_where(config: Config, workspace: Workspace, running: dict[str, Entry]) -> None:
     login, prefect = secret.of(workspace), running["prefect"]["address"]
     user, _, password = login.partition(":")
-    print(f"Prefect  {prefect}   flow runs, logs, artifacts, the schedule ({config.schedule.cron!r}, "
-          f"{config.schedule.timezone}); log in with {login}")
+    print(
+        f"Prefect  {prefect}   flow runs, logs, artifacts, the schedule ({config.schedule.cron!r}, "
+        f"{config.schedule.timezone}); log in with {login}"
+    )
     print(f"MLflow   {running['mlflow']['address']}   runs, metrics, images, models; user {user}, password {password}")
-    print(f"Worker   pool {config.schedule.work_pool!r}; start a retraining now: PREFECT_API_URL={prefect}/api "
-          f'PREFECT_API_AUTH_STRING="$(cat {os.path.relpath(secret.path(workspace))})" '
-          f"prefect deployment run scheduled-retrain/iqaflow")
+    print(
+        f"Worker   pool {config.schedule.work_pool!r}; start a retraining now: PREFECT_API_URL={prefect}/api "
+        f'PREFECT_API_AUTH_STRING="$(cat {os.path.relpath(secret.path(workspace))})" '
+        f"prefect deployment run scheduled-retrain/iqaflow"
+    )
     print("Stop them with `iqaflow down` (in a clone, `make down`).")
 
 
@@ -179,15 +196,19 @@ def _say_all() -> None:
 def _unless_lost(url: str) -> Iterator[None]:
     """A server of the user's: one sentence if it does not answer, now or in the end."""
     if not servers.answers(f"{url.rstrip('/')}/health", 10):
-        raise PipelineError(f"No Prefect server answers at PREFECT_API_URL={url}: start it, or unset the variable "
-                            f"to have one started for the time of the run.")
+        raise PipelineError(
+            f"No Prefect server answers at PREFECT_API_URL={url}: start it, or unset the variable "
+            f"to have one started for the time of the run."
+        )
     import httpx
 
     try:
         yield
     except httpx.TransportError as error:
-        raise PipelineError(f"The Prefect server at PREFECT_API_URL={url} was lost ({type(error).__name__}): start it, and run "
-                            f"the same command again; it goes on where it stopped.") from None
+        raise PipelineError(
+            f"The Prefect server at PREFECT_API_URL={url} was lost ({type(error).__name__}): start it, and run "
+            f"the same command again; it goes on where it stopped."
+        ) from None
 
 
 @contextmanager

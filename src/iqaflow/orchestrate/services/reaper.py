@@ -43,7 +43,8 @@ def serve(workspace: Workspace) -> str:
 
 def settle(workspace: Workspace) -> None:
     """Make MLflow true, if anything is due and the store takes it; quick and silent when nothing is. Never raises because of
-    the store: every verb that opens it begins with this."""
+    the store: every verb that opens it begins with this.
+    """
     for place in open_runs.places(workspace):
         if open_runs.due(place):
             from iqaflow.track import spool, store
@@ -85,9 +86,12 @@ def main() -> None:
 
 
 def _start(workspace: Workspace, *mode: str) -> subprocess.Popen[str]:
-    return process.start([sys.executable, "-m", "iqaflow.orchestrate.services.reaper", str(workspace.root), *mode],
-                         workspace.root,
-                         log=workspace.state / "logs" / "reaper.log", detached=True)
+    return process.start(
+        [sys.executable, "-m", "iqaflow.orchestrate.services.reaper", str(workspace.root), *mode],
+        workspace.root,
+        log=workspace.state / "logs" / "reaper.log",
+        detached=True,
+    )
 
 
 def _work(workspace: Workspace, stay: bool, stopped: list[int]) -> None:
@@ -106,8 +110,13 @@ def _work(workspace: Workspace, stay: bool, stopped: list[int]) -> None:
 
 def _settle_in_child(workspace: Workspace) -> None:
     try:
-        subprocess.run([sys.executable, "-m", "iqaflow.orchestrate.services.reaper", str(workspace.root), "--settle"],
-                       cwd=workspace.root, stdin=subprocess.DEVNULL, timeout=SETTLE_SECONDS, check=False)
+        subprocess.run(
+            [sys.executable, "-m", "iqaflow.orchestrate.services.reaper", str(workspace.root), "--settle"],
+            cwd=workspace.root,
+            stdin=subprocess.DEVNULL,
+            timeout=SETTLE_SECONDS,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         print(f"reaper: {error}", file=sys.stderr, flush=True)
 
@@ -130,7 +139,8 @@ def _due(workspace: Workspace) -> bool:
 def _at_work(workspace: Workspace) -> bool:
     """Whether a run of this host is alive in the checkout: it holds the lease, or has MLflow runs open."""
     return _holds(workspace.state / "run.lock") or any(
-        process.alive(entry.process) for place in open_runs.places(workspace) for entry in open_runs.notes(place))
+        process.alive(entry.process) for place in open_runs.places(workspace) for entry in open_runs.notes(place)
+    )
 
 
 def _holds(run: Path) -> bool:
@@ -140,8 +150,11 @@ def _holds(run: Path) -> bool:
     try:
         holder: dict[str, Any] = json.loads(run.read_text(encoding="utf-8"))
         found = psutil.Process(holder["pid"])
-        return (holder["host"] == socket.gethostname() and found.create_time() <= holder["started"] + 1  # no later namesake
-                and found.status() != psutil.STATUS_ZOMBIE)
+        return (
+            holder["host"] == socket.gethostname()
+            and found.create_time() <= holder["started"] + 1  # no later namesake
+            and found.status() != psutil.STATUS_ZOMBIE
+        )
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return False
 

@@ -34,7 +34,8 @@ Entry = dict[str, str]  # `who`: its process, `address`: http://127.0.0.1:port (
 
 def start(name: str, workspace: Workspace, listening: socket.socket, tied: bool = False, schedules: bool = True) -> Entry:
     """Start `prefect` or `mlflow` on that socket; `tied`, it ends with this process; without `schedules` Prefect makes no
-    runs of its own."""
+    runs of its own.
+    """
     port = listening.getsockname()[1]
     address = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "iqaflow.orchestrate.services.webserver", name, str(listening.fileno())]
@@ -46,10 +47,14 @@ def start(name: str, workspace: Workspace, listening: socket.socket, tied: bool 
         store.ensure(workspace)  # two processes that make the database at once break it: made under the tracker's lock
         command += [f"sqlite:///{workspace.mlruns / 'mlflow.db'}", str(workspace.mlruns / "artifacts")]
         hosts = (f"{HOST}:{port}", f"localhost:{port}", *doorkeeper.allowed_hosts())
-        environment = {webserver.SECRET: secret.of(workspace), "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
-                       "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(_origins(port))}
-    child = process.start(command, workspace.root, environment, log(workspace, name), detached=not tied,
-                          handles=(listening.fileno(),))
+        environment = {
+            webserver.SECRET: secret.of(workspace),
+            "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
+            "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(_origins(port)),
+        }
+    child = process.start(
+        command, workspace.root, environment, log(workspace, name), detached=not tied, handles=(listening.fileno(),)
+    )
     return {"who": process.identity(child.pid), "address": address}
 
 
@@ -149,8 +154,10 @@ class Kept:
         return True
 
     def _give_up(self) -> None:
-        self.lost = (f"The Prefect server was lost and cannot be started again ({_tail(log(self._workspace, 'prefect'))}): run "
-                     f"the same command again; it goes on where it stopped.")
+        self.lost = (
+            f"The Prefect server was lost and cannot be started again ({_tail(log(self._workspace, 'prefect'))}): run "
+            f"the same command again; it goes on where it stopped."
+        )
         from prefect.settings import get_current_settings
 
         settings = get_current_settings()
@@ -163,10 +170,13 @@ class Kept:
 def _prefect(address: str, auth: str, schedules: bool) -> dict[str, str]:
     port = int(address.rpartition(":")[2])
     settings = {
-        "PREFECT_UI_API_URL": "/api", "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_UI_API_URL": "/api",
+        "PREFECT_SERVER_API_AUTH_STRING": auth,
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(_origins(port)),
-        "PREFECT_API_URL": "", "PREFECT_API_AUTH_STRING": ""}  # the server itself asks nobody
+        "PREFECT_API_URL": "",
+        "PREFECT_API_AUTH_STRING": "",
+    }  # the server itself asks nobody
     if not schedules:
         settings |= {"PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false", "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false"}
     return settings
@@ -184,8 +194,11 @@ def _listens(entry: Entry) -> bool:
     port = int(entry["address"].rpartition(":")[2])
     try:
         service = psutil.Process(int(entry["who"].partition(":")[0]))
-        return any(connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-                   for member in (service, *service.children(recursive=True)) for connection in member.net_connections("tcp"))
+        return any(
+            connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            for member in (service, *service.children(recursive=True))
+            for connection in member.net_connections("tcp")
+        )
     except psutil.Error:
         return False
 

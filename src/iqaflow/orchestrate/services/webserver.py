@@ -27,8 +27,11 @@ def prefect() -> tuple[Any, dict[str, Any]]:
 
     settings = get_current_settings().server
     return create_app(final=True), {
-        "timeout_keep_alive": settings.api.keepalive_timeout, "log_level": settings.logging_level.lower(),
-        "ws_ping_interval": settings.api.websocket_ping_interval, "ws_ping_timeout": settings.api.websocket_ping_timeout}
+        "timeout_keep_alive": settings.api.keepalive_timeout,
+        "log_level": settings.logging_level.lower(),
+        "ws_ping_interval": settings.api.websocket_ping_interval,
+        "ws_ping_timeout": settings.api.websocket_ping_timeout,
+    }
 
 
 def mlflow(store: str, artifacts: str) -> tuple[Any, dict[str, Any]]:
@@ -38,11 +41,16 @@ def mlflow(store: str, artifacts: str) -> tuple[Any, dict[str, Any]]:
 
     root = "mlflow-artifacts:/"
     os.environ |= {
-        constants.BACKEND_STORE_URI_ENV_VAR: store, constants.REGISTRY_STORE_URI_ENV_VAR: store,
-        constants.ARTIFACT_ROOT_ENV_VAR: root, constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts,
-        constants.SERVE_ARTIFACTS_ENV_VAR: "true", variables._MLFLOW_SGI_NAME.name: "uvicorn",
+        constants.BACKEND_STORE_URI_ENV_VAR: store,
+        constants.REGISTRY_STORE_URI_ENV_VAR: store,
+        constants.ARTIFACT_ROOT_ENV_VAR: root,
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: artifacts,
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+        variables._MLFLOW_SGI_NAME.name: "uvicorn",
         # these two tell MLflow that it is a server, which never runs code that its store holds
-        variables._MLFLOW_SERVER_BOOT_ID.name: uuid.uuid4().hex, variables._MLFLOW_IN_JOB_EXECUTOR.name: "false"}
+        variables._MLFLOW_SERVER_BOOT_ID.name: uuid.uuid4().hex,
+        variables._MLFLOW_IN_JOB_EXECUTOR.name: "false",
+    }
     handlers.initialize_backend_stores(store, store, root)
     from mlflow.server.fastapi_app import app
 

@@ -40,8 +40,10 @@ def of(place: Path, named: str) -> Layout:
     for layout in known.values():
         if layout.owns(place):
             return cast(Layout, layout)
-    raise StageError(f"source.masks={named} is none of the known layouts ({', '.join(known)}): give a COCO panoptic JSON, or a "
-                     "directory of BSDS .mat files or PNG label maps.")
+    raise StageError(
+        f"source.masks={named} is none of the known layouts ({', '.join(known)}): give a COCO panoptic JSON, or a "
+        "directory of BSDS .mat files or PNG label maps."
+    )
 
 
 def listing(folder: Path, suffix: str) -> dict[str, tuple[Path, ...]]:
@@ -62,19 +64,22 @@ def _listing(folder: Path, suffix: str, changed: int) -> dict[str, tuple[Path, .
 
 def beside(folder: Path, suffix: str, origin: str) -> Path | None:
     """The file that belongs to a photograph: of the same path, or else of the same name in any folder. MaskError if several
-    files have that name."""
+    files have that name.
+    """
     name = PurePosixPath(origin)
     files = listing(folder, suffix)
     found = files.get(name.with_suffix("").as_posix()) or files.get(name.stem) or ()
     if len(found) > 1:
-        raise MaskError(f"{found[0].name} exists {len(found)} times under {folder.name}, and none of them lies where "
-                        f"{origin} does")
+        raise MaskError(
+            f"{found[0].name} exists {len(found)} times under {folder.name}, and none of them lies where {origin} does"
+        )
     return found[0] if found else None
 
 
 def picture(path: Path, size: tuple[int, int]) -> np.ndarray:
     """The raw values of a PNG as they are stored, (H, W) or (H, W, C). MaskError if it is missing, damaged or not of `size`
-    (height, width), which is looked at before anything is decoded."""
+    (height, width), which is looked at before anything is decoded.
+    """
     from PIL import Image
 
     try:

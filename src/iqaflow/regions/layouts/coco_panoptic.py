@@ -88,8 +88,10 @@ def _folder(place: Path) -> Path:
 def _row(index: sqlite3.Connection, origin: str) -> tuple[str, int, int, str] | None:
     """The entry of a photograph: of the same path, or else of the same name."""
     name = PurePosixPath(origin)
-    for query, value in ((f"{SELECT} where path = ? limit 2", name.with_suffix("").as_posix()),
-                         (f"{SELECT} where stem = ? limit 2", name.stem)):
+    for query, value in (
+        (f"{SELECT} where path = ? limit 2", name.with_suffix("").as_posix()),
+        (f"{SELECT} where stem = ? limit 2", name.stem),
+    ):
         rows = index.execute(query, (value,)).fetchall()
         if len(rows) > 1:
             raise MaskError(f"several photographs are called {name.stem}, and none has the path {origin}")

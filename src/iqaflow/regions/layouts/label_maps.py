@@ -43,8 +43,10 @@ def read(place: Path, origin: str, size: tuple[int, int], cache: Path) -> Segmen
         return None
     values = picture(path, size)
     if values.ndim != 2:
-        raise MaskError(f"{path.name} is a colour picture, not a label map: save one number per pixel, or "
-                        "give the JSON if these are COCO panoptic masks")
+        raise MaskError(
+            f"{path.name} is a colour picture, not a label map: save one number per pixel, or "
+            "give the JSON if these are COCO panoptic masks"
+        )
     ids = values.astype(np.int64)
     present = np.unique(ids).tolist()
     names = _names(place / NAMES, (place / NAMES).stat().st_mtime_ns if (place / NAMES).is_file() else None)

@@ -1,5 +1,6 @@
 """How the page is laid out and what its events do. One picture is both where a photograph is dropped and where the regions are
-drawn and clicked; the file it came from is kept beside it, untouched, and is what the model gets."""
+drawn and clicked; the file it came from is kept beside it, untouched, and is what the model gets.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +20,11 @@ from iqaflow.serve.page.desk import Desk, Look
 
 WELCOME = "Drop a photograph, or take one of the examples."
 BOTH = "Add two images to see which is better, and why."
-HINTS = {"point": "Click the picture to ask about the region at that point.",
-         "box": "Click two opposite corners of a box to ask about it.",
-         "corner": "Now click the opposite corner."}
+HINTS = {
+    "point": "Click the picture to ask about the region at that point.",
+    "box": "Click two opposite corners of a box to ask about it.",
+    "corner": "Now click the opposite corner.",
+}
 SIDE_BY_SIDE = 1.7  # two pictures beside each other are shown smaller, so their letters are larger
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 # gradio would open, convert and encode an upload anew, and fail before we can say why; the file itself is wanted
@@ -54,11 +57,15 @@ def _assess_tab(desk: Desk, examples: list[Path], folder: Path) -> None:
                 as_json = gr.DownloadButton("Download JSON", size="md", interactive=False, elem_id="json")
                 as_png = gr.DownloadButton("Download PNG", size="md", interactive=False, elem_id="png")
     samples = gr.Examples([[str(file)] for file in examples], [picture], label="Examples", elem_id="examples")
-    with gr.Accordion("Reference and question", open=False):
-        with gr.Row():
-            _, reference, given_too = _slot(desk, "Undistorted original, if you have it", 200, "reference")
-            question = gr.Textbox(label="Question", placeholder="What is wrong with this image?", info="Enter asks it.",
-                                  max_length=500, elem_id="question")
+    with gr.Accordion("Reference and question", open=False), gr.Row():
+        _, reference, given_too = _slot(desk, "Undistorted original, if you have it", 200, "reference")
+        question = gr.Textbox(
+            label="Question",
+            placeholder="What is wrong with this image?",
+            info="Enter asks it.",
+            max_length=500,
+            elem_id="question",
+        )
 
     def assess(file: str | None, original: str | None, asked: str) -> dict[Any, Any]:
         if not file:
@@ -72,9 +79,14 @@ def _assess_tab(desk: Desk, examples: list[Path], folder: Path) -> None:
         stale = dict.fromkeys((as_json, as_png), gr.update(interactive=False))  # until `files` has made those of this look
         if now is None:
             return {look: None, legend: "", answer: "", **stale}
-        return {**stale, look: now, picture: screen.marked(now.pixels, now.regions, now.corner),
-                verdict: views.verdict(now.result, now.reference), legend: views.legend(now.regions, asked=now.asked is not None),
-                answer: views.region(len(now.regions) - 1, now.asked) if now.asked else ""}
+        return {
+            **stale,
+            look: now,
+            picture: screen.marked(now.pixels, now.regions, now.corner),
+            verdict: views.verdict(now.result, now.reference),
+            legend: views.legend(now.regions, asked=now.asked is not None),
+            answer: views.region(len(now.regions) - 1, now.asked) if now.asked else "",
+        }
 
     def click(now: Look | None, how: str, event: gr.SelectData) -> dict[Any, Any]:
         if now is None:
@@ -97,8 +109,10 @@ def _assess_tab(desk: Desk, examples: list[Path], folder: Path) -> None:
             return {look: None}
         stem = Path(now.result["image"]["path"]).stem
         drawn = encode_png(overlay.draw(now.pixels, now.assessment))
-        return {as_json: _download(folder, f"{stem}.json", json.dumps(now.assessment, indent=1).encode()),
-                as_png: _download(folder, f"{stem}-regions.png", drawn)}
+        return {
+            as_json: _download(folder, f"{stem}.json", json.dumps(now.assessment, indent=1).encode()),
+            as_png: _download(folder, f"{stem}-regions.png", drawn),
+        }
 
     results = [look, picture, verdict, legend, answer, mode, as_json, as_png]
     given.append(samples.load_input_event.then(lambda file: file["path"], picture, path, **RAW))
@@ -122,8 +136,9 @@ def _compare_tab(desk: Desk, pair: list[Path], folder: Path) -> None:
             as_json = gr.DownloadButton("Download JSON", size="md", interactive=False, elem_id="comparison-json")
         with gr.Column(min_width=320):
             slider = gr.ImageSlider(label="Drag to compare", format="png", interactive=False, max_height=420, elem_id="slider")
-    samples = gr.Examples([[str(file) for file in pair]], images, elem_id="pairs",
-                          label="Example: the same photograph, spoilt in one place")
+    samples = gr.Examples(
+        [[str(file) for file in pair]], images, elem_id="pairs", label="Example: the same photograph, spoilt in one place"
+    )
     with gr.Accordion("Reference", open=False):
         _, reference, given = _slot(desk, "Undistorted original, if you have it", 200, "comparison-reference")
 
@@ -137,10 +152,16 @@ def _compare_tab(desk: Desk, pair: list[Path], folder: Path) -> None:
         except InputError as error:
             return {**none, verdict: views.message(str(error), alert=True)}
         regions = views.sides(result)
-        return {verdict: views.comparison(result), slider: screen.pair(*pixels), legend: views.legends(regions),
-                as_json: _download(folder, "comparison.json", json.dumps(result, indent=1).encode()),
-                **{image: screen.marked(one, found, letters=SIDE_BY_SIDE)
-                   for image, one, found in zip(images, pixels, regions.values(), strict=True)}}
+        return {
+            verdict: views.comparison(result),
+            slider: screen.pair(*pixels),
+            legend: views.legends(regions),
+            as_json: _download(folder, "comparison.json", json.dumps(result, indent=1).encode()),
+            **{
+                image: screen.marked(one, found, letters=SIDE_BY_SIDE)
+                for image, one, found in zip(images, pixels, regions.values(), strict=True)
+            },
+        }
 
     for _, _, steps in slots:
         given += steps
@@ -151,8 +172,9 @@ def _compare_tab(desk: Desk, pair: list[Path], folder: Path) -> None:
 
 def _slot(desk: Desk, label: str, height: int | str, name: str) -> tuple[gr.Image, gr.State, list[Any]]:
     """A place for one image, a state with the path of the very file that was dropped there, and the steps that change it."""
-    image = gr.Image(label=label, height=height, type="filepath", format="png", sources=["upload"], buttons=["fullscreen"],
-                     elem_id=name)
+    image = gr.Image(
+        label=label, height=height, type="filepath", format="png", sources=["upload"], buttons=["fullscreen"], elem_id=name
+    )
     path = gr.State()
 
     def take(file: dict[str, Any]) -> tuple[Any, str | None]:

@@ -18,8 +18,11 @@ def make(folder: Path) -> dict[str, Path]:
         return distortions.apply_in_mask(pixels, _ellipse(*pixels.shape[:2]), name, 5, np.random.default_rng(0))
 
     coffee, cat = skimage.data.coffee(), skimage.data.chelsea()
-    pictures = {"clean": ("coffee.png", coffee), "noisy": ("coffee, partly noisy.png", spoilt(coffee, "noise_gaussian_RGB")),
-                "pixelated": ("cat, partly pixelated.png", spoilt(cat, "pixelate"))}
+    pictures = {
+        "clean": ("coffee.png", coffee),
+        "noisy": ("coffee, partly noisy.png", spoilt(coffee, "noise_gaussian_RGB")),
+        "pixelated": ("cat, partly pixelated.png", spoilt(cat, "pixelate")),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     for file, pixels in pictures.values():
         (folder / file).write_bytes(encode_png(pixels))

@@ -71,10 +71,25 @@ def start(assessor: Assessor, name: str, note: str, port: int, folder: Path) -> 
     system = gr.themes.Font("sans-serif"), gr.themes.Font("monospace")  # other fonts would come from another host
     theme = gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=system[0], font_mono=system[1])
     css = files("iqaflow.serve.page").joinpath("page.css").read_text("utf-8")
-    page.launch(server_name=loopback.HOST, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False,
-                ssr_mode=False, pwa=False, mcp_server=False, run_history=False, enable_monitoring=False, show_error=True,
-                footer_links=[], max_file_size=MAX_FILE, css=css, theme=theme,
-                app_kwargs={"middleware": [Middleware(doorkeeper.Doorkeeper)]})  # no password: the page reads, it changes nothing
+    page.launch(
+        server_name=loopback.HOST,
+        server_port=port,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        inbrowser=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        run_history=False,
+        enable_monitoring=False,
+        show_error=True,
+        footer_links=[],
+        max_file_size=MAX_FILE,
+        css=css,
+        theme=theme,
+        app_kwargs={"middleware": [Middleware(doorkeeper.Doorkeeper)]},
+    )  # no password: the page reads, it changes nothing
     return page
 
 
@@ -87,6 +102,8 @@ def _port(wanted: int | None) -> int:
         try:
             probe.bind((loopback.HOST, wanted))
         except (OSError, OverflowError) as error:
-            raise InputError(f"Port {wanted} cannot be used ({getattr(error, 'strerror', None) or error}): "
-                             f"give another with --port, or none for any free one.") from None
+            raise InputError(
+                f"Port {wanted} cannot be used ({getattr(error, 'strerror', None) or error}): "
+                f"give another with --port, or none for any free one."
+            ) from None
     return wanted

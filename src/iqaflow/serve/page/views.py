@@ -67,7 +67,8 @@ def comparison(result: dict[str, Any]) -> Markup:
 
 def sides(result: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """The regions to draw on each of two compared images: where they differ, numbered alike on both, if they are versions of one
-    picture; else what is wrong in each."""
+    picture; else what is wrong in each.
+    """
     names = "Image A", "Image B"
     if changed := result.get("differences"):
         return {name: [{**one, **one["images"][name], "points": [], "confidence": None} for one in changed] for name in names}

@@ -71,7 +71,8 @@ def strip_boxes(text: str) -> str:
 
 def boxes(text: str) -> list[tuple[str, Box]]:
     """Every inline box with its label, from the outer edges of its cells (the paper decodes to cell centres, which
-    would give a one-cell box no area). Points, corners in the wrong order or outside the grid are left out."""
+    would give a one-cell box no area). Points, corners in the wrong order or outside the grid are left out.
+    """
     found = []
     for place in grammar.parse(text).places:
         if place.last is None or max(place.first, place.last) >= grammar.CELLS:
@@ -99,7 +100,8 @@ def name_similarity(a: str, b: str) -> float:
 
 def match_boxes(target: str, prediction: str) -> list[tuple[float, bool]]:
     """For every true box: IoU with its partner among the predicted boxes (0 without one), and whether the tag counts
-    as recalled (IoU > .5 and name similarity > .5). Partners are one to one and maximise the summed IoU."""
+    as recalled (IoU > .5 and name similarity > .5). Partners are one to one and maximise the summed IoU.
+    """
     import numpy as np
     from scipy.optimize import linear_sum_assignment
 

@@ -55,8 +55,9 @@ def _once(conversations: Iterable[Row]) -> list[Row]:
     for row in sorted(conversations, key=lambda row: row["conversation_id"]):
         targets = row["targets"]
         images = tuple((entry["role"], entry["image_id"]) for entry in row["image_ids"])
-        first.setdefault((row["task"], row["style"], row["reference_mode"], images, targets["kind"],
-                          tuple(targets["region_ids"] or ())), row)
+        first.setdefault(
+            (row["task"], row["style"], row["reference_mode"], images, targets["kind"], tuple(targets["region_ids"] or ())), row
+        )
     return list(first.values())
 
 
@@ -66,8 +67,16 @@ def _shuffle(name: str) -> str:
 
 
 def _item(image: Row, family: str, cell: str, item_id: str, target: str, level: float, value: float | None) -> Row:
-    return {"family": family, "cell": cell, "item_id": item_id, "source_id": image["source_id"],
-            "image_id": image["image_id"], "target": target, "target_value": value, "level": level}
+    return {
+        "family": family,
+        "cell": cell,
+        "item_id": item_id,
+        "source_id": image["source_id"],
+        "image_id": image["image_id"],
+        "target": target,
+        "target_value": value,
+        "level": level,
+    }
 
 
 def _strongest(image: Row) -> float:

@@ -15,8 +15,14 @@ import numpy as np
 
 PLAIN_SHARE = 0.25  # how often a training question is worded as tests word it
 # what turns a question about an image into one about an image and its reference
-LEADS = ("Compared with the reference, ", "Given the reference, ", "Beside the reference, ",
-         "With the reference as a guide, ", "Looking at the reference too, ", "Taking the reference into account, ")
+LEADS = (
+    "Compared with the reference, ",
+    "Given the reference, ",
+    "Beside the reference, ",
+    "With the reference as a guide, ",
+    "Looking at the reference too, ",
+    "Taking the reference into account, ",
+)
 _PLURALS = {"people", "men", "women", "children", "teeth", "feet"}
 
 

@@ -1,5 +1,6 @@
 """What each distortion does to a picture, in words a person would use: verb phrases, the first four for any level, the last two
-for strong ones only."""
+for strong ones only.
+"""
 
 from __future__ import annotations
 

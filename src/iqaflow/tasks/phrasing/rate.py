@@ -62,23 +62,12 @@ FAULTS = (
     "In {name} there is {said}.",
     "{name} is affected by {said}.",
 )
-EFFECTS = (
-    "This {effect}.",
-    "It {effect}.",
-    "That {effect}.",
-)
-CLEAN = (
-    "{name} shows no distortion.",
-    "{name} looks clean, with no distortion.",
-    "There is no visible distortion in {name}.",
-)
+EFFECTS = ("This {effect}.", "It {effect}.", "That {effect}.")
+CLEAN = ("{name} shows no distortion.", "{name} looks clean, with no distortion.", "There is no visible distortion in {name}.")
 CLOSING = (
     "The distortions of {worse} weigh more.",
     "This makes {better} the better choice.",
     "So {worse} loses more of its quality.",
     "Overall, {better} keeps a more natural look.",
 )
-CLOSING_REFERENCE = (
-    "{better} stays closer to the reference.",
-    "{worse} is further away from the reference.",
-)
+CLOSING_REFERENCE = ("{better} stays closer to the reference.", "{worse} is further away from the reference.")

@@ -34,9 +34,15 @@ NAP_SECONDS = 5.0  # longer gaps between two looks are the launcher's own sleep,
 BYTES = 512  # of a beat, always the same: written over in place, so that a full disk silences nobody
 GONE = 75  # exit code of a rank whose place was given to a newer attempt
 ORDER = ("loading", "step", "evaluating", "checkpoint", "probes", "saving", "ending")  # within a step
-WORDS = {"loading": "while it loads", "step": "in step {step}, micro-batch {micro}", "ending": "at the end",
-         "evaluating": "while it measures the loss after step {step}", "checkpoint": "in the checkpoint after step {step}",
-         "probes": "while it draws probes after step {step}", "saving": "while it saves the model"}
+WORDS = {
+    "loading": "while it loads",
+    "step": "in step {step}, micro-batch {micro}",
+    "ending": "at the end",
+    "evaluating": "while it measures the loss after step {step}",
+    "checkpoint": "in the checkpoint after step {step}",
+    "probes": "while it draws probes after step {step}",
+    "saving": "while it saves the model",
+}
 TIMED = ("step", "ending")  # phases whose progress has a limit; the others take as long as they take, if the rank beats
 COLLECTIVES = (f"{os.sep}torch{os.sep}distributed{os.sep}", f"{os.sep}deepspeed{os.sep}comm{os.sep}")
 
@@ -46,7 +52,8 @@ _changed = threading.Event()  # a new phase is written at once
 
 def mark(phase: str, step: int, micro: int = 0, part: int = 0) -> None:
     """Note that this rank got as far as `part` (0 data and forward, 1 backward, 2 update) of a micro-batch, both counted from 0,
-    or into another phase. Costs a dictionary."""
+    or into another phase. Costs a dictionary.
+    """
     global _now
     if phase != _now["phase"]:
         _changed.set()
@@ -93,7 +100,8 @@ def _taken(file: Path, handle: int) -> bool:
 
 def _in_collective(frame: FrameType | None) -> bool:
     """Whether a thread is inside torch's or DeepSpeed's communication: it then waits for other ranks (on a CPU; the host of a
-    GPU waits elsewhere, and only its marks tell)."""
+    GPU waits elsewhere, and only its marks tell).
+    """
     while frame is not None:
         if any(part in frame.f_code.co_filename for part in COLLECTIVES):
             return True
@@ -129,7 +137,8 @@ class Hang:
 
 class Watch:
     """Tells a rank that hangs from one that is slow. `together`: the ranks start with the launcher, so that even the first beat
-    is due; else (several hosts, which somebody starts) not before another rank's."""
+    is due; else (several hosts, which somebody starts) not before another rank's.
+    """
 
     def __init__(self, work: Path, ranks: int, seconds: float, together: bool = True) -> None:
         self.work, self.seconds, self.together = work, seconds, together

@@ -49,8 +49,9 @@ def ranks(config: Config) -> int:
     nodes = config.resources.nodes
     shared = config.train.micro_batches // nodes
     if config.train.micro_batches % nodes:
-        raise StageError(f"train.micro_batches={config.train.micro_batches} cannot be shared by resources.nodes={nodes}: "
-                         "make it a multiple.")
+        raise StageError(
+            f"train.micro_batches={config.train.micro_batches} cannot be shared by resources.nodes={nodes}: make it a multiple."
+        )
     wanted = min(int(wanted), shared)
     return next(number for number in range(wanted, 0, -1) if shared % number == 0)
 
@@ -65,7 +66,8 @@ def _gpus() -> int:
 
 def train(config: Config, workspace: Workspace, work: Path) -> None:
     """Run all ranks until `work/finished` is there. Raises StageError or PipelineError with the reason of the first rank that
-    failed; what was learnt so far stays in `work/checkpoints`."""
+    failed; what was learnt so far stays in `work/checkpoints`.
+    """
     here, hung = ranks(config), []  # the checkpoints at which ranks hung
     while True:
         for old in work.glob("failure-*.json"):
@@ -79,8 +81,10 @@ def train(config: Config, workspace: Workspace, work: Path) -> None:
         if failure.get("hung"):
             hung = [step for step in hung if step == _newest_step(work)] + [_newest_step(work)]
             if len(hung) > RESTARTS:
-                raise PipelineError(f"Training hung {len(hung)} times after step {hung[-1]} (at last, {failure['hung']}): see "
-                                    f"{work / 'rank-0.log'}; if a step takes that long, set resources.hang_seconds higher.")
+                raise PipelineError(
+                    f"Training hung {len(hung)} times after step {hung[-1]} (at last, {failure['hung']}): see "
+                    f"{work / 'rank-0.log'}; if a step takes that long, set resources.hang_seconds higher."
+                )
         print(f"train: {failure['sentence']}", file=sys.stderr, flush=True)
 
 
@@ -89,8 +93,10 @@ def halved(config: Config, sentence: str) -> Config:
     train = config.train
     if train.micro_batch % 2 or train.tokens:
         what = f"train.tokens={train.tokens}" if train.tokens else f"train.micro_batch={train.micro_batch}"
-        raise StageError(f"Training does not fit into memory with {what} ({sentence[:200]}): lower it, train.max_pixels or "
-                         "train.questions, or set train.gradient_checkpointing or a higher train.zero_stage.")
+        raise StageError(
+            f"Training does not fit into memory with {what} ({sentence[:200]}): lower it, train.max_pixels or "
+            "train.questions, or set train.gradient_checkpointing or a higher train.zero_stage."
+        )
     smaller = {"micro_batch": train.micro_batch // 2, "micro_batches": train.micro_batches * 2}
     print(f"train: out of memory; going on with micro-batches of {smaller['micro_batch']}", file=sys.stderr, flush=True)
     return config.model_copy(update={"train": train.model_copy(update=smaller)})
@@ -98,22 +104,48 @@ def halved(config: Config, sentence: str) -> Config:
 
 def commands(config: Config, job: Path, here: int, port: int, first: bool = True) -> list[tuple[list[str], dict[str, str]]]:
     """The processes to start on this machine, each with what is new in its environment; of `torchrun` those of the first host,
-    where the others meet, or of another."""
+    where the others meet, or of another.
+    """
     resources = config.resources
     worker = [*WORKER, str(job)]
     nodes = str(resources.nodes)
     if resources.launcher == "torchrun":
         meeting = resources.rendezvous or f"127.0.0.1:{port}"
-        return [([sys.executable, "-m", "torch.distributed.run", "--nnodes", nodes, "--nproc-per-node", str(here),
-                  "--rdzv-backend", "c10d", "--rdzv-id", job.parent.name, "--rdzv-endpoint", meeting,
-                  "--rdzv-conf", f"is_host={int(first)}", *worker], {})]
+        return [
+            (
+                [
+                    sys.executable,
+                    "-m",
+                    "torch.distributed.run",
+                    "--nnodes",
+                    nodes,
+                    "--nproc-per-node",
+                    str(here),
+                    "--rdzv-backend",
+                    "c10d",
+                    "--rdzv-id",
+                    job.parent.name,
+                    "--rdzv-endpoint",
+                    meeting,
+                    "--rdzv-conf",
+                    f"is_host={int(first)}",
+                    *worker,
+                ],
+                {},
+            )
+        ]
     if resources.launcher == "deepspeed":
         hosts = ["--hostfile", resources.hostfile] if resources.hostfile else ["--num_gpus", str(here)]
-        return [([sys.executable, "-m", "deepspeed.launcher.runner", *hosts, "--master_port", str(port), "--module",
-                  *worker[1:]], {})]
+        return [
+            ([sys.executable, "-m", "deepspeed.launcher.runner", *hosts, "--master_port", str(port), "--module", *worker[1:]], {})
+        ]
     if resources.launcher == "slurm":
-        return [(["srun", "--nodes", nodes, "--ntasks-per-node", str(here), "--kill-on-bad-exit=1", sys.executable, *worker],
-                 {"MASTER_ADDR": _first_host(), "MASTER_PORT": str(port)})]
+        return [
+            (
+                ["srun", "--nodes", nodes, "--ntasks-per-node", str(here), "--kill-on-bad-exit=1", sys.executable, *worker],
+                {"MASTER_ADDR": _first_host(), "MASTER_PORT": str(port)},
+            )
+        ]
     shared = {"WORLD_SIZE": str(here), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [([sys.executable, *worker], {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(here)]
 
@@ -141,7 +173,7 @@ def _attempt(config: Config, work: Path, here: int) -> dict | None:
     watch = Watch(work, 0 if resources.hostfile else here * resources.nodes, resources.hang_seconds, together)
     processes: list[subprocess.Popen] = []
     if config.resources.launcher == "torchrun" and config.resources.nodes > 1:
-        (command, _), = commands(config, job, here, port, first=False)
+        ((command, _),) = commands(config, job, here, port, first=False)
         print(f"train: on the other hosts run: {shlex.join(command)}", file=sys.stderr, flush=True)
     meeting = Path(tempfile.mkdtemp(prefix="iqaflow-ranks-"))  # not in the work folder: its file system may know no locks
     try:
@@ -149,9 +181,16 @@ def _attempt(config: Config, work: Path, here: int) -> dict | None:
             if resources.launcher == "local":
                 environment |= {RENDEZVOUS: str(meeting / "store"), **LOOPBACK}
             with (work / f"rank-{number}.log").open("w") as log:
-                processes.append(subprocess.Popen(
-                    command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-                    env={**os.environ, "OMP_NUM_THREADS": str(config.resources.threads), **environment}))
+                processes.append(
+                    subprocess.Popen(
+                        command,
+                        stdout=log,
+                        stderr=log,
+                        stdin=subprocess.DEVNULL,
+                        start_new_session=True,
+                        env={**os.environ, "OMP_NUM_THREADS": str(config.resources.threads), **environment},
+                    )
+                )
         return _follow(processes, work, watch, resources.launcher)
     finally:
         for process in processes:

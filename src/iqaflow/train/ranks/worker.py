@@ -43,7 +43,8 @@ def main(job_path: Path) -> None:
 
 def environment() -> None:
     """Who this rank is, as torch's launchers say it: from SLURM where srun started it, else rank 0 of 1 (without a launcher
-    DeepSpeed would look for MPI)."""
+    DeepSpeed would look for MPI).
+    """
     from iqaflow.core.security.loopback import free_port
 
     srun = "SLURM_PROCID" in os.environ and "RANK" not in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1

@@ -14,7 +14,8 @@ BUCKET = 500_000_000  # DeepSpeed's reduce_bucket_size
 @dataclass(frozen=True)
 class Load:
     """What one pack brings to a step, on average, and `..._most` the most: image (visual), question and answer tokens, patches
-    of the vision tower, and the length of its row (all its rows together, where the base cannot pack)."""
+    of the vision tower, and the length of its row (all its rows together, where the base cannot pack).
+    """
 
     image_tokens: float
     question_tokens: float
@@ -55,8 +56,10 @@ def skeleton(config: Any, train: Train) -> Any:
 
 def parameters(model: Any) -> tuple[int, int]:
     """All parameters of a model, tied ones once and adapters included, and the trained ones."""
-    return (sum(weight.numel() for weight in model.parameters()),
-            sum(weight.numel() for weight in model.parameters() if weight.requires_grad))
+    return (
+        sum(weight.numel() for weight in model.parameters()),
+        sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
+    )
 
 
 def memory(config: Any, total: int, trained: int, train: Train, ranks: int, load: Load) -> Memory:
@@ -76,9 +79,14 @@ def memory(config: Any, total: int, trained: int, train: Train, ranks: int, load
     stage = train.zero_stage
     optimizer = (12 if size == 2 or stage >= 1 else 8) * trained // (ranks if stage >= 1 else 1)
     gradients = size * trained // (ranks if stage >= 2 else 1)
-    return Memory(weights=size * total // (ranks if stage >= 3 else 1), gradients=gradients,
-                  optimizer=0 if train.offload else optimizer, host=optimizer if train.offload else 0,
-                  activations=activations(config, train, load), buffers=size * BUCKET if stage >= 1 else 0)
+    return Memory(
+        weights=size * total // (ranks if stage >= 3 else 1),
+        gradients=gradients,
+        optimizer=0 if train.offload else optimizer,
+        host=optimizer if train.offload else 0,
+        activations=activations(config, train, load),
+        buffers=size * BUCKET if stage >= 1 else 0,
+    )
 
 
 def activations(config: Any, train: Train, load: Load) -> int:

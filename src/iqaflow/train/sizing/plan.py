@@ -56,8 +56,11 @@ def run(config: Config, workspace: Workspace, as_json: bool = False, trial: bool
     """Print the plan as a table, or as JSON."""
     made = plan(config, workspace, trial)
     if as_json:
-        print(json.dumps({**asdict(made), "memory": {**asdict(made.memory), "total": made.memory.total},
-                          "seconds": made.seconds}, indent=1))
+        print(
+            json.dumps(
+                {**asdict(made), "memory": {**asdict(made.memory), "total": made.memory.total}, "seconds": made.seconds}, indent=1
+            )
+        )
     else:
         _print(made, config)
     return 0
@@ -65,7 +68,8 @@ def run(config: Config, workspace: Workspace, as_json: bool = False, trial: bool
 
 def plan(config: Config, workspace: Workspace, trial: bool = False) -> Plan:
     """The plan of `config` in a workspace; `trial` times a few real steps on this machine if no run was measured here.
-    Raises StageError if the base's config, tokenizer or image processor is not at hand."""
+    Raises StageError if the base's config, tokenizer or image processor is not at hand.
+    """
     from iqaflow.model.packing import packer_for
     from iqaflow.train.ranks import launch
 
@@ -82,11 +86,23 @@ def plan(config: Config, workspace: Workspace, trial: bool = False) -> Plan:
     if rate is None and trial:
         rate, rate_from = timed(config, workspace), f"{TRIAL_STEPS - 1} steps timed on this machine"
     return Plan(
-        base=train.base, kind=model.config.model_type, parameters=total, trained=trained, tuning=train.tuning, ranks=ranks,
-        packed=not packer.alone, load=load, tokens_from=source[0], packs=count,
+        base=train.base,
+        kind=model.config.model_type,
+        parameters=total,
+        trained=trained,
+        tuning=train.tuning,
+        ranks=ranks,
+        packed=not packer.alone,
+        load=load,
+        tokens_from=source[0],
+        packs=count,
         packs_from="data/annotated" if have else "about: annotate.images, annotate.reference and annotate.pairs",
         memory=memory(model.config, total, trained, train, ranks, load),
-        steps=steps(train, count, load), packs_per_step=round(_per_step(train, load)), rate=rate, rate_from=rate_from)
+        steps=steps(train, count, load),
+        packs_per_step=round(_per_step(train, load)),
+        rate=rate,
+        rate_from=rate_from,
+    )
 
 
 def steps(train: Any, packs: int, load: Load) -> int:
@@ -118,9 +134,12 @@ def timed(config: Config, workspace: Workspace) -> float:
 
     if not (workspace.annotated / "manifest.json").is_file():
         raise StageError(f"--trial trains on {workspace.annotated}, which is not there: run `iqaflow annotate` first.")
-    short = config.model_copy(update={
-        "train": config.train.model_copy(update={"max_steps": TRIAL_STEPS, "checkpoint_steps": TRIAL_STEPS + 1}),
-        "track": config.track.model_copy(update={"probes": 0})})
+    short = config.model_copy(
+        update={
+            "train": config.train.model_copy(update={"max_steps": TRIAL_STEPS, "checkpoint_steps": TRIAL_STEPS + 1}),
+            "track": config.track.model_copy(update={"probes": 0}),
+        }
+    )
     work = workspace.scratch("plan") / "trial"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -146,8 +165,9 @@ def _base(config: Config, workspace: Workspace) -> tuple[Any, Any]:
             raise StageError("The vocabulary of this base comes from data/annotated, which is not there: run `iqaflow annotate`.")
         from iqaflow.data.tables import read_rows
 
-        texts = [turn["text"] for row in read_rows(workspace.annotated, "conversations", "train", ["turns"])
-                 for turn in row["turns"]]
+        texts = [
+            turn["text"] for row in read_rows(workspace.annotated, "conversations", "train", ["turns"]) for turn in row["turns"]
+        ]
         if train.base == "scratch":
             model, processor = tiny.build(texts, config.seed, train.min_pixels, train.max_pixels)
         else:
@@ -160,8 +180,10 @@ def _base(config: Config, workspace: Workspace) -> tuple[Any, Any]:
         found = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
         return skeleton(found, train), base.load_processor(where, train, revision, found)
     except (OSError, ValueError, KeyError) as error:
-        raise StageError(f"The config of {train.base} is not at hand ({str(error).splitlines()[0]}): put the base into a folder "
-                         "and set train.base to it, or let the hub be reached once.") from None
+        raise StageError(
+            f"The config of {train.base} is not at hand ({str(error).splitlines()[0]}): put the base into a folder "
+            "and set train.base to it, or let the hub be reached once."
+        ) from None
 
 
 def _annotated(config: Config, workspace: Workspace, packer: Any) -> tuple[list[Any], tuple[str, int]]:
@@ -203,12 +225,22 @@ def _exchanges(config: Config, roles: tuple[str, ...], height: int, width: int, 
             top, left = height // 2 * (number // 2), width // 2 * (number % 2)
             mask = np.zeros((height, width), bool)
             mask[top : top + height // 2, left : left + width // 2] = True
-            areas.append(Area(number, "dark green region", mask, (left, top, left + width // 2, top + height // 2),
-                              float(rng.random())))
+            areas.append(
+                Area(number, "dark green region", mask, (left, top, left + width // 2, top + height // 2), float(rng.random()))
+            )
         count = 0 if rng.random() < config.annotate.clean else 1 + int(rng.random() < config.annotate.two)
         local = rng.random() < config.annotate.local
-        flaws = [Flaw(str(name), str(name), level := int(rng.integers(1, 6)), distortions.SEVERITIES[level - 1], order,
-                      order if local else None) for order, name in enumerate(names[:count])]
+        flaws = [
+            Flaw(
+                str(name),
+                str(name),
+                level := int(rng.integers(1, 6)),
+                distortions.SEVERITIES[level - 1],
+                order,
+                order if local else None,
+            )
+            for order, name in enumerate(names[:count])
+        ]
         return Scene("", width, height, float(rng.random()), tuple(flaws), tuple(areas))
 
     if roles[0] == "A":
@@ -253,12 +285,19 @@ def _print(made: Plan, config: Config) -> None:
         ("base", f"{made.base} ({made.kind})", ""),
         ("parameters", f"{made.parameters:,}", "config"),
         ("trained", f"{made.trained:,} ({made.trained / made.parameters:.1%})", f"train.tuning {made.tuning}"),
-        ("memory per rank", _bytes(use.total),
-         f"{made.ranks} rank{'s' * (made.ranks > 1)}, ZeRO-{train.zero_stage}, {train.precision}"),
-        ("  weights", _bytes(use.weights), ""), ("  gradients", _bytes(use.gradients), ""),
+        (
+            "memory per rank",
+            _bytes(use.total),
+            f"{made.ranks} rank{'s' * (made.ranks > 1)}, ZeRO-{train.zero_stage}, {train.precision}",
+        ),
+        ("  weights", _bytes(use.weights), ""),
+        ("  gradients", _bytes(use.gradients), ""),
         ("  optimizer", _bytes(use.optimizer), f"and {_bytes(use.host)} of host memory" if use.host else ""),
-        ("  activations", _bytes(use.activations), f"estimate; micro-batch of {train.micro_batch} packs"
-         + (", checkpointing" if train.gradient_checkpointing else "")),
+        (
+            "  activations",
+            _bytes(use.activations),
+            f"estimate; micro-batch of {train.micro_batch} packs" + (", checkpointing" if train.gradient_checkpointing else ""),
+        ),
         ("  buffers", _bytes(use.buffers), "DeepSpeed's gradient bucket"),
         ("tokens per pack", f"{load.tokens:.0f}, at most {load.tokens_most}", made.tokens_from + packing),
         ("  image", f"{load.image_tokens:.0f}", ""),

@@ -14,8 +14,19 @@ from iqaflow.train.sizing.footprint import first
 from iqaflow.train.student import part_of
 
 # bf16 without sparsity, TFLOP/s, from NVIDIA's data sheets; the first that the device's name has among its words counts
-PEAK = {"B200": 2250, "H200": 989, "H100 PCIe": 756, "H100 NVL": 835, "H100": 989, "A100": 312, "L40S": 362, "L40": 181,
-        "A10G": 70, "A10": 125, "L4": 121}
+PEAK = {
+    "B200": 2250,
+    "H200": 989,
+    "H100 PCIe": 756,
+    "H100 NVL": 835,
+    "H100": 989,
+    "A100": 312,
+    "L40S": 362,
+    "L40": 181,
+    "A10G": 70,
+    "A10": 125,
+    "L4": 121,
+}
 
 
 APART = ("lm_head", "embed_tokens", "pos_embed", "position_embedding")  # counted by itself, or looked up
@@ -60,10 +71,14 @@ class Flops:
         heads = text.num_attention_heads
         queries = heads * (getattr(text, "head_dim", None) or text.hidden_size // heads)
         count = {"vision": patches.sum(), "projector": images.sum(), "language": rows.sum(), "head": len(batch["at"])}
-        scores = {"vision": 4 * first(tower, "depth", "num_hidden_layers") * tower.hidden_size * (patches**2).sum(),
-                  "language": 4 * text.num_hidden_layers * queries * (rows**2).sum()}
-        return float(sum(self.factors[place] * self.weights[place] * number for place, number in count.items())
-                     + sum((3 if self.factors[place] > 2 else 1) * number for place, number in scores.items()))
+        scores = {
+            "vision": 4 * first(tower, "depth", "num_hidden_layers") * tower.hidden_size * (patches**2).sum(),
+            "language": 4 * text.num_hidden_layers * queries * (rows**2).sum(),
+        }
+        return float(
+            sum(self.factors[place] * self.weights[place] * number for place, number in count.items())
+            + sum((3 if self.factors[place] > 2 else 1) * number for place, number in scores.items())
+        )
 
 
 class Meter:

@@ -36,8 +36,17 @@ def faults(conversations: pd.DataFrame) -> np.ndarray:
     return verdicts[:-1][group]
 
 
-def fault(origin: str | None, task: str | None, style: str | None, answer: str | None, words: str | None, kind: str | None,
-          better: str | None, categories: str | None, boxes: str | None) -> str | None:
+def fault(
+    origin: str | None,
+    task: str | None,
+    style: str | None,
+    answer: str | None,
+    words: str | None,
+    kind: str | None,
+    better: str | None,
+    categories: str | None,
+    boxes: str | None,
+) -> str | None:
     """Null if the parsed answer agrees with its targets, else the difference in words.
 
     `words` are the label words of the answer; `categories` the target ids, `boxes` the target boxes `first-last`, each

@@ -29,7 +29,8 @@ TRUTH = ("kind", "better", "target_categories", "target_regions", "target_boxes"
 
 def categories(images: pd.DataFrame, distortions: pd.DataFrame) -> pd.DataFrame:
     """One row per split and category, then `none`: how many synthetic `images` show it, its `share` of all (image, category)
-    pairs of the split, and the bounds `low` and `high` of that share (none for `none`)."""
+    pairs of the split, and the bounds `low` and `high` of that share (none for `none`).
+    """
     import pandas as pd
 
     from iqaflow import distortions as known
@@ -72,7 +73,8 @@ def choices(conversations: pd.DataFrame) -> pd.DataFrame:
 def phrases(conversations: pd.DataFrame) -> pd.DataFrame:
     """One row per task, of the training split (tests ask everything in one wording): its `questions`, how many sets of `images`
     they are about, the number of `wordings` and the least there should be, the `top_share` of the most common `wording`, the
-    share `repeated` word for word, and their limits."""
+    share `repeated` word for word, and their limits.
+    """
     import pandas as pd
 
     ours = conversations[conversations["origin"].isin(OURS) & (conversations["split"] == "train")]
@@ -84,10 +86,35 @@ def phrases(conversations: pd.DataFrame) -> pd.DataFrame:
         top = float(counts.iloc[0]) / len(mine) if len(mine) else 0.0
         needed = max((number for images, number in VARIETY if n >= images), default=min(len(counts), 1))
         again = float(mine.duplicated(["shown", "question", "answer"]).mean()) if len(mine) else 0.0
-        rows.append((task, len(mine), n, len(counts), needed, str(counts.index[0]) if len(counts) else "", top,
-                     chance.most(n, DOMINANT), again, chance.most(len(mine), REPEATED)))
-    return pd.DataFrame(rows, columns=["task", "questions", "images", "wordings", "wordings_needed", "wording", "top_share",
-                                       "top_limit", "repeated", "repeated_limit"])
+        rows.append(
+            (
+                task,
+                len(mine),
+                n,
+                len(counts),
+                needed,
+                str(counts.index[0]) if len(counts) else "",
+                top,
+                chance.most(n, DOMINANT),
+                again,
+                chance.most(len(mine), REPEATED),
+            )
+        )
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "task",
+            "questions",
+            "images",
+            "wordings",
+            "wordings_needed",
+            "wording",
+            "top_share",
+            "top_limit",
+            "repeated",
+            "repeated_limit",
+        ],
+    )
 
 
 def wording(questions: pd.Series) -> pd.Series:
@@ -96,9 +123,12 @@ def wording(questions: pd.Series) -> pd.Series:
     from iqaflow.tasks.grammar import TAIL
 
     names = "|".join(sorted((distortions.phrase(name) for name in distortions.categories()), key=len, reverse=True))
-    marks = ((re.compile(re.escape(TAIL)), ""), (re.compile(r"\[[^\]]*\]\([^()]*\)(?: at the \w+ \w+)?"), "REGION"),
-             (re.compile(r"\bthe (?:(?!the\b)[\w-]+ )+at the (?:top|bottom) (?:left|right)\b"), "the REGION"),
-             (re.compile(rf"\b(?:{names})\b"), "DISTORTION"))
+    marks = (
+        (re.compile(re.escape(TAIL)), ""),
+        (re.compile(r"\[[^\]]*\]\([^()]*\)(?: at the \w+ \w+)?"), "REGION"),
+        (re.compile(r"\bthe (?:(?!the\b)[\w-]+ )+at the (?:top|bottom) (?:left|right)\b"), "the REGION"),
+        (re.compile(rf"\b(?:{names})\b"), "DISTORTION"),
+    )
 
     def cut(text: str) -> str:
         for pattern, mark in marks:
@@ -110,7 +140,8 @@ def wording(questions: pd.Series) -> pd.Series:
 
 def contradictions(conversations: pd.DataFrame) -> np.ndarray:
     """For each conversation of ours null, or the id of an earlier one that asks the same of the same images, with another
-    truth."""
+    truth.
+    """
     found = np.full(len(conversations), None, dtype=object)
     rows = np.flatnonzero(conversations["origin"].isin(OURS).to_numpy(bool) & conversations["question"].notna().to_numpy())
     ours = conversations.iloc[rows]

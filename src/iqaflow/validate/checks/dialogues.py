@@ -39,9 +39,7 @@ class _Images:
         self.areas = _area_keys(areas["image_id"], areas["region_id"])
 
 
-def conversations(
-    folder: Path, images: pd.DataFrame, distortions: pd.DataFrame, areas: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
+def conversations(folder: Path, images: pd.DataFrame, distortions: pd.DataFrame, areas: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Frame `conversations` (one row each) and one frame for each nested column of it."""
     import pyarrow as pa
 
@@ -77,8 +75,14 @@ def _turns(table: pa.Table) -> tuple[pd.DataFrame, dict[str, Any]]:
 
     parents, values = items(table["turns"])
     roles, texts, rows = field(values, "role"), field(values, "text"), len(table)
-    turns = frame({"conversation_id": table["conversation_id"].take(pa.array(parents)), "turn": numbered(parents),
-                   "role": roles, "text": texts})
+    turns = frame(
+        {
+            "conversation_id": table["conversation_id"].take(pa.array(parents)),
+            "turn": numbered(parents),
+            "role": roles,
+            "text": texts,
+        }
+    )
     turns["text_fault"] = text_hygiene.faults(texts)
     says = turns["role"].to_numpy(dtype=object)
     answer, question = np.full(rows, -1), np.full(rows, -1)
@@ -88,15 +92,20 @@ def _turns(table: pa.Table) -> tuple[pd.DataFrame, dict[str, Any]]:
     question[parents[asked]] = asked  # the first one stays
     order = joined(parents, roles, rows).dictionary_encode()
     fits = [re.fullmatch("user assistant(?: user assistant)*", text) for text in order.dictionary.to_pylist()]
-    wrong = pa.array([None if fit else f"speaking are: {text[:80] or 'none'}" for fit, text in
-                      zip(fits, order.dictionary.to_pylist(), strict=True)], pa.string())
-    return turns, {"turns_fault": wrong.take(order.indices), "question": _taken(texts, question),
-                   "answer": _taken(texts, answer)}
+    wrong = pa.array(
+        [
+            None if fit else f"speaking are: {text[:80] or 'none'}"
+            for fit, text in zip(fits, order.dictionary.to_pylist(), strict=True)
+        ],
+        pa.string(),
+    )
+    return turns, {"turns_fault": wrong.take(order.indices), "question": _taken(texts, question), "answer": _taken(texts, answer)}
 
 
 def _links(table: pa.Table, seen: _Images) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Frame `conversation_images`; and of each conversation its roles, its mode by them, the number of images compared, the
-    image it is about, the origin of an image, the scores of its images, and a key of all it shows."""
+    image it is about, the origin of an image, the scores of its images, and a key of all it shows.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -105,8 +114,16 @@ def _links(table: pa.Table, seen: _Images) -> tuple[pd.DataFrame, dict[str, Any]
     role, image, rows = field(values, "role"), field(values, "image_id"), len(table)
     place = pc.index_in(image, value_set=seen.ids, skip_nulls=True)
     stored = pc.if_else(pc.fill_null(pc.equal(role, "reference"), False), seen.stored.take(place), pa.scalar(None, pa.bool_()))
-    links = frame({"conversation_id": table["conversation_id"].take(take), "image_id": image, "role": role,
-                   "split": table["split"].take(take), "image_split": seen.split.take(place), "reference_stored": stored})
+    links = frame(
+        {
+            "conversation_id": table["conversation_id"].take(take),
+            "image_id": image,
+            "role": role,
+            "split": table["split"].take(take),
+            "image_split": seen.split.take(place),
+            "reference_stored": stored,
+        }
+    )
     first, scores = {}, {}
     for name in ("image", "A", "B"):
         index = np.full(rows, -1)
@@ -122,9 +139,15 @@ def _links(table: pa.Table, seen: _Images) -> tuple[pd.DataFrame, dict[str, Any]
     ordered = [" ".join(sorted(text.split(" "))) for text in roles.dictionary.to_pylist()]
     by_role = pa.array(ordered, pa.string()).take(roles.indices)
     mode = pa.array(["fr" if "reference" in text.split(" ") else "nr" for text in ordered], pa.string()).take(roles.indices)
-    return links, {"image_roles": by_role, "mode_by_roles": mode, "images_compared": a + b - (same & (a + b == 2)),
-                   "about": first["image"], **scores, "image_origin": seen.origin.take(_taken(place, origin)),
-            "shown": joined(parents, _role_and_image(role, image), rows)}
+    return links, {
+        "image_roles": by_role,
+        "mode_by_roles": mode,
+        "images_compared": a + b - (same & (a + b == 2)),
+        "about": first["image"],
+        **scores,
+        "image_origin": seen.origin.take(_taken(place, origin)),
+        "shown": joined(parents, _role_and_image(role, image), rows),
+    }
 
 
 def _role_and_image(role: pa.Array, image: pa.Array) -> pa.Array:
@@ -141,12 +164,22 @@ def _spans(ids: Any, column: Any, answer: pa.Array) -> tuple[pd.DataFrame, pa.Ar
     parents, values = items(column)
     start, end = at(values, 0, (2,)), at(values, -1, (2,))
     take, texts = pa.array(parents), answer.to_pylist()
-    words = [None if s is None or e is None else (texts[row] or "")[max(s, 0) : max(e, 0)]
-             for row, s, e in zip(parents.tolist(), start.to_pylist(), end.to_pylist(), strict=True)]
+    words = [
+        None if s is None or e is None else (texts[row] or "")[max(s, 0) : max(e, 0)]
+        for row, s, e in zip(parents.tolist(), start.to_pylist(), end.to_pylist(), strict=True)
+    ]
     text = pa.array(words, pa.string())
     length = pc.fill_null(pc.utf8_length(answer), 0).take(take)
-    spans = frame({"conversation_id": ids.take(take), "span": numbered(parents), "start": start, "end": end,
-                   "answer_length": length, "text": text})
+    spans = frame(
+        {
+            "conversation_id": ids.take(take),
+            "span": numbered(parents),
+            "start": start,
+            "end": end,
+            "answer_length": length,
+            "text": text,
+        }
+    )
     spans["fault"] = _span_faults(spans)
     return spans, joined(parents, text, len(ids), null="")
 
@@ -165,24 +198,40 @@ def _targets(table: pa.Table, about: pa.Array, seen: _Images) -> tuple[dict[str,
 
     ids, targets, rows = table["conversation_id"], whole(table["targets"]), len(table)
     owner, category, image = start("categories")
-    categories = frame({"conversation_id": ids.take(pa.array(owner)), "category": category,
-                        "in_image": _inside(image, paired(image, category), seen.categories)})
+    categories = frame(
+        {
+            "conversation_id": ids.take(pa.array(owner)),
+            "category": category,
+            "in_image": _inside(image, paired(image, category), seen.categories),
+        }
+    )
     named, region, image = start("region_ids")
-    areas = frame({"conversation_id": ids.take(pa.array(named)), "region_id": region,
-                   "in_image": _inside(image, _area_keys(image, region), seen.areas)})
+    areas = frame(
+        {
+            "conversation_id": ids.take(pa.array(named)),
+            "region_id": region,
+            "in_image": _inside(image, _area_keys(image, region), seen.areas),
+        }
+    )
     leveled, level, _ = start("levels")
     take = pa.array(leveled)
-    levels = frame({"conversation_id": ids.take(take), "origin": table["origin"].take(take), "item": numbered(leveled),
-                    "level": level})
+    levels = frame(
+        {"conversation_id": ids.take(take), "origin": table["origin"].take(take), "item": numbered(leveled), "level": level}
+    )
     boxed, cells, _ = start("boxes_cells")
     first, last = at(cells, 0, (1, 2)), at(cells, -1, (1, 2))
     boxes = frame({"conversation_id": ids.take(pa.array(boxed)), "box": numbered(boxed), "first": first, "last": last})
     boxes["fault"] = _box_faults(boxes["first"].to_numpy(float), boxes["last"].to_numpy(float))
-    pair = pc.binary_join_element_wise(first.cast(pa.string()), last.cast(pa.string()), "-", null_handling="replace",
-                                       null_replacement="")
-    meant = {"better": field(targets, "better"), "kind": field(targets, "kind"),
-             "target_categories": joined(owner, category, rows), "target_regions": joined(named, region, rows),
-             "target_boxes": joined(boxed, pair, rows)}
+    pair = pc.binary_join_element_wise(
+        first.cast(pa.string()), last.cast(pa.string()), "-", null_handling="replace", null_replacement=""
+    )
+    meant = {
+        "better": field(targets, "better"),
+        "kind": field(targets, "kind"),
+        "target_categories": joined(owner, category, rows),
+        "target_regions": joined(named, region, rows),
+        "target_boxes": joined(boxed, pair, rows),
+    }
     frames = {"target_categories": categories, "target_levels": levels, "target_regions": areas, "target_boxes": boxes}
     return frames, meant
 
@@ -195,8 +244,14 @@ def _box_faults(first: np.ndarray, last: np.ndarray) -> np.ndarray:
     a, b = np.where(given, first, 0), np.where(given, last, 0)
     return np.select(
         [~given, (np.minimum(a, b) < 0) | (np.maximum(a, b) >= CELLS), b // GRID < a // GRID, b % GRID < a % GRID],
-        ["it is not one or two cells", "a cell is not on the grid", "the last cell is above the first",
-         "the last cell is left of the first"], None)
+        [
+            "it is not one or two cells",
+            "a cell is not on the grid",
+            "the last cell is above the first",
+            "the last cell is left of the first",
+        ],
+        None,
+    )
 
 
 def _span_faults(spans: pd.DataFrame) -> np.ndarray:
@@ -205,8 +260,15 @@ def _span_faults(spans: pd.DataFrame) -> np.ndarray:
     blank = (spans["text"].fillna("").str.strip() == "").to_numpy(bool)
     return np.select(
         [np.isnan(start) | np.isnan(end), start < 0, end <= start, end > spans["answer_length"].to_numpy(float), blank],
-        ["it is not given by two places", "it begins before its answer", "it has no length", "it ends after its answer",
-         "it holds no words"], None)
+        [
+            "it is not given by two places",
+            "it begins before its answer",
+            "it has no length",
+            "it ends after its answer",
+            "it holds no words",
+        ],
+        None,
+    )
 
 
 def _inside(image: pa.Array, keys: pa.Array, there: pa.Array) -> np.ndarray:

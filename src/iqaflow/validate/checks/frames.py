@@ -75,8 +75,9 @@ def tables(folder: Path) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     names = ("images", "conversations")
-    return pd.DataFrame({"table": names, "rows": [sum(pq.read_metadata(path).num_rows for path in parts(folder, name))
-                                                  for name in names]})
+    return pd.DataFrame(
+        {"table": names, "rows": [sum(pq.read_metadata(path).num_rows for path in parts(folder, name)) for name in names]}
+    )
 
 
 def images(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -88,8 +89,11 @@ def images(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     flat["dataset_fits"] = (flat["origin"] == "synthetic").to_numpy(bool) == (flat["dataset"] == "synthetic").to_numpy(bool)
     given, number = table["score"].is_valid().to_numpy(), flat["score"].notna().to_numpy()
     made = (flat["origin"] == "synthetic").to_numpy(bool)  # whose missing scores have a check of their own
-    flat["score_fault"] = np.select([given & ~number & ~made, number & flat["score_source"].isna().to_numpy()],
-                                    ["the score is not a number", "nothing says where the score comes from"], None)
+    flat["score_fault"] = np.select(
+        [given & ~number & ~made, number & flat["score_source"].isna().to_numpy()],
+        ["the score is not a number", "nothing says where the score comes from"],
+        None,
+    )
     flat["text_fault"] = None
     for name in ("license", "source_origin", "dataset", "source_id", "image_id"):
         found = text_hygiene.faults(flatten.whole(table[name]), addresses=True)
@@ -121,8 +125,9 @@ def _flaws(table: pa.Table, areas: pd.DataFrame) -> pd.DataFrame:
     from iqaflow import distortions
 
     parents, values = flatten.items(table["distortions"])
-    flaws = flatten.frame({**_owner(table, parents), "item": flatten.numbered(parents),
-                           **{name: flatten.field(values, name) for name in FLAW}})
+    flaws = flatten.frame(
+        {**_owner(table, parents), "item": flatten.numbered(parents), **{name: flatten.field(values, name) for name in FLAW}}
+    )
     flaws["own_name"] = flaws["name"].where(flaws["origin"] == "synthetic")
     flaws["region_known"] = flaws["region_id"].isna() | np.isin(_key(flaws), _key(areas))
     flaws["category_of_name"] = flaws["name"].map({name: distortions.category_of(name) for name in distortions.names()})
@@ -136,11 +141,16 @@ def _areas(table: pa.Table) -> pd.DataFrame:
     parents, values = flatten.items(table["regions"])
     box, take = flatten.field(values, "box_xyxy"), pa.array(parents)
     label = flatten.field(values, "label")
-    areas = flatten.frame({
-        **_owner(table, parents), **{name: flatten.field(values, name) for name in AREA},
-        "box_numbers": flatten.lengths(box), **{name: flatten.at(box, place, (4,)) for place, name in enumerate(CORNERS)},
-        "width": table["width"].take(take), "height": table["height"].take(take),
-    })
+    areas = flatten.frame(
+        {
+            **_owner(table, parents),
+            **{name: flatten.field(values, name) for name in AREA},
+            "box_numbers": flatten.lengths(box),
+            **{name: flatten.at(box, place, (4,)) for place, name in enumerate(CORNERS)},
+            "width": table["width"].take(take),
+            "height": table["height"].take(take),
+        }
+    )
     areas["label_fault"] = text_hygiene.faults(label)
     areas["missing"] = presence.missing(areas, "regions")
     return areas
@@ -164,8 +174,12 @@ def splits(images: pd.DataFrame, conversations: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     counts = [
-        (split, int(images.loc[images["split"] == split, "source_id"].nunique()), int((images["split"] == split).sum()),
-         int((conversations["split"] == split).sum()))
+        (
+            split,
+            int(images.loc[images["split"] == split, "source_id"].nunique()),
+            int((images["split"] == split).sum()),
+            int((conversations["split"] == split).sum()),
+        )
         for split in SPLITS
     ]
     return pd.DataFrame(counts, columns=["split", "photographs", "images", "conversations"])

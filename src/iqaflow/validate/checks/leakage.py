@@ -21,8 +21,9 @@ PAIRS = 4_000_000  # candidates compared at once: bounds the memory
 
 def photographs(images: pd.DataFrame, reach: int = REACH) -> pd.DataFrame:
     """One row per `source_id`: `images`, `datasets` and `splits` (names, comma separated), `splits_of_bytes`, how many of
-    each, `contents` (different hashes under one id), and the nearest photograph of another split within `reach` bits."""
-    owner = _grouped(images["source_id"])
+    each, `contents` (different hashes under one id), and the nearest photograph of another split within `reach` bits.
+    """
+    owner = _Grouped(images["source_id"])
     first = images.iloc[np.flatnonzero(owner.first)][["source_id", "source_sha256", "phash", "split"]].reset_index(drop=True)
     content = images["source_sha256"].astype(object).astype(str) + images["phash"].astype(object).astype(str)
     frame = first[["source_id"]].copy()
@@ -30,7 +31,7 @@ def photographs(images: pd.DataFrame, reach: int = REACH) -> pd.DataFrame:
     frame["splits"], frame["split_count"] = _names(owner.group, images["split"], len(frame))
     frame["datasets"], _ = _names(owner.group, images["dataset"], len(frame))
     frame["contents"] = _names(owner.group, content, len(frame))[1]
-    of_bytes = _grouped(images["source_sha256"])
+    of_bytes = _Grouped(images["source_sha256"])
     names, counts = _names(of_bytes.group, images["split"], int(of_bytes.group.max(initial=-1)) + 1)
     mine = of_bytes.group[np.flatnonzero(owner.first)]
     known = mine >= 0
@@ -40,7 +41,7 @@ def photographs(images: pd.DataFrame, reach: int = REACH) -> pd.DataFrame:
     return frame.sort_values("source_id", kind="stable").reset_index(drop=True)
 
 
-class _grouped:
+class _Grouped:
     """The values of a column as group numbers (-1 where null) in order of appearance; `first` marks each one's first row."""
 
     def __init__(self, values: pd.Series) -> None:

@@ -20,8 +20,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEEDED = ["image_id", "origin", "width", "height", "image", "reference", "distortions", "regions"]
-IMAGE_COLUMNS = ("image_fault", "image_mode", "image_width", "image_height", "reference_fault", "reference_mode",
-                 "reference_width", "reference_height", "changed", "changed_outside", "digest")
+IMAGE_COLUMNS = (
+    "image_fault",
+    "image_mode",
+    "image_width",
+    "image_height",
+    "reference_fault",
+    "reference_mode",
+    "reference_width",
+    "reference_height",
+    "changed",
+    "changed_outside",
+    "digest",
+)
 REGION_COLUMNS = ("mask_fault", "area_error", "box_error", "changed_inside")
 WORDS = ("image_fault", "image_mode", "reference_fault", "reference_mode", "mask_fault", "decoded", "has_reference", "digest")
 SHARED = 500  # images worth a worker process of their own
@@ -105,8 +116,9 @@ def _choose(files: list[Path], rows: int | None) -> set[str] | None:
     return set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:rows])
 
 
-def _row(row: dict[str, Any], data: bytes | None, original: Decoded | None, max_pixels: int
-         ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _row(
+    row: dict[str, Any], data: bytes | None, original: Decoded | None, max_pixels: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Measurements of one image and of its regions.
 
     `*_fault` is null or the reason in words; `changed` counts pixels that differ from the stored reference,

@@ -12,8 +12,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ALWAYS = {
-    "images": ("image_id", "origin", "dataset", "source_id", "source_sha256", "license", "split", "width", "height",
-               "phash", "pipeline_version", "seed"),
+    "images": (
+        "image_id",
+        "origin",
+        "dataset",
+        "source_id",
+        "source_sha256",
+        "license",
+        "split",
+        "width",
+        "height",
+        "phash",
+        "pipeline_version",
+        "seed",
+    ),
     "distortions": ("category", "order"),
     "regions": ("region_id", "label", "x0", "y0", "x1", "y1", "area"),
     "conversations": ("conversation_id", "origin", "dataset", "task", "style", "reference_mode", "split", "teacher"),

@@ -1,5 +1,6 @@
 """Whether targets are what the images table says: the better image by score, the rating word by score, and the region of a
-question by its kind (`worst_blur` needs blur there, `order_A_B` A before B)."""
+question by its kind (`worst_blur` needs blur there, `order_A_B` A before B).
+"""
 
 from __future__ import annotations
 
@@ -23,8 +24,9 @@ def better(conversations: pd.DataFrame) -> np.ndarray:
     given = conversations["better"].notna().to_numpy()
     pair = conversations["task"].isin([task.name for task in tasks.pairs()]).to_numpy(bool)
     ours = conversations["origin"].isin(OURS).to_numpy(bool)
-    return np.select([pair & ours & ~given, ~pair & given],
-                     ["no better image is given", "only a comparison has a better image"], None)
+    return np.select(
+        [pair & ours & ~given, ~pair & given], ["no better image is given", "only a comparison has a better image"], None
+    )
 
 
 def better_by_score(conversations: pd.DataFrame) -> np.ndarray:
@@ -60,8 +62,11 @@ def kinds(conversations: pd.DataFrame, distortions: pd.DataFrame, areas: pd.Data
     """For each conversation null, or how its one target region contradicts `kind`."""
     found = np.full(len(conversations), None, dtype=object)
     named = conversations["kind"].fillna("").astype(object).to_numpy()
-    rows = [row for row in np.flatnonzero((conversations["task"] == "ground").to_numpy(bool))
-            if str(named[row]).partition("_")[0] in {*OF_ONE, *ORDERS}]
+    rows = [
+        row
+        for row in np.flatnonzero((conversations["task"] == "ground").to_numpy(bool))
+        if str(named[row]).partition("_")[0] in {*OF_ONE, *ORDERS}
+    ]
     if not rows:
         return found
     applied, scores = _applied(distortions), _scores(areas)
@@ -74,7 +79,8 @@ def kinds(conversations: pd.DataFrame, distortions: pd.DataFrame, areas: pd.Data
         image, regions = images[row], str(targets[row] or "").split()
         there = [applied.get((image, region), ()) for region in regions]
         found[row] = kind_fault(named[row], there or [applied.get((image, None), ())]) or _rank_fault(
-            named[row], [scores.get((image, region)) for region in regions], faulty.get(image, []))
+            named[row], [scores.get((image, region)) for region in regions], faulty.get(image, [])
+        )
     return found
 
 

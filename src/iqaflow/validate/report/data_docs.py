@@ -38,8 +38,15 @@ def _index(folder: Path, checks: list[Check], rows: dict[str, int]) -> str:
         mine = [check for check in checks if check.table == table]
         pages = [("results", page) for page in sorted(folder.glob(f"validations/{table}/**/*.html"))]
         pages += [("expectations", page) for page in sorted(folder.glob(f"expectations/{table}.html"))]
-        suites.append({"table": table, "checks": len(mine), "failed": _failed(mine), "rows": rows[table],
-                       "pages": [(name, page.relative_to(folder).as_posix()) for name, page in pages]})
+        suites.append(
+            {
+                "table": table,
+                "checks": len(mine),
+                "failed": _failed(mine),
+                "rows": rows[table],
+                "pages": [(name, page.relative_to(folder).as_posix()) for name, page in pages],
+            }
+        )
     return render("data_docs.html", suites=suites, checks=len(checks), failed=_failed(checks))
 
 

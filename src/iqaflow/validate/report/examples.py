@@ -58,6 +58,15 @@ def cards(data: dict[str, pd.DataFrame], folder: Path) -> list[dict[str, Any]]:
                 caption = f"{'' if link.role == 'image' else f'Image {link.role}: '}{images.flaws(row)}"
                 pictures.append((images.drawn(row, caption, asked), caption))
         spoken = turns[name][["role", "text"]].itertuples(index=False) if name in turns else ()
-        shown.append({"name": name, "task": task, "style": style, "split": split, "pictures": pictures, "turns": list(spoken),
-                      "reference": "with the reference" if mode == "fr" else "no reference"})
+        shown.append(
+            {
+                "name": name,
+                "task": task,
+                "style": style,
+                "split": split,
+                "pictures": pictures,
+                "turns": list(spoken),
+                "reference": "with the reference" if mode == "fr" else "no reference",
+            }
+        )
     return shown

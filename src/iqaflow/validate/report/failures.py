@@ -25,13 +25,26 @@ def failures(failed: list[Check], data: dict[str, pd.DataFrame], folder: Path) -
         names, rows = list(check.rows[0]) if check.rows else [], []
         for row in check.rows:
             image = lookup.image(row)
-            rows.append({"image": image, "thumbnail": thumbnails.get(image, ""), "turns": lookup.turns_of(row),
-                         "cells": ["missing" if row[name] is None else row[name] for name in names]})
-        shown.append({
-            "says": check.says, "column": check.column, "expectation": check.expectation, "rows": rows,
-            "count": f"{plural(check.unexpected_count, 'row')} of {number(len(data[check.table]))} in {check.table}",
-            "names": names, "more": check.unexpected_count - len(check.rows),
-            "remedy": remedy(check.table, check.column)})
+            rows.append(
+                {
+                    "image": image,
+                    "thumbnail": thumbnails.get(image, ""),
+                    "turns": lookup.turns_of(row),
+                    "cells": ["missing" if row[name] is None else row[name] for name in names],
+                }
+            )
+        shown.append(
+            {
+                "says": check.says,
+                "column": check.column,
+                "expectation": check.expectation,
+                "rows": rows,
+                "count": f"{plural(check.unexpected_count, 'row')} of {number(len(data[check.table]))} in {check.table}",
+                "names": names,
+                "more": check.unexpected_count - len(check.rows),
+                "remedy": remedy(check.table, check.column),
+            }
+        )
     return shown
 
 

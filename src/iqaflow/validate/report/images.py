@@ -56,8 +56,10 @@ def drawn(row: dict[str, Any] | None, caption: str, asked: Collection[int]) -> M
     if row is None or image is None:
         return None
     distorted = _distorted(row)
-    masks = [("truth" if region["region_id"] in distorted else "asked", mask)
-             for region, mask in _outlined(row, distorted | set(asked))]
+    masks = [
+        ("truth" if region["region_id"] in distorted else "asked", mask)
+        for region, mask in _outlined(row, distorted | set(asked))
+    ]
     return pictures.overlay(pictures.reduced(image, SIDE), *image.shape[:2], masks, short(caption))
 
 

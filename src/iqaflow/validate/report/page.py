@@ -27,10 +27,7 @@ TABLES = {  # frame: title, and why it is looked at
     "regions": ("Regions", "Masks and boxes are the truth for pointing; they must fit the pixels exactly."),
     "conversations": ("Conversations", "Each question and answer must be complete, and say what its targets say."),
     "turns": ("Turns", "An empty or foreign turn would teach the model to be silent or to speak as someone else."),
-    "conversation_images": (
-        "Images in conversations",
-        "A question must show images that exist, and only its own split's.",
-    ),
+    "conversation_images": ("Images in conversations", "A question must show images that exist, and only its own split's."),
     "answer_spans": ("Label words", "Confidence is read at these words, so they must lie inside the answer."),
     "target_categories": ("Target categories", "What an answer is scored by must be what was done to the image."),
     "target_levels": ("Target levels", "Severity is learnt from them."),
@@ -46,17 +43,28 @@ def page(checks: list[Check], data: dict[str, pd.DataFrame], folder: Path) -> st
     """The whole page. `data` are the frames that were judged; `folder` holds the pictures."""
     failed = [check for check in checks if not check.success]
     whole = "splits" in data  # the tables could be read
-    return render("validation.html", failed=len(failed), checks=len(checks), tiles_shown=_tiles(len(checks), len(failed), data),
-                  failures=failures.failures(failed, data, folder), summary=summary(data) if whole else None,
-                  groups=_groups(checks, data), examples=examples.cards(data, folder) if whole else [])
+    return render(
+        "validation.html",
+        failed=len(failed),
+        checks=len(checks),
+        tiles_shown=_tiles(len(checks), len(failed), data),
+        failures=failures.failures(failed, data, folder),
+        summary=summary(data) if whole else None,
+        groups=_groups(checks, data),
+        examples=examples.cards(data, folder) if whole else [],
+    )
 
 
 def _tiles(checks: int, failed: int, data: dict[str, pd.DataFrame]) -> list[tuple[str, str, tuple[()]]]:
     tiles = [("checks hold", f"{checks - failed} of {checks}")]
     if "images" in data:
         images = data["images"]
-        tiles += [("images", number(len(images))), ("photographs", number(images["source_id"].nunique())),
-                  ("conversations", number(len(data["conversations"]))), ("images decoded", number(images["decoded"].sum()))]
+        tiles += [
+            ("images", number(len(images))),
+            ("photographs", number(images["source_id"].nunique())),
+            ("conversations", number(len(data["conversations"]))),
+            ("images decoded", number(images["decoded"].sum())),
+        ]
     return [(name, value, ()) for name, value in tiles]
 
 
@@ -66,6 +74,13 @@ def _groups(checks: list[Check], data: dict[str, pd.DataFrame]) -> list[dict[str
     for table, (title, why) in TABLES.items():
         mine = [check for check in checks if check.table == table]
         if mine:
-            groups.append({"title": title, "why": why, "checks": mine, "failed": sum(not check.success for check in mine),
-                           "rows": len(data[table])})
+            groups.append(
+                {
+                    "title": title,
+                    "why": why,
+                    "checks": mine,
+                    "failed": sum(not check.success for check in mine),
+                    "rows": len(data[table]),
+                }
+            )
     return groups

@@ -21,9 +21,15 @@ SHOWN = 12  # licences and data sets listed
 def summary(data: dict[str, pd.DataFrame]) -> dict[str, Any]:
     licences = _licences(data["images"])
     return {
-        "splits": _splits(data), "origins": _origins(data), "tasks": tasks.names(), "by_task": _by_task(data["conversations"]),
-        "licences": licences[:SHOWN], "more_licences": len(licences) - SHOWN, "charts": _charts(data),
-        "choices": _choices(data["choices"]), "wordings": _wordings(data["phrases"]),
+        "splits": _splits(data),
+        "origins": _origins(data),
+        "tasks": tasks.names(),
+        "by_task": _by_task(data["conversations"]),
+        "licences": licences[:SHOWN],
+        "more_licences": len(licences) - SHOWN,
+        "charts": _charts(data),
+        "choices": _choices(data["choices"]),
+        "wordings": _wordings(data["phrases"]),
     }
 
 
@@ -33,17 +39,32 @@ def _splits(data: dict[str, pd.DataFrame]) -> list[list[str]]:
     for row in data["splits"].itertuples():
         mine = nearest[[row.split in str(names).split(", ") for names in nearest["splits"]]]
         bits = mine["nearest_distance"].dropna()
-        lines.append([row.split, number(row.photographs), number(row.images), number(row.conversations),
-                      f"{bits.min():.0f} bits" if len(bits) else "none near"])
+        lines.append(
+            [
+                row.split,
+                number(row.photographs),
+                number(row.images),
+                number(row.conversations),
+                f"{bits.min():.0f} bits" if len(bits) else "none near",
+            ]
+        )
     return lines
 
 
 def _origins(data: dict[str, pd.DataFrame]) -> list[list[str]]:
     asked = data["conversations"].groupby(["origin", "dataset"], dropna=False).size()
-    return [[short(origin), short(dataset, 40), number(mine["source_id"].nunique()), number(len(mine)),
-             number(int(asked.get((origin, dataset), 0))), number(mine["has_reference"].sum()),
-             number(mine["score"].notna().sum())]
-            for (origin, dataset), mine in data["images"].groupby(["origin", "dataset"], dropna=False)]
+    return [
+        [
+            short(origin),
+            short(dataset, 40),
+            number(mine["source_id"].nunique()),
+            number(len(mine)),
+            number(int(asked.get((origin, dataset), 0))),
+            number(mine["has_reference"].sum()),
+            number(mine["score"].notna().sum()),
+        ]
+        for (origin, dataset), mine in data["images"].groupby(["origin", "dataset"], dropna=False)
+    ]
 
 
 def _by_task(conversations: pd.DataFrame) -> list[list[str]]:
@@ -54,11 +75,16 @@ def _by_task(conversations: pd.DataFrame) -> list[list[str]]:
 
 def _licences(images: pd.DataFrame) -> list[list[str]]:
     """Licence, photographs, images, a source; the commonest first."""
-    licences = images.fillna({"license": "missing"}).groupby("license").agg(
-        images=("image_id", "size"), photographs=("source_id", "nunique"), origins=("source_origin", _first))
+    licences = (
+        images.fillna({"license": "missing"})
+        .groupby("license")
+        .agg(images=("image_id", "size"), photographs=("source_id", "nunique"), origins=("source_origin", _first))
+    )
     licences = licences.sort_values(["images"], ascending=False, kind="stable")
-    return [[short(row.Index, 60), number(row.photographs), number(row.images), short(row.origins, 70)]
-            for row in licences.itertuples()]
+    return [
+        [short(row.Index, 60), number(row.photographs), number(row.images), short(row.origins, 70)]
+        for row in licences.itertuples()
+    ]
 
 
 def _first(values: pd.Series) -> str:
@@ -70,8 +96,10 @@ def _charts(data: dict[str, pd.DataFrame]) -> list[tuple[str, list[Markup]]]:
     """Title and drawings."""
     images, conversations, distortions = data["images"], data["conversations"], data["distortions"]
     counts = data["categories"].pivot(index="category", columns="split", values="images")
-    by_category = [(str(name).replace("_", " "), [int(counts.loc[name, split]) for split in SPLITS])
-                   for name in dict.fromkeys(data["categories"]["category"])]
+    by_category = [
+        (str(name).replace("_", " "), [int(counts.loc[name, split]) for split in SPLITS])
+        for name in dict.fromkeys(data["categories"]["category"])
+    ]
     by_task = [
         (task, [int(((conversations["task"] == task) & (conversations["split"] == split)).sum()) for split in SPLITS])
         for task in tasks.names()
@@ -92,16 +120,38 @@ def _charts(data: dict[str, pd.DataFrame]) -> list[tuple[str, list[Markup]]]:
         ("Images by category (synthetic)", [charts.count_bars(by_category, "images by category")]),
         ("Conversations by task", [charts.count_bars(by_task, "conversations by task")]),
         ("Images by score", [histogram]),
-        ("Distortions by level, images by extent", [charts.count_bars(by_level, "distortions by level"),
-                                                    charts.count_bars(by_extent, "images by extent")]),
+        (
+            "Distortions by level, images by extent",
+            [charts.count_bars(by_level, "distortions by level"), charts.count_bars(by_extent, "images by extent")],
+        ),
     ]
 
 
 def _choices(choices: pd.DataFrame) -> list[list[str]]:
-    return [[row.split, short(row.choice), number(row.questions), number(row.images), f"{row.share:.1%}",
-             f"{row.low:.0%} to {row.high:.0%}"] for row in choices.itertuples() if row.questions]
+    return [
+        [
+            row.split,
+            short(row.choice),
+            number(row.questions),
+            number(row.images),
+            f"{row.share:.1%}",
+            f"{row.low:.0%} to {row.high:.0%}",
+        ]
+        for row in choices.itertuples()
+        if row.questions
+    ]
 
 
 def _wordings(phrases: pd.DataFrame) -> list[list[str]]:
-    return [[row.task, number(row.questions), number(row.wordings), f"{row.top_share:.1%}", f"{row.repeated:.1%}",
-             short(row.wording, 90)] for row in phrases.itertuples() if row.questions]
+    return [
+        [
+            row.task,
+            number(row.questions),
+            number(row.wordings),
+            f"{row.top_share:.1%}",
+            f"{row.repeated:.1%}",
+            short(row.wording, 90),
+        ]
+        for row in phrases.itertuples()
+        if row.questions
+    ]

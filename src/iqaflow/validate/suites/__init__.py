@@ -15,9 +15,24 @@ if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
 
 # in the order of the report; the first that fails is the one the error names
-FRAMES = ("splits", "photographs", "images", "distortions", "regions", "conversations", "turns", "conversation_images",
-          "answer_spans", "target_categories", "target_levels", "target_regions", "target_boxes", "categories", "choices",
-          "phrases")
+FRAMES = (
+    "splits",
+    "photographs",
+    "images",
+    "distortions",
+    "regions",
+    "conversations",
+    "turns",
+    "conversation_images",
+    "answer_spans",
+    "target_categories",
+    "target_levels",
+    "target_regions",
+    "target_boxes",
+    "categories",
+    "choices",
+    "phrases",
+)
 
 
 def layout() -> dict[str, list[Expectation]]:

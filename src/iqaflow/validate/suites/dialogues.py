@@ -22,8 +22,11 @@ def rules(phash_distance: int) -> dict[str, list[Expectation]]:
         "turns": [
             empty("missing", "Every turn has a role and a text."),
             among("role", ["user", "assistant"], "Only user and assistant speak."),
-            empty("text_fault", "Every text has words and is clean: no markup, no control characters, no instruction to the "
-                  "model.", of=("text",)),
+            empty(
+                "text_fault",
+                "Every text has words and is clean: no markup, no control characters, no instruction to the model.",
+                of=("text",),
+            ),
         ],
         "conversation_images": [
             empty("missing", "Every image shown has an id and a role."),
@@ -33,7 +36,7 @@ def rules(phash_distance: int) -> dict[str, list[Expectation]]:
             among("reference_stored", [True], "A reference that is shown is stored."),
         ],
         "answer_spans": [
-            empty("fault", "Every label is a piece of its answer that holds words.", of=("start", "end", "answer_length")),
+            empty("fault", "Every label is a piece of its answer that holds words.", of=("start", "end", "answer_length"))
         ],
         "target_categories": [
             among("category", categories, f"Every target category is one of the {counted(len(categories))}."),
@@ -45,8 +48,11 @@ def rules(phash_distance: int) -> dict[str, list[Expectation]]:
         ],
         "target_regions": [among("in_image", [True], "Every target region is a region of the image asked about.")],
         "target_boxes": [
-            empty("fault", "Every target box is one or two cells of the 20x20 grid, top left and bottom right.",
-                  of=("first", "last")),
+            empty(
+                "fault",
+                "Every target box is one or two cells of the 20x20 grid, top left and bottom right.",
+                of=("first", "last"),
+            )
         ],
     }
 
@@ -60,8 +66,12 @@ def _rows() -> list[Expectation]:
         empty("missing", GIVEN),
         once(("conversation_id",), "Every conversation id is given once."),
         among("origin", ORIGINS, "Every conversation's origin is one of the four."),
-        among("origin_fits", [True], "A conversation about a synthetic image is synthetic, and no other is.",
-              of=("origin", "dataset")),
+        among(
+            "origin_fits",
+            [True],
+            "A conversation about a synthetic image is synthetic, and no other is.",
+            of=("origin", "dataset"),
+        ),
         among("task", tasks.names(), f"Every task is one of the {counted(len(tasks.names()))}."),
         among("style", ["brief", "detailed"], "Every style is brief or detailed."),
         among("reference_mode", ["fr", "nr"], "Every conversation says if a reference is shown (fr) or not (nr)."),
