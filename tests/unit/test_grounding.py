@@ -10,14 +10,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from iqaflow.annotate.grounding import fusion, ground, lexicon, questions
+from iqaflow.annotate.grounding import boxes, ground, lexicon, questions
 from iqaflow.annotate.grounding.boxes import merged
 from iqaflow.annotate.grounding.objects import Boxed, crop, filtered, whole
 from iqaflow.annotate.grounding.questions import Pair, balanced, usable
 from iqaflow.annotate.grounding.text import LONGEST, about_quality, plain
 from iqaflow.annotate.grounding.triples import Triple, triples
 from iqaflow.annotate.teachers import Teacher
-from iqaflow.annotate.teachers.detector import Found
+from iqaflow.annotate.teachers.detector import Detection
 from iqaflow.annotate.teachers.http import Backend
 from iqaflow.annotate.teachers.replies import Cache
 from iqaflow.core import config
@@ -151,12 +151,12 @@ def test_sides_of_quality():
 
 def test_boxes_are_put_behind_the_first_mention():
     text = "Trees and tall trees: the tall trees are dark, treeset is not."
-    assert fusion.fused(text, {"trees": ((0, 21),), "tall trees": ((5, 26), (7, 28))}) == (
+    assert boxes.fused(text, {"trees": ((0, 21),), "tall trees": ((5, 26), (7, 28))}) == (
         "[Trees](<0, 21>) and [tall trees](<5, 26>, <7, 28>): the tall trees are dark, treeset is not."
     )
-    assert fusion.fused("The tall trees.", {"trees": ((0, 1),), "tall trees": ((2, 3),)}) == "The [tall trees](<2, 3>)."
-    assert fusion.fused(text, {}) == text
-    assert fusion.mentioned("Is the tall trees' bark dark?", ["trees", "tall trees", "bark", "park"]) == ["tall trees", "bark"]
+    assert boxes.fused("The tall trees.", {"trees": ((0, 1),), "tall trees": ((2, 3),)}) == "The [tall trees](<2, 3>)."
+    assert boxes.fused(text, {}) == text
+    assert boxes.mentioned("Is the tall trees' bark dark?", ["trees", "tall trees", "bark", "park"]) == ["tall trees", "bark"]
 
 
 def test_several_boxes_of_one_label_are_read_back():
@@ -173,7 +173,7 @@ def test_several_boxes_of_one_label_are_read_back():
 
 
 def test_cells_are_each_named_once_in_reading_order():
-    assert fusion.cells([(50, 50, 100, 100), (0, 0, 10, 10), (1, 1, 10, 10)], 100, 100) == ((0, 21), (210, 399))
+    assert boxes.cells([(50, 50, 100, 100), (0, 0, 10, 10), (1, 1, 10, 10)], 100, 100) == ((0, 21), (210, 399))
 
 
 # ---- teacher steps
@@ -255,7 +255,7 @@ def test_filter_asks_only_where_there_are_several_boxes(asking):
     _, over = asking
     image = np.zeros((40, 60, 3), np.uint8)
     image[:, 30:] = 255
-    dark, light = Found((0.0, 0.0, 30.0, 40.0), 0.9), Found((30.0, 0.0, 60.0, 40.0), 0.8)
+    dark, light = Detection((0.0, 0.0, 30.0, 40.0), 0.9), Detection((30.0, 0.0, 60.0, 40.0), 0.8)
     lamp, tree = Triple("lamp", "dark", "negative"), Triple("tree", "dark", "negative")
     seen = []
 
@@ -271,10 +271,10 @@ def test_filter_asks_only_where_there_are_several_boxes(asking):
 
 def test_crops_are_never_empty():
     image = np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)
-    assert crop(image, Found((3.2, 4.9, 23.0, 20.0), 1.0)).shape == (20 - 4, 23 - 3, 3)  # the corner's pixel belongs
+    assert crop(image, Detection((3.2, 4.9, 23.0, 20.0), 1.0)).shape == (20 - 4, 23 - 3, 3)  # the corner's pixel belongs
     for box in ((0, 0, 1, 1), (29, 19, 30, 20), (10, 10, 10.5, 10.5)):
-        assert crop(image, Found(box, 1.0)).shape[:2] >= (16, 16)
-    assert crop(image[:5, :5], Found((4, 4, 5, 5), 1.0)).shape == (5, 5, 3)
+        assert crop(image, Detection(box, 1.0)).shape[:2] >= (16, 16)
+    assert crop(image[:5, :5], Detection((4, 4, 5, 5), 1.0)).shape == (5, 5, 3)
 
 
 def test_questions_by_a_teacher_are_filtered_and_balanced(asking):

@@ -275,7 +275,7 @@ def test_rows_fit_the_tables_and_say_their_truth(by_hand, tmp_path):
         if row["task"] in ("identify", "describe", "describe_local", "refer") or targets["kind"] in ("what", "why"):
             assert set(read.categories) == set(targets["categories"]), (row, answer)
         if read.places and row["task"] != "ground":
-            assert {(place.first, place.last) for place in read.places} == set(targets["boxes_cells"])
+            assert {(place.first, place.last) for place in read.places} == set(map(tuple, targets["boxes_cells"]))
         known = {flaw["category"]: flaw["severity"] for flaw in shown["image"]["distortions"]}
         assert not any(severity and None in known.values() for severity, _ in read.faults)
     assert {row["score_source"] for row in images if row["score"] is not None} == {"human"}

@@ -96,7 +96,7 @@ def test_nothing_is_asked_whose_answer_needs_a_severity_nobody_gave():
         ]
         for exchange in asked[name]:
             words = set(exchange.answer.lower().replace(",", " ").split())
-            assert not words & {*SEVERITIES, people.NOT_SAID} and "?" not in exchange.answer and exchange.targets.levels == ()
+            assert not words & {*SEVERITIES, people.UNGRADED} and "?" not in exchange.answer and exchange.targets.levels == ()
             assert not exchange.targets.kind.startswith("how")
             exchange.spans()
     assert {one.task for one in asked["two"]} == {"identify", "vqa"}, "nobody knows which is worse"

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from iqaflow.annotate import teachers
 from iqaflow.annotate.grounding.objects import YesNo
-from iqaflow.annotate.teachers import Question, Said, Teacher, detector, local, quoted, segmenter
+from iqaflow.annotate.teachers import Completion, Question, Teacher, detector, local, quoted, segmenter
 from iqaflow.annotate.teachers.replies import Cache, ReplyError, read
 from iqaflow.annotate.teachers.weights import located
 from iqaflow.core.config.schema import Detector, Segmenter
@@ -35,9 +35,9 @@ class Dictated:
     def __init__(self, *said: str) -> None:
         self.said, self.asked = list(said), []
 
-    def write(self, text, images, schema) -> Said:
+    def write(self, text, images, schema) -> Completion:
         self.asked.append(text)
-        return Said(self.said.pop(0), 0.5)
+        return Completion(self.said.pop(0), 0.5)
 
 
 def dictated(folder: Path, *said: str) -> Teacher:

@@ -32,19 +32,20 @@ def turn(question: str, answer: str, scene: Scene | None) -> Exchange:
 
 def description(text: str, scene: Scene | None, reference: bool) -> Exchange:
     """A description that came without a question as the answer to the plain one."""
+    pool: tuple[str, ...]
     if scene is None:
         pool = rate.BRIEF if _brief(text) else rate.DETAILED
     elif reference:
         pool = describe.REFERENCE
     else:
         pool = describe.BRIEF if _brief(text) else describe.WORDS
-    one = turn(pool[0], text, scene)
-    return Exchange("rate" if scene is None else "describe", one.style, one.question, text, one.targets)
+    exchange = turn(pool[0], text, scene)
+    return Exchange("rate" if scene is None else "describe", exchange.style, exchange.question, text, exchange.targets)
 
 
-def spans(one: Exchange) -> list[list[int]]:
+def spans(exchange: Exchange) -> list[list[int]]:
     """[start, end) characters of the words of the closed vocabulary in a text that names no labels."""
-    return [list(span) for span in grammar.spans(one.answer)]
+    return [list(span) for span in grammar.spans(exchange.answer)]
 
 
 def known(categories: tuple[str, ...], scene: Scene | None) -> tuple[str, ...]:

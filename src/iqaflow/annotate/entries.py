@@ -31,20 +31,20 @@ class _Image(NamedTuple):
     height: int
 
 
-def items(labelled: Labelled, found: Index, workspace: Workspace) -> tuple[dict[str, list[Item]], list[dict[str, str]]]:
+def items(labelled: Labelled, index: Index, workspace: Workspace) -> tuple[dict[str, list[Item]], list[dict[str, str]]]:
     """The usable items of a labelled data set by split, in the order of its file, and what is left out, `{file, reason}`.
 
     `labelled.limit` keeps the items of so many images, by content hash. Raises what `imports.read` raises.
     """
     images = tuple(
-        _Image(one.origin, one.split, one.sha256, one.width, one.height)
-        for one in found.photographs
-        if one.dataset == labelled.name
+        _Image(photograph.origin, photograph.split, photograph.sha256, photograph.width, photograph.height)
+        for photograph in index.photographs
+        if photograph.dataset == labelled.name
     )
     reasons = tuple(
-        (entry["file"], entry["reason"]) for entry in found.quarantine if entry["file"].startswith(f"{labelled.name}: ")
+        (entry["file"], entry["reason"]) for entry in index.quarantine if entry["file"].startswith(f"{labelled.name}: ")
     )
-    usable, left_out = _sorted(labelled, workspace, found.inputs.get(f"labelled.{labelled.name}", ""), images, reasons)
+    usable, left_out = _sorted(labelled, workspace, index.inputs.get(f"labelled.{labelled.name}", ""), images, reasons)
     return {split: list(usable[split]) for split in SPLITS}, [dict(entry) for entry in left_out]
 
 
@@ -72,8 +72,7 @@ def _sorted(
         sound = item
         for kind, why in _faults(item, known, unclean):
             without(what, why)
-            kept = {"findings": (), "dialogue": tuple(pair for pair in item.dialogue if not _of(pair, unclean))}
-            sound = replace(sound, **{kind: kept.get(kind)})
+            sound = _without(sound, kind, unclean)
         if sound.findings or sound.description or sound.dialogue or sound.score is not None:
             usable.append(sound)
         elif sound == item:
@@ -116,8 +115,8 @@ def _faults(item: Item, known: dict[str, _Image], unclean: dict[str, str]) -> It
         yield "findings", "its regions do not say which of two images they are of"
     elif item.findings:
         image = known[dict(item.images)["image"]]
-        found = (people.fault(finding, image.height, image.width) for finding in item.findings)
-        if reason := next((one for one in found if one), None):
+        faults = (people.fault(finding, image.height, image.width) for finding in item.findings)
+        if reason := next((fault for fault in faults if fault), None):
             yield "findings", reason
         elif not people.askable(item.findings):
             yield "findings", "it has three distortions or more and not all their severities"
@@ -130,6 +129,15 @@ def _faults(item: Item, known: dict[str, _Image], unclean: dict[str, str]) -> It
         yield "dialogue", f"{len(refused)} of its {len(item.dialogue)} questions cannot be used, first reason: {refused[0]}"
 
 
+def _without(item: Item, kind: str, unclean: dict[str, str]) -> Item:
+    """An item without what is unsound of one of its fields."""
+    if kind == "findings":
+        return replace(item, findings=())
+    if kind == "dialogue":
+        return replace(item, dialogue=tuple(pair for pair in item.dialogue if not _of(pair, unclean)))
+    return replace(item, score=None) if kind == "score" else replace(item, description=None)
+
+
 def _of(pair: tuple[str, str], unclean: dict[str, str]) -> str | None:
     return unclean.get(pair[0]) or unclean.get(pair[1])
 
@@ -140,11 +148,11 @@ def _unclean(read: list[Item]) -> dict[str, str]:
 
     from iqaflow.data import text_hygiene
 
-    said = ((item.description, *(text for pair in item.dialogue for text in pair)) for item in read)
-    texts = list(dict.fromkeys(text for one in said for text in one if text is not None))
+    written = ((item.description, *(text for pair in item.dialogue for text in pair)) for item in read)
+    texts = list(dict.fromkeys(text for of_item in written for text in of_item if text is not None))
     faults = text_hygiene.faults(pa.array(texts, pa.string()))
-    found = {text: f"it has {fault}" for text, fault in zip(texts, faults, strict=True) if fault}
-    return {text: f"it has more than {LONGEST} words" for text in texts if len(text.split()) > LONGEST} | found
+    unclean = {text: f"it has {fault}" for text, fault in zip(texts, faults, strict=True) if fault}
+    return {text: f"it has more than {LONGEST} words" for text in texts if len(text.split()) > LONGEST} | unclean
 
 
 def _limited(usable: list[Item], known: dict[str, _Image], limit: int | None) -> list[Item]:

@@ -16,7 +16,6 @@ import hashlib
 import io
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -24,30 +23,33 @@ from iqaflow import sources
 from iqaflow.annotate import dialogues, people
 from iqaflow.annotate.entries import items
 from iqaflow.annotate.imports import Item
+from iqaflow.annotate.table_rows import conversation_row, known, region_row
 from iqaflow.core.config import Config
 from iqaflow.core.config.schema import Labelled
 from iqaflow.core.errors import StageError
 from iqaflow.core.version import VERSION
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import encode_lossless
-from iqaflow.data.masks import encode_mask
 from iqaflow.data.photographs import Index, Photograph
+from iqaflow.data.rows import ConversationRow, DistortionRow, ImageRow, Origin, Split
 from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene
 
 __all__ = ["items", "make"]
 
-AUTHENTIC, GROUNDED, IMPORTED = "authentic", "grounded", "imported"
+AUTHENTIC: Origin = "authentic"
+GROUNDED: Origin = "grounded"
+IMPORTED: Origin = "imported"
 PEOPLE = "human"
 ORIENTATION = 0x0112  # the EXIF tag
 PNG_END = b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Sourced:
     """An exchange with where it is from."""
 
     exchange: Exchange
-    origin: str
+    origin: Origin
     teacher: str
     confidence: float | None = None
 
@@ -75,33 +77,35 @@ class _Picture:
 
 
 def make(
-    items: list[Item], labelled: Labelled, split: str, config: Config, found: Index, workspace: Workspace, first: int = 0
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    items: list[Item], labelled: Labelled, split: Split, config: Config, index: Index, workspace: Workspace, first: int = 0
+) -> tuple[list[ImageRow], list[ConversationRow]]:
     """Rows of `images` and of `conversations` of some items of a split, the first of which has the place `first` in
     `items(...)`. A function of (seed, name, split, item, place) alone. Raises StageError if an image changed since it was
     indexed, and what `grounding.ground` raises.
     """
-    photographs = {photograph.origin: photograph for photograph in found.of(split, labelled.name)}
-    images: list[dict[str, Any]] = []
-    conversations: list[dict[str, Any]] = []
+    photographs = {photograph.origin: photograph for photograph in index.of(split, labelled.name)}
+    images: list[ImageRow] = []
+    conversations: list[ConversationRow] = []
     for number, item in enumerate(items, first):
         name = f"{labelled.name}-{split}-{number:06d}"
         pictures = {role: _Picture(photographs[file], config, workspace) for role, file in item.images}
         rng = np.random.default_rng([config.seed, *hashlib.sha256(f"{labelled.name}\0{split}\0{item!r}".encode()).digest()[:16]])
-        scene, said = _asked(item, name, pictures, labelled, split, config, workspace, rng)
-        if not said:  # no region of it is left once drawn
+        scene, exchanges = _exchanges(item, name, pictures, labelled, split, config, workspace, rng)
+        if not exchanges:  # no region of it is left once drawn
             continue
-        conversations += [_conversation_row(one, item, name, number, labelled, split) for number, one in enumerate(said)]
-        shown = any(one.origin == IMPORTED for one in said) and "reference" in pictures
+        conversations += [
+            _conversation_row(sourced, item, name, number, labelled, split) for number, sourced in enumerate(exchanges)
+        ]
+        shown = any(sourced.origin == IMPORTED for sourced in exchanges) and "reference" in pictures
         reference = pictures["reference"].stored() if shown else None
         for role in sorted(pictures.keys() - {"reference"}):
             images.append(
-                _image_row(scene, item, _image_id(name, role), pictures[role], reference, said, labelled, split, config)
+                _image_row(scene, item, _image_id(name, role), pictures[role], reference, exchanges, labelled, split, config)
             )
     return images, conversations
 
 
-def _asked(
+def _exchanges(
     item: Item,
     name: str,
     pictures: dict[str, _Picture],
@@ -110,47 +114,53 @@ def _asked(
     config: Config,
     workspace: Workspace,
     rng: np.random.Generator,
-) -> tuple[Scene | None, list[_Said]]:
+) -> tuple[Scene | None, list[_Sourced]]:
     """The scene of an item about one image, with the regions of its description, and everything that is asked."""
-    said: list[_Said] = []
+    exchanges: list[_Sourced] = []
     scene = None
     if "image" in pictures:
         picture = pictures["image"]
         height, width = picture.photograph.height, picture.photograph.width
         scene, graded = people.scene(item, name, height, width, lambda: picture.pixels)
-        said += [_Said(one, AUTHENTIC, PEOPLE, 1.0) for one in people.exchanges(item, scene, graded, rng, split != "train")]
+        about_scene = people.exchanges(item, scene, graded, rng, split != "train")
+        exchanges += [_Sourced(exchange, AUTHENTIC, PEOPLE, 1.0) for exchange in about_scene]
     if item.description:
         scene, described = _described(item, scene, pictures, labelled, config, workspace)
-        said += described
-    return scene, said + [_as_given(dialogues.turn(question, answer, scene), labelled) for question, answer in item.dialogue]
+        exchanges += described
+    exchanges += [_as_given(dialogues.turn(question, answer, scene), labelled) for question, answer in item.dialogue]
+    return scene, exchanges
 
 
 def _described(
     item: Item, scene: Scene | None, pictures: dict[str, _Picture], labelled: Labelled, config: Config, workspace: Workspace
-) -> tuple[Scene | None, list[_Said]]:
+) -> tuple[Scene | None, list[_Sourced]]:
     if scene and config.annotate.detector.model:
         from iqaflow.annotate.grounding import ground
 
         grounded = ground(item.description or "", pictures["image"].pixels, config, workspace)
         if grounded.regions:
             start = len(scene.areas)
-            areas = (Area(start + at, one.label, one.mask, one.box, float("nan")) for at, one in enumerate(grounded.regions))
+            areas = (
+                Area(number, region.label, region.mask, region.box, float("nan"))
+                for number, region in enumerate(grounded.regions, start)
+            )
             scene = replace(scene, areas=(*scene.areas, *areas))
             return scene, [
-                _Said(_moved(one, start, scene), GROUNDED, grounded.teacher, grounded.confidence) for one in grounded.exchanges
+                _Sourced(_moved(exchange, start, scene), GROUNDED, grounded.teacher, grounded.confidence)
+                for exchange in grounded.exchanges
             ]
     return scene, [_as_given(dialogues.description(item.description or "", scene, "reference" in pictures), labelled)]
 
 
-def _as_given(one: Exchange, labelled: Labelled) -> _Said:
-    return _Said(one, IMPORTED, f"{IMPORTED}:{labelled.name}")
+def _as_given(exchange: Exchange, labelled: Labelled) -> _Sourced:
+    return _Sourced(exchange, IMPORTED, f"{IMPORTED}:{labelled.name}")
 
 
-def _moved(one: Exchange, start: int, scene: Scene) -> Exchange:
+def _moved(exchange: Exchange, start: int, scene: Scene) -> Exchange:
     """An exchange about regions counted from `start`; of its categories those that the image is known to have."""
-    regions = tuple(start + region for region in one.targets.region_ids)
-    categories = dialogues.known(one.targets.categories, scene)
-    return replace(one, targets=replace(one.targets, region_ids=regions, categories=categories))
+    regions = tuple(start + region for region in exchange.targets.region_ids)
+    categories = dialogues.known(exchange.targets.categories, scene)
+    return replace(exchange, targets=replace(exchange.targets, region_ids=regions, categories=categories))
 
 
 def _image_id(name: str, role: str) -> str:
@@ -163,14 +173,14 @@ def _image_row(
     image_id: str,
     picture: _Picture,
     reference: bytes | None,
-    said: list[_Said],
+    exchanges: list[_Sourced],
     labelled: Labelled,
-    split: str,
+    split: Split,
     config: Config,
-) -> dict[str, Any]:
+) -> ImageRow:
     photograph = picture.photograph
-    score = _given(scene.score) if scene else None
-    origins = {one.origin for one in said}
+    score = known(scene.score) if scene else None
+    origins = {sourced.origin for sourced in exchanges}
     return {
         "image_id": image_id,
         "origin": next(origin for origin in (AUTHENTIC, GROUNDED, IMPORTED) if origin in origins),
@@ -185,17 +195,7 @@ def _image_row(
         "image": picture.stored(),
         "reference": reference,
         "distortions": [_flaw_row(flaw) for flaw in scene.flaws] if scene else [],
-        "regions": [
-            {
-                "region_id": area.region,
-                "label": area.label,
-                "box_xyxy": list(map(float, area.box)),
-                "mask_rle": encode_mask(area.mask),
-                "area": float(area.mask.mean()),
-                "score": _given(area.score),
-            }
-            for area in (scene.areas if scene else ())
-        ],
+        "regions": [region_row(area) for area in scene.areas] if scene else [],
         "score": score,
         "score_std": None if score is None else item.spread,
         "score_source": None if score is None else item.score_source,
@@ -205,8 +205,8 @@ def _image_row(
     }
 
 
-def _flaw_row(flaw: Flaw) -> dict[str, Any]:
-    graded = flaw.severity != people.NOT_SAID
+def _flaw_row(flaw: Flaw) -> DistortionRow:
+    graded = flaw.severity != people.UNGRADED
     return {
         "name": None,
         "category": flaw.category,
@@ -217,30 +217,27 @@ def _flaw_row(flaw: Flaw) -> dict[str, Any]:
     }
 
 
-def _conversation_row(said: _Said, item: Item, name: str, number: int, labelled: Labelled, split: str) -> dict[str, Any]:
-    one = said.exchange
+def _conversation_row(sourced: _Sourced, item: Item, name: str, number: int, labelled: Labelled, split: Split) -> ConversationRow:
+    exchange = sourced.exchange
     # people who label or describe see the image alone; who gave a reference to a dialogue showed it
     roles = [
         role
         for role in ("reference", "image", "A", "B")
-        if role in dict(item.images) and (role != "reference" or said.origin == IMPORTED)
+        if role in dict(item.images) and (role != "reference" or sourced.origin == IMPORTED)
     ]
     about = next(role for role in roles if role != "reference")
-    return {
-        "conversation_id": f"{name}-{number:02d}",
-        "origin": said.origin,
-        "dataset": labelled.name,
-        "image_ids": [{"role": role, "image_id": _image_id(name, about if role == "reference" else role)} for role in roles],
-        "task": one.task,
-        "style": one.style,
-        "reference_mode": "fr" if "reference" in roles else "nr",
-        "turns": [{"role": "user", "text": one.question}, {"role": "assistant", "text": one.answer}],
-        "answer_spans": dialogues.spans(one) if said.origin == IMPORTED else one.spans(),
-        "targets": dict(vars(one.targets)),
-        "teacher": said.teacher,
-        "teacher_confidence": said.confidence,
-        "split": split,
-    }
+    return conversation_row(
+        exchange,
+        f"{name}-{number:02d}",
+        [(role, _image_id(name, about if role == "reference" else role)) for role in roles],
+        origin=sourced.origin,
+        dataset=labelled.name,
+        reference_mode="fr" if "reference" in roles else "nr",
+        spans=dialogues.spans(exchange) if sourced.origin == IMPORTED else exchange.spans(),
+        teacher=sourced.teacher,
+        confidence=sourced.confidence,
+        split=split,
+    )
 
 
 def _as_it_is(data: bytes) -> bool:
@@ -254,7 +251,3 @@ def _as_it_is(data: bytes) -> bool:
             return upright and whole and image.mode == "RGB" and "transparency" not in image.info
     except UnidentifiedImageError:
         return False
-
-
-def _given(score: float) -> float | None:
-    return None if np.isnan(score) else score

@@ -23,7 +23,7 @@ from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene
 WHOLE = 0.95  # share of the image from which a region is the whole image: its box says no place
 FAR = 10  # image sizes that a corner may lie outside: COCO's code walks every pixel of an outline, and dies of a far one
 INSIDE = 0.5  # share of a region inside another one from which it shows that one's distortions too
-UNKNOWN, NOT_SAID = len(SEVERITIES), "?"  # stand for the level and severity that nobody gave; nothing asked needs them
+UNKNOWN, UNGRADED = len(SEVERITIES), "?"  # stand for the level and severity that nobody gave; nothing asked needs them
 
 
 class Seen(Scene):
@@ -66,15 +66,15 @@ def fault(finding: Finding, height: int, width: int) -> str | None:
         return _runs(drawn, height, width)[1]
     if kind not in ("box", "polygons"):
         return f"a region of the kind {kind!r} is unknown"
-    outlines = [np.asarray(drawn, float)] if kind == "box" else [np.asarray(one, float) for one in drawn]
-    if not outlines or not all(np.isfinite(one).all() for one in outlines):
+    outlines = [np.asarray(drawn, float)] if kind == "box" else [np.asarray(outline, float) for outline in drawn]
+    if not outlines or not all(np.isfinite(outline).all() for outline in outlines):
         return f"a region has {'numbers that are none' if outlines else 'no outline'}"
     if kind == "box" and outlines[0].shape != (4,):
         return f"a box has {outlines[0].size} numbers, not 4"
-    if kind == "polygons" and any(one.ndim != 1 or len(one) < 6 or len(one) % 2 for one in outlines):
+    if kind == "polygons" and any(outline.ndim != 1 or len(outline) < 6 or len(outline) % 2 for outline in outlines):
         return "a polygon has fewer than 3 corners or half a corner"
-    x0, x1 = min(one[::2].min() for one in outlines), max(one[::2].max() for one in outlines)
-    y0, y1 = min(one[1::2].min() for one in outlines), max(one[1::2].max() for one in outlines)
+    x0, x1 = min(outline[::2].min() for outline in outlines), max(outline[::2].max() for outline in outlines)
+    y0, y1 = min(outline[1::2].min() for outline in outlines), max(outline[1::2].max() for outline in outlines)
     if (kind == "box" and (drawn[2] <= drawn[0] or drawn[3] <= drawn[1])) or x1 <= x0 or y1 <= y0:
         return "a region has no area"
     if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
@@ -94,10 +94,15 @@ def askable(findings: tuple[Finding, ...]) -> bool:
 
 
 def mask(shape: tuple[str, Any], height: int, width: int) -> np.ndarray:
-    """The pixels (H, W) bool of a sound shape: of a box every pixel it touches, of polygons their union by COCO's rule."""
+    """The pixels (H, W) bool of a sound shape: of a box every pixel it touches, of polygons their union by COCO's rule. Raises
+    ValueError for an RLE that is not sound.
+    """
     kind, drawn = shape
     if kind == "rle":
-        return painted(_runs(drawn, height, width)[0], height, width)
+        runs, reason = _runs(drawn, height, width)
+        if runs is None:
+            raise ValueError(reason)
+        return painted(runs, height, width)
     if kind == "box":
         inside = np.zeros((height, width), bool)
         x0, y0 = (max(int(np.floor(side)), 0) for side in drawn[:2])
@@ -105,8 +110,8 @@ def mask(shape: tuple[str, Any], height: int, width: int) -> np.ndarray:
         return inside
     from pycocotools import mask as coco
 
-    codes = coco.frPyObjects([[float(side) for side in one] for one in drawn], height, width)
-    return coco.decode(coco.merge(codes)).astype(bool)
+    codes = coco.frPyObjects([[float(side) for side in outline] for outline in drawn], height, width)
+    return np.asarray(coco.decode(coco.merge(codes))).astype(bool)
 
 
 def scene(item: Item, image_id: str, height: int, width: int, pixels: Callable[[], np.ndarray]) -> tuple[Scene, bool]:
@@ -140,38 +145,42 @@ def scene(item: Item, image_id: str, height: int, width: int, pixels: Callable[[
         Area(at, label, part.mask, part.box, _number(part.score))
         for at, (part, label) in enumerate(zip(parts, labels, strict=True))
     )
-    graded = all(flaw.severity != NOT_SAID for flaw in flaws)
+    graded = all(flaw.severity != UNGRADED for flaw in flaws)
     return Seen(image_id, width, height, _number(item.score), tuple(flaws), areas), graded
 
 
-def exchanges(item: Item, made: Scene, graded: bool, rng: np.random.Generator, plainly: bool) -> list[Exchange]:
+def exchanges(item: Item, labelled: Scene, graded: bool, rng: np.random.Generator, plainly: bool) -> list[Exchange]:
     """All questions about the scene of an item. An image with distortions of the whole only is identified and described in
     short (IQA-Spider 1.2); one that was only rated is rated.
     """
     chosen = [
         task
         for task in tasks.single()
-        if (graded or task.ungraded) and (made.areas or (task.about == "image" if item.findings else task.rated))
+        if (graded or task.ungraded) and (labelled.areas or (task.about == "image" if item.findings else task.rated))
     ]
-    asked = [one for task in chosen for one in task.questions(made, False, rng, plainly)]
+    questions = [exchange for task in chosen for exchange in task.questions(labelled, False, rng, plainly)]
     if not graded:  # neither the answer nor the choice of it may need to know how severe anything is
         return [
             replace(exchange, targets=replace(exchange.targets, levels=()))
             for task in chosen
             if task.ungraded
-            for exchange in asked
-            if exchange.task == task.name and task.ungraded(made, exchange)
+            for exchange in questions
+            if exchange.task == task.name and task.ungraded(labelled, exchange)
         ]
-    short = any(one.task == "describe" and one.style == "brief" for one in asked)
-    return [one for one in asked if made.areas or not short or one.task != "describe" or one.style == "brief"]
+    short = any(exchange.task == "describe" and exchange.style == "brief" for exchange in questions)
+    return [
+        exchange
+        for exchange in questions
+        if labelled.areas or not short or exchange.task != "describe" or exchange.style == "brief"
+    ]
 
 
 def _flaws(places: list[tuple[int | None, dict[str, float | None]]]) -> Iterator[Flaw]:
     """Flaws in the order given, those of the whole image first. They have no `name`: people name categories."""
-    found = ((region, category, level) for region, faults in places for category, level in faults.items())
-    for order, (region, category, level) in enumerate(found):
+    named = ((region, category, level) for region, faults in places for category, level in faults.items())
+    for order, (region, category, level) in enumerate(named):
         step = UNKNOWN if level is None else int(np.floor(level + 0.5))
-        yield Flaw("", category, step, NOT_SAID if level is None else SEVERITIES[step - 1], order, region)
+        yield Flaw("", category, step, UNGRADED if level is None else SEVERITIES[step - 1], order, region)
 
 
 def _add(faults: dict[str, float | None], more: dict[str, float | None]) -> None:

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 from uuid import uuid4
+
+import numpy as np
 
 from iqaflow import regions, sources
 from iqaflow.core import plugins, process
@@ -24,13 +26,15 @@ from iqaflow.core.manifest import read_sealed, seal
 from iqaflow.core.workspace import Workspace
 from iqaflow.data import tables
 from iqaflow.data.photographs import OWN, Index
+from iqaflow.data.rows import ConversationRow, ImageRow, Split
 from iqaflow.data.tables import SPLITS
+from iqaflow.regions import Segments
 
 DASK_ADDRESS = "IQAFLOW_DASK_SCHEDULER"  # a running cluster; without it one is started on this machine
 DASK_SECONDS = 10
 TURN = 4  # shards per worker that an engine without a stream of results makes in one round
 UNFINISHED = "unfinished"  # folder of tables being written; what a killed process leaves there never joins the data set
-Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+Rows = tuple[list[ImageRow], list[ConversationRow]]
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,19 @@ class Shard:
 
     name: str
     dataset: str
-    split: str
+    split: Split
     first: int
     count: int
+
+
+class Marker(TypedDict):
+    """What is noted of a finished shard: SHA-256 of its files, the number of its images, and of its questions by task."""
+
+    files: dict[str, str]
+    dataset: str
+    split: Split
+    images: int
+    tasks: dict[str, int]
 
 
 def plan(config: Config, labelled: dict[str, dict[str, int]]) -> list[Shard]:
@@ -66,9 +80,9 @@ def make(work: Path, shard: Shard, config: Config, workspace: Workspace) -> str:
     import cv2
 
     cv2.setNumThreads(1)  # workers share the cores
-    found = _index(sources.index_path(workspace))
-    plugins.check(found.inputs.get(plugins.NAME), workspace.relative(sources.index_path(workspace)))
-    images, conversations = (_synthetic if shard.dataset == OWN else _labelled)(shard, config, found, workspace)
+    index = _index(sources.index_path(workspace))
+    plugins.check(index.inputs.get(plugins.NAME), workspace.relative(sources.index_path(workspace)))
+    images, conversations = (_synthetic if shard.dataset == OWN else _labelled)(shard, config, index, workspace)
     files = {}
     for table, rows, schema in (
         ("images", images, tables.images_schema()),
@@ -107,28 +121,29 @@ def done(work: Path, shard: Shard) -> bool:
     return all((work / file).is_file() and sha256(work / file) == digest for file, digest in files.items())
 
 
-def read_marker(work: Path, name: str) -> dict[str, Any]:
+def read_marker(work: Path, name: str) -> Marker:
     """What `make` noted of a shard. Raises DamagedError."""
-    return read_sealed(work / f"shard-{name}.json", "run `iqaflow annotate` again")
+    marker = read_sealed(work / f"shard-{name}.json", "run `iqaflow annotate` again")
+    return cast(Marker, marker)  # its seal holds, so it is what `make` wrote
 
 
-def _synthetic(shard: Shard, config: Config, found: Index, workspace: Workspace) -> Rows:
+def _synthetic(shard: Shard, config: Config, index: Index, workspace: Workspace) -> Rows:
     from iqaflow.annotate.synthetic import make_unit
 
     @lru_cache(maxsize=2)  # neighbouring units share a photograph
-    def pixels(source_id: str) -> Any:
+    def pixels(source_id: str) -> np.ndarray:
         return sources.load(by_id[source_id], config.source, workspace)
 
     @lru_cache(maxsize=2)
-    def segments(source_id: str) -> Any:
+    def segments(source_id: str) -> Segments | None:
         return regions.of_photograph(by_id[source_id], pixels(source_id), config, workspace)
 
-    photographs = found.of(shard.split)
+    photographs = index.of(shard.split)
     by_id = {photograph.source_id: photograph for photograph in photographs}
-    images: list[dict[str, Any]] = []
-    conversations: list[dict[str, Any]] = []
+    images: list[ImageRow] = []
+    conversations: list[ConversationRow] = []
     for unit in range(shard.first, shard.first + shard.count):
-        made, asked = make_unit(
+        unit_images, unit_conversations = make_unit(
             unit,
             shard.split,
             config.annotate,
@@ -137,8 +152,8 @@ def _synthetic(shard: Shard, config: Config, found: Index, workspace: Workspace)
             lambda photograph: pixels(photograph.source_id),
             lambda photograph: segments(photograph.source_id),
         )
-        images += made
-        conversations += asked
+        images += unit_images
+        conversations += unit_conversations
     if config.annotate.teacher.rewrite:
         from iqaflow.annotate.teachers import rewrite
 
@@ -146,13 +161,13 @@ def _synthetic(shard: Shard, config: Config, found: Index, workspace: Workspace)
     return images, conversations
 
 
-def _labelled(shard: Shard, config: Config, found: Index, workspace: Workspace) -> Rows:
+def _labelled(shard: Shard, config: Config, index: Index, workspace: Workspace) -> Rows:
     from iqaflow.annotate import labelled
 
-    data_set = next(one for one in config.source.labelled if one.name == shard.dataset)
-    items, _ = labelled.items(data_set, found, workspace)
+    data_set = next(entry for entry in config.source.labelled if entry.name == shard.dataset)
+    items, _ = labelled.items(data_set, index, workspace)
     chosen = items[shard.split][shard.first : shard.first + shard.count]
-    return labelled.make(chosen, data_set, shard.split, config, found, workspace, first=shard.first)
+    return labelled.make(chosen, data_set, shard.split, config, index, workspace, first=shard.first)
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from iqaflow import regions, sources
 from iqaflow.annotate import shards
@@ -27,6 +27,14 @@ from iqaflow.data.tables import SPLITS
 CODE = ("distortions", "data", "tasks", "annotate")
 
 
+class Counts(TypedDict):
+    """Images of each split and of each data set, questions of each task."""
+
+    images: dict[str, int]
+    conversations: dict[str, int]
+    datasets: dict[str, int]
+
+
 def run(config: Config, workspace: Workspace) -> StageResult:
     """Write `data/annotated`. Raises StageError if the source has no usable photographs, or if another annotation is at work
     in this workspace.
@@ -36,9 +44,9 @@ def run(config: Config, workspace: Workspace) -> StageResult:
 
 
 def _run(config: Config, workspace: Workspace) -> StageResult:
-    found = sources.index(config, workspace)
-    labelled, left_out, scores = _labelled(config, found, workspace)
-    work = workspace.scratch("annotate") / _key(config, found)
+    index = sources.index(config, workspace)
+    labelled, left_out, scores = _labelled(config, index, workspace)
+    work = workspace.scratch("annotate") / _key(config, index)
     for stale in workspace.scratch("annotate").glob("*"):
         if stale != work:
             shutil.rmtree(stale, ignore_errors=True)
@@ -50,8 +58,8 @@ def _run(config: Config, workspace: Workspace) -> StageResult:
     for marker in (*work.glob("shard-*.json"), *work.glob(".shard-*.json.*")):  # the latter: a process killed while writing one
         marker.unlink()
     shutil.rmtree(work / shards.UNFINISHED, ignore_errors=True)
-    bare = regions.left_out([photograph for split in SPLITS for photograph in found.of(split)], config, workspace)
-    left_out = [*found.quarantine, *left_out, *bare]
+    bare = regions.left_out([photograph for split in SPLITS for photograph in index.of(split)], config, workspace)
+    left_out = [*index.quarantine, *left_out, *bare]
     commit_directory(
         work,
         workspace.annotated,
@@ -59,18 +67,18 @@ def _run(config: Config, workspace: Workspace) -> StageResult:
             "schema": "iqaflow.annotated/1",
             "pipeline_version": VERSION,
             "seed": config.seed,
-            "source": found.kind,
-            "photographs": {split: len(found.of(split)) for split in SPLITS},
+            "source": index.kind,
+            "photographs": {split: len(index.of(split)) for split in SPLITS},
             "counts": counts,
             # whatever plugin changes, all that follows is made anew: every later stage depends on this file
-            **{name: digest for name, digest in found.inputs.items() if name == plugins.NAME},
+            **{name: digest for name, digest in index.inputs.items() if name == plugins.NAME},
         },
     )
     result = StageResult(
         "annotate",
         metrics={f"images_{split}": float(counts["images"][split]) for split in SPLITS}
         | {"conversations": float(sum(counts["conversations"].values())), "quarantined": float(len(left_out))},
-        markdown=_markdown(found, counts, left_out, scores),
+        markdown=_markdown(index, counts, left_out, scores),
         details={"counts": counts, "quarantine": left_out[:100], "score_sources": scores},
     )
     result.save(workspace)
@@ -78,7 +86,7 @@ def _run(config: Config, workspace: Workspace) -> StageResult:
 
 
 def _labelled(
-    config: Config, found: Index, workspace: Workspace
+    config: Config, index: Index, workspace: Workspace
 ) -> tuple[dict[str, dict[str, int]], list[dict[str, str]], dict[str, str]]:
     """How many items each labelled data set has in each split, what is left out of them, and where their scores come from."""
     counts: dict[str, dict[str, int]] = {}
@@ -87,11 +95,11 @@ def _labelled(
     for data_set in config.source.labelled:
         from iqaflow.annotate import labelled
 
-        items, problems = labelled.items(data_set, found, workspace)
+        items, problems = labelled.items(data_set, index, workspace)
         counts[data_set.name] = {split: len(items[split]) for split in SPLITS}
         left_out += problems
-        if told := {one.score_source for split in SPLITS for one in items[split] if one.score is not None}:
-            scores[data_set.name] = ", ".join(sorted(told))
+        if origins := {item.score_source for split in SPLITS for item in items[split] if item.score is not None}:
+            scores[data_set.name] = ", ".join(sorted(origins))
     return counts, left_out, scores
 
 
@@ -106,27 +114,27 @@ def _make(missing: list[shards.Shard], total: int, work: Path, config: Config, w
             pass
 
 
-def _counts(work: Path) -> dict[str, Any]:
+def _counts(work: Path) -> Counts:
     images: Counter[str] = Counter()
-    asked: Counter[str] = Counter()
+    questions: Counter[str] = Counter()
     datasets: Counter[str] = Counter()
     for marker in sorted(work.glob("shard-*.json")):
         entry = shards.read_marker(work, marker.stem.removeprefix("shard-"))
         images[entry["split"]] += entry["images"]
         datasets[entry["dataset"]] += entry["images"]
-        asked.update(entry["tasks"])
+        questions.update(entry["tasks"])
     return {
         "images": {split: images[split] for split in SPLITS},
-        "conversations": dict(sorted(asked.items())),
+        "conversations": dict(sorted(questions.items())),
         "datasets": dict(sorted(datasets.items())),
     }
 
 
-def _key(config: Config, found: Index) -> str:
+def _key(config: Config, index: Index) -> str:
     """What the shards depend on: parameters, photographs and the code that makes them."""
     digest = hashlib.sha256()
     tree = config.tree()
-    read = found.model_dump()
+    read = index.model_dump()
     digest.update(
         json.dumps(
             [config.seed, tree["annotate"], tree["source"]["labelled"], read["photographs"], read["inputs"]], sort_keys=True
@@ -147,14 +155,14 @@ def _workers(config: Config) -> int:
     return free_cores() if config.resources.workers == "auto" else int(config.resources.workers)
 
 
-def _markdown(found: Index, counts: dict[str, Any], left_out: list[dict[str, str]], scores: dict[str, str]) -> str:
-    rows = "\n".join(f"| {split} | {len(found.of(split))} | {counts['images'][split]} |" for split in SPLITS)
-    asked = ", ".join(f"{task} {number}" for task, number in counts["conversations"].items())
+def _markdown(index: Index, counts: Counts, left_out: list[dict[str, str]], scores: dict[str, str]) -> str:
+    rows = "\n".join(f"| {split} | {len(index.of(split))} | {counts['images'][split]} |" for split in SPLITS)
+    questions = ", ".join(f"{task} {number}" for task, number in counts["conversations"].items())
     others = ", ".join(f"{name} {number}" for name, number in counts["datasets"].items() if name != OWN)
     named = "".join(f"\n- `{entry['file']}`: {entry['reason']}" for entry in left_out[:20])
     return (
-        f"## annotate\n\n| split | photographs | images |\n|---|---|---|\n{rows}\n\nQuestions: {asked}.\n"
+        f"## annotate\n\n| split | photographs | images |\n|---|---|---|\n{rows}\n\nQuestions: {questions}.\n"
         + (f"\nImages of labelled data sets: {others}.\n" if others else "")
-        + "".join(f"\nScores of `{name}`: {told}.\n" for name, told in scores.items())
+        + "".join(f"\nScores of `{name}`: {origins}.\n" for name, origins in scores.items())
         + (f"\n{len(left_out)} files or entries left out, first:{named}\n" if left_out else "")
     )

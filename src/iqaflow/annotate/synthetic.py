@@ -6,17 +6,17 @@ A unit is two consecutive images, and a deterministic function of (configuration
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from iqaflow import tasks
 from iqaflow.annotate import views
+from iqaflow.annotate.table_rows import conversation_row, region_row
 from iqaflow.annotate.views import Annotated
 from iqaflow.core.config.schema import Annotate
 from iqaflow.core.version import VERSION
-from iqaflow.data.masks import encode_mask
-from iqaflow.data.photographs import Photograph
+from iqaflow.data.photographs import OWN, Photograph
+from iqaflow.data.rows import ConversationRow, ImageRow, Split
 from iqaflow.data.tables import SPLITS
 from iqaflow.iqa import mdsi
 from iqaflow.regions import Segments
@@ -31,13 +31,13 @@ def units(images: int) -> int:
 
 def make_unit(
     unit: int,
-    split: str,
+    split: Split,
     config: Annotate,
     seed: int,
     photographs: list[Photograph],
     pixels: Callable[[Photograph], np.ndarray],
     segments: Callable[[Photograph], Segments | None] | None = None,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[ImageRow], list[ConversationRow]]:
     """Rows of `images` and of `conversations` of one unit. `pixels` gives a photograph's pixels (H, W, 3), `segments` the
     masks of its parts, where it has any.
     """
@@ -46,56 +46,62 @@ def make_unit(
     # neighbours share a photograph, so that a shard decodes few of them
     photograph = photographs[unit * len(photographs) // units(count)]
     parts = segments(photograph) if segments else None
-    made: list[Annotated] = []
+    annotated: list[Annotated] = []
     shared = rng.random() < config.pairs
     for number in range(2 * unit, min(2 * unit + 2, count)):
-        view = made[0].view if made and shared else views.cut(pixels(photograph), config, rng)
+        view = annotated[0].view if annotated and shared else views.cut(pixels(photograph), config, rng)
         for _ in range(views.TRIES):
-            one = views.distort(view, parts, f"{split}-{number:06d}", config, rng)
-            if not (made and shared and views.alike(made[0].scene, one.scene)):
+            distorted = views.distort(view, parts, f"{split}-{number:06d}", config, rng)
+            if not (annotated and shared and views.alike(annotated[0].scene, distorted.scene)):
                 break
-        made.append(one)
-    conversations = [row for one in made for row in _asked_alone(one, split, config, rng)]
-    if shared and len(made) == 2:
-        conversations += _compared(made, split, config, rng)
+        annotated.append(distorted)
+    conversations = [row for distorted in annotated for row in _single(distorted, split, config, rng)]
+    if shared and len(annotated) == 2:
+        conversations += _compared(annotated, split, config, rng)
     # a reference is stored for those who look at it: questions beside it, baselines and scores of the other splits
     shown = {image["image_id"] for row in conversations for image in row["image_ids"] if image["role"] == "reference"}
-    images = [_image_row(one, photograph, split, seed, split != "train" or one.scene.image_id in shown) for one in made]
+    images = [
+        _image_row(distorted, photograph, split, seed, split != "train" or distorted.scene.image_id in shown)
+        for distorted in annotated
+    ]
     return images, conversations
 
 
-def _asked_alone(made: Annotated, split: str, config: Annotate, rng: np.random.Generator) -> list[dict[str, Any]]:
-    scene = made.scene
+def _single(distorted: Annotated, split: Split, config: Annotate, rng: np.random.Generator) -> list[ConversationRow]:
+    """The questions about one image, without the reference and beside it."""
+    scene = distorted.scene
     roles = [("image", scene.image_id)]
     plain = split != "train"  # calibration and test ask as the papers test
-    alone = [one for task in tasks.single() for one in task.questions(scene, False, rng, plain)]
-    rows = [_conversation_row(one, roles, "nr", split, number) for number, one in enumerate(alone)]
+    alone = [exchange for task in tasks.single() for exchange in task.questions(scene, False, rng, plain)]
+    rows = [_conversation_row(exchange, roles, "nr", split, number) for number, exchange in enumerate(alone)]
     # what cannot be seen without the reference is always asked about beside it
     if rng.random() < config.reference or not scene.visible(False):
         both = [("reference", scene.image_id), *roles]
-        compared = [one for task in tasks.with_reference() for one in task.questions(scene, True, rng, plain)]
-        rows += [_conversation_row(one, both, "fr", split, number) for number, one in enumerate(compared)]
+        beside = [exchange for task in tasks.with_reference() for exchange in task.questions(scene, True, rng, plain)]
+        rows += [_conversation_row(exchange, both, "fr", split, number) for number, exchange in enumerate(beside)]
     return rows
 
 
-def _compared(made: list[Annotated], split: str, config: Annotate, rng: np.random.Generator) -> list[dict[str, Any]]:
-    a, b = (made[index] for index in rng.permutation(2))
+def _compared(annotated: list[Annotated], split: Split, config: Annotate, rng: np.random.Generator) -> list[ConversationRow]:
+    a, b = (annotated[index] for index in rng.permutation(2))
     roles = [("A", a.scene.image_id), ("B", b.scene.image_id)]
     mode = "fr" if rng.random() < config.reference else "nr"
     if mode == "fr":
         roles.insert(0, ("reference", a.scene.image_id))
     elif not (a.scene.visible(False) and b.scene.visible(False)):
         return []
-    exchanges = [one for task in tasks.pairs() for one in task.questions(a.scene, b.scene, mode == "fr", rng, split != "train")]
-    return [_conversation_row(one, roles, mode, split, number, "-pair") for number, one in enumerate(exchanges)]
+    exchanges = [
+        exchange for task in tasks.pairs() for exchange in task.questions(a.scene, b.scene, mode == "fr", rng, split != "train")
+    ]
+    return [_conversation_row(exchange, roles, mode, split, number, "-pair") for number, exchange in enumerate(exchanges)]
 
 
-def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int, reference: bool) -> dict[str, Any]:
-    scene = made.scene
+def _image_row(distorted: Annotated, photograph: Photograph, split: Split, seed: int, reference: bool) -> ImageRow:
+    scene = distorted.scene
     return {
         "image_id": scene.image_id,
         "origin": "synthetic",
-        "dataset": "synthetic",
+        "dataset": OWN,
         "source_id": photograph.source_id,
         "source_sha256": photograph.sha256,
         "source_origin": photograph.origin,
@@ -103,8 +109,8 @@ def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int, r
         "split": split,
         "width": scene.width,
         "height": scene.height,
-        "image": made.encoded,
-        "reference": made.view.encoded if reference else None,
+        "image": distorted.encoded,
+        "reference": distorted.view.encoded if reference else None,
         "distortions": [
             {
                 "name": flaw.name,
@@ -116,18 +122,9 @@ def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int, r
             }
             for flaw in scene.flaws
         ],
-        "regions": [
-            {
-                "region_id": area.region,
-                "label": area.label,
-                "box_xyxy": list(map(float, area.box)),
-                "mask_rle": encode_mask(area.mask),
-                "area": np.count_nonzero(area.mask) / area.mask.size,
-                "score": area.score,
-            }
-            for area in scene.areas
-        ],
+        "regions": [region_row(area) for area in scene.areas],
         "score": scene.score,
+        "score_std": None,
         "score_source": mdsi.SOURCE,
         "phash": photograph.phash,
         "pipeline_version": VERSION,
@@ -136,20 +133,17 @@ def _image_row(made: Annotated, photograph: Photograph, split: str, seed: int, r
 
 
 def _conversation_row(
-    one: Exchange, roles: list[tuple[str, str]], mode: str, split: str, number: int, suffix: str = ""
-) -> dict[str, Any]:
-    return {
-        "conversation_id": f"{roles[-1][1]}{suffix}-{mode}-{number:02d}",
-        "origin": "synthetic",
-        "dataset": "synthetic",
-        "image_ids": [{"role": role, "image_id": image_id} for role, image_id in roles],
-        "task": one.task,
-        "style": one.style,
-        "reference_mode": mode,
-        "turns": [{"role": "user", "text": one.question}, {"role": "assistant", "text": one.answer}],
-        "answer_spans": one.spans(),
-        "targets": dict(vars(one.targets)),
-        "teacher": TEACHER,
-        "teacher_confidence": 1.0,
-        "split": split,
-    }
+    exchange: Exchange, roles: list[tuple[str, str]], mode: str, split: Split, number: int, suffix: str = ""
+) -> ConversationRow:
+    return conversation_row(
+        exchange,
+        f"{roles[-1][1]}{suffix}-{mode}-{number:02d}",
+        roles,
+        origin="synthetic",
+        dataset=OWN,
+        reference_mode=mode,
+        spans=exchange.spans(),
+        teacher=TEACHER,
+        confidence=1.0,
+        split=split,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -81,21 +81,21 @@ def distort(view: View, segments: Segments | None, image_id: str, config: Annota
     distortion or an allowed ordered pair, inside one or two regions, or twice inside each of two or three; keep exact
     masks and full-reference scores. `segments` are those of the photograph, where it has any.
     """
-    found = regions.of_view(view.pixels, view.window, segments, config, rng)
+    candidates = regions.of_view(view.pixels, view.window, segments, config, rng)
     flaws: list[Flaw] = []
     image = view.pixels
     if rng.random() >= config.clean:
-        if rng.random() < config.local and found:
-            if len(found) > 1 and rng.random() < config.ordered:
-                image, flaws = _twice_inside(image, found, config, rng)
+        if rng.random() < config.local and candidates:
+            if len(candidates) > 1 and rng.random() < config.ordered:
+                image, flaws = _twice_inside(image, candidates, config, rng)
             if not flaws:
-                image, flaws = _inside(image, found, config, rng)
+                image, flaws = _inside(image, candidates, config, rng)
         if not flaws:
             image, flaws = _everywhere(image, config, rng)
     similarity = _similarity(view.pixels, image)
     areas = tuple(
         Area(number, region.label, region.mask, region.box, mdsi.score(similarity[region.mask]))
-        for number, region in enumerate(found)
+        for number, region in enumerate(candidates)
     )
     height, width = image.shape[:2]
     return Annotated(image, view, Scene(image_id, width, height, mdsi.score(similarity), tuple(flaws), areas))
@@ -105,8 +105,8 @@ def alike(a: Scene, b: Scene) -> bool:
     """Whether two views have the same distortions at the same levels, so that comparing them says little (DepictQA-Wild
     draws such pairs again).
     """
-    one, other = ({(flaw.category, flaw.level) for flaw in scene.flaws} for scene in (a, b))
-    return bool(one) and one == other
+    first, second = ({(flaw.category, flaw.level) for flaw in scene.flaws} for scene in (a, b))
+    return bool(first) and first == second
 
 
 def _everywhere(view: np.ndarray, config: Annotate, rng: np.random.Generator) -> tuple[np.ndarray, list[Flaw]]:
@@ -127,15 +127,18 @@ def _everywhere(view: np.ndarray, config: Annotate, rng: np.random.Generator) ->
     return view, []
 
 
-def _inside(view: np.ndarray, found: list[Region], config: Annotate, rng: np.random.Generator) -> tuple[np.ndarray, list[Flaw]]:
+def _inside(
+    view: np.ndarray, candidates: list[Region], config: Annotate, rng: np.random.Generator
+) -> tuple[np.ndarray, list[Flaw]]:
     """One distortion in each of one or two regions."""
-    count = 2 if len(found) > 1 and rng.random() < config.two else 1
-    image, flaws, same = view, [], rng.random() < SAME
-    for region in map(int, rng.permutation(len(found))):
+    count = 2 if len(candidates) > 1 and rng.random() < config.two else 1
+    image, same = view, rng.random() < SAME
+    flaws: list[Flaw] = []
+    for region in map(int, rng.permutation(len(candidates))):
         for category in drawn_categories(rng):
             step = drawn_step(flaws[0].category if flaws and same else category, len(SEVERITIES), rng)
-            changed = _applied(image, found[region].mask, step, config, rng)
-            if region_score(view, changed, found[region]) <= config.visible:
+            changed = _applied(image, candidates[region].mask, step, config, rng)
+            if region_score(view, changed, candidates[region]) <= config.visible:
                 flaws.append(step.flaw(len(flaws), region, SEVERITIES))
                 image = changed
                 break
@@ -145,12 +148,12 @@ def _inside(view: np.ndarray, found: list[Region], config: Annotate, rng: np.ran
 
 
 def _twice_inside(
-    view: np.ndarray, found: list[Region], config: Annotate, rng: np.random.Generator
+    view: np.ndarray, candidates: list[Region], config: Annotate, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[Flaw]]:
     """Two distortions one after the other in each of two or three regions, in orders that differ and that people can tell
     apart (IQA-Spider, table of orders); nothing if the regions do not take them.
     """
-    count = 3 if len(found) > 2 and rng.random() < THREE else 2
+    count = 3 if len(candidates) > 2 and rng.random() < THREE else 2
     first = pick(rng, ORDERS)
     # orders of the same distortions, so that it is the order that must be seen
     related = [pair for pair in ORDERS if pair != first and set(pair) & set(first)]
@@ -158,16 +161,17 @@ def _twice_inside(
     if first[::-1] in ORDERS and rng.random() < SAME:
         wanted[1:2] = [first[::-1]]
         wanted = list(dict.fromkeys(wanted))
-    image, flaws = view, []
-    for region in map(int, rng.permutation(len(found))):
+    image = view
+    flaws: list[Flaw] = []
+    for region in map(int, rng.permutation(len(candidates))):
         pair = wanted[len(flaws) // 2]
         for _ in range(TRIES):
             steps = [drawn_step(category, len(SEVERITIES_PAIR), rng) for category in pair]
             images = [image]
             for step in steps:
-                images.append(_applied(images[-1], found[region].mask, step, config, rng))
-            seen = all(_seen(a, b, found[region].mask) for a, b in pairwise(images))
-            if seen and region_score(view, images[-1], found[region]) <= config.visible:
+                images.append(_applied(images[-1], candidates[region].mask, step, config, rng))
+            seen = all(_seen(a, b, candidates[region].mask) for a, b in pairwise(images))
+            if seen and region_score(view, images[-1], candidates[region]) <= config.visible:
                 flaws += [step.flaw(len(flaws) + at, region, SEVERITIES_PAIR) for at, step in enumerate(steps)]
                 image = images[-1]
                 break
@@ -215,7 +219,8 @@ def _similarity(view: np.ndarray, image: np.ndarray) -> np.ndarray:
     """`quality.similarity` (H, W), computed only where something changed: elsewhere it is 1."""
     import cv2
 
-    red, green, blue = cv2.split(cv2.absdiff(view, image))
+    channels: Sequence[np.ndarray] = cv2.split(cv2.absdiff(view, image))
+    red, green, blue = channels
     changed = (red | green | blue) != 0  # many times faster than (view != image).any(2)
     similarity = np.ones(changed.shape, np.float32)
     if changed.any():

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow.data.rows import Rle
+
 MAX_PIXELS = 178_956_970  # no stored image may claim more: Pillow's own limit
 
 
-def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+def encode_mask(mask: np.ndarray) -> Rle:
     """Boolean mask (H, W) as COCO RLE `{size: [H, W], counts}`."""
     import cv2
     from pycocotools import mask as coco

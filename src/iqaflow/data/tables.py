@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from iqaflow.data.rows import Split
+
 ROW_GROUP = 16  # pictures read together
-SPLITS = ("train", "calibration", "test")
+SPLITS: tuple[Split, ...] = ("train", "calibration", "test")
 # where a row comes from: distortions of our own, people's region labels, people's descriptions grounded by a detector,
 # or somebody's instruction data as it is
 ORIGINS = ("synthetic", "authentic", "grounded", "imported")
@@ -112,7 +114,7 @@ def conversations_schema() -> pa.Schema:
     )
 
 
-def write_table(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> None:
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
     """Write rows as one Parquet file; equal rows give equal bytes. The caller commits the directory."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -2,8 +2,8 @@
 
 1. triples.py: what a description talks about, as (phrase, quality, effect), by the teacher or by word lists;
 2. teachers/detector.py: boxes for each phrase;
-3. objects.py and boxes.py: boxes that show what was said (IQA-filter), and as few as it takes (box-merge);
-4. fusion.py: boxes into the text; and questions.py: questions and answers about the boxed objects (GIQA-VQA).
+3. objects.py: boxes that show what was said (IQA-filter); boxes.py: as few as it takes (box-merge);
+4. boxes.py: boxes into the text (fusion); questions.py: questions and answers about the boxed objects (GIQA-VQA).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def ground(description: str, image: np.ndarray, config: Config, workspace: Works
     exchange. Raises ConfigError if `annotate.detector.model` is missing or cannot be loaded.
     """
     from iqaflow.annotate import teachers
-    from iqaflow.annotate.grounding import fusion, objects, questions
+    from iqaflow.annotate.grounding import boxes, objects, questions
     from iqaflow.annotate.grounding.text import plain
     from iqaflow.annotate.grounding.triples import triples
     from iqaflow.annotate.teachers import detector, segmenter
@@ -59,42 +59,44 @@ def ground(description: str, image: np.ndarray, config: Config, workspace: Works
     teacher = teachers.of(config.annotate.teacher, workspace)
     text = plain(description)
     rng = np.random.default_rng([config.seed, *hashlib.sha256(text.encode()).digest()[:8]])
-    found = objects.boxed(triples(text, teacher), image, finder, teacher)
-    boxes = [(one.triple.phrase, box) for one in found for box in one.boxes]
-    masks = segmenter.masks(image, [box for _, box in boxes], config.annotate.sam, workspace)
-    regions = [Region(mask, box, phrase) for (phrase, box), mask in zip(boxes, masks, strict=True)]
+    boxed_objects = objects.boxed(triples(text, teacher), image, finder, teacher)
+    named_boxes = [(boxed.triple.phrase, box) for boxed in boxed_objects for box in boxed.boxes]
+    masks = segmenter.masks(image, [box for _, box in named_boxes], config.annotate.sam, workspace)
+    regions = [Region(mask, box, phrase) for (phrase, box), mask in zip(named_boxes, masks, strict=True)]
     height, width = image.shape[:2]
-    cells = {one.triple.phrase: fusion.cells(one.boxes, width, height) for one in found}
-    numbers = {phrase: tuple(at for at, (name, _) in enumerate(boxes) if name == phrase) for phrase in cells}
+    cells = {boxed.triple.phrase: boxes.cells(boxed.boxes, width, height) for boxed in boxed_objects}
+    numbers = {phrase: tuple(at for at, (name, _) in enumerate(named_boxes) if name == phrase) for phrase in cells}
     exchanges = [_description(text, cells, numbers, rng)] if text else []
-    exchanges += questions.exchanges(text, found, cells, numbers, teacher, rng) if found else []
-    said_by = teacher.name if teacher else RULES
-    return Grounded(regions, exchanges, f"{said_by} + {finder.name}", _trust(found))
+    exchanges += questions.exchanges(text, boxed_objects, cells, numbers, teacher, rng) if boxed_objects else []
+    reader = teacher.name if teacher else RULES
+    return Grounded(regions, exchanges, f"{reader} + {finder.name}", _trust(boxed_objects))
 
 
 def _description(
     text: str, cells: dict[str, tuple[tuple[int, int], ...]], numbers: dict[str, tuple[int, ...]], rng: np.random.Generator
 ) -> Exchange:
     """GIQA-DES: the description with its boxes, asked for by one of the requests for boxes; by one without if it has none."""
-    from iqaflow.annotate.grounding.fusion import fused
+    from iqaflow.annotate.grounding.boxes import fused
     from iqaflow.tasks import grammar
     from iqaflow.tasks.phrasing import describe as phrasing
     from iqaflow.tasks.scene import pick
 
     answer = fused(text, cells)
-    said = grammar.parse(answer)
-    boxed = tuple(phrase for phrase in cells if any(place.label.lower() == phrase.lower() for place in said.places))
+    parsed = grammar.parse(answer)
+    boxed = tuple(phrase for phrase in cells if any(place.label.lower() == phrase.lower() for place in parsed.places))
     targets = Targets(
-        said.categories,
+        parsed.categories,
         (),
         tuple(number for phrase in boxed for number in numbers[phrase]),
-        tuple(dict.fromkeys((place.first, place.last) for place in said.places)),
+        tuple(dict.fromkeys((place.first, place.last) for place in parsed.places if place.last is not None)),
         kind="human",
     )
-    question = pick(rng, phrasing.BOXED if said.places else phrasing.WORDS)
-    stands = said.rating and re.search(rf"(?<!\w){said.rating}(?!\w)", answer)  # the parser reads capitals too
-    return Exchange("describe", "detailed", question, answer, targets, (said.rating,) if stands else ())
+    question = pick(rng, phrasing.BOXED if parsed.places else phrasing.WORDS)
+    rating = parsed.rating
+    if rating is not None and not re.search(rf"(?<!\w){rating}(?!\w)", answer):  # the parser reads capitals too
+        rating = None
+    return Exchange("describe", "detailed", question, answer, targets, (rating,) if rating else ())
 
 
-def _trust(found: list[Boxed]) -> float | None:
-    return float(np.mean([one.score for one in found])) if found else None
+def _trust(boxed_objects: list[Boxed]) -> float | None:
+    return float(np.mean([boxed.score for boxed in boxed_objects])) if boxed_objects else None

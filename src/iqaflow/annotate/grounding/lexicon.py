@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
-Said = tuple[str, str, str]  # phrase, quality, effect
+Effect = Literal["none", "positive", "negative"]
+Tagged = tuple[str, str, Effect]  # phrase, quality, effect
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,9 @@ _NOTHING = frozenset(  # what nobody could draw a box around
 )
 
 
-def triples(description: str) -> list[Said]:
+def triples(description: str) -> list[Tagged]:
     """(phrase, quality, effect) of each clause that judges something one could point at, in order."""
-    found: list[Said] = []
+    judgements: list[Tagged] = []
     carried = ""
     for clause in _clauses(description):
         subject = _SUBJECT.match(clause)
@@ -113,17 +115,17 @@ def triples(description: str) -> list[Said]:
         else:
             carried = subject["subject"].strip() or carried
             rest = clause[subject.end() :]
-            said, effect = quality(rest)
+            judgement = quality(rest)
             names = [name for part in re.split(r"\s+and\s+", carried) if is_object(name := _named(part))]
-            judged = [(name, said, effect) for name in names] if said else []
+            judged = [(name, *judgement) for name in names] if judgement else []
             if not names:  # "the image has a blurry background", "a noisy sky spoils it"
                 judged = [*_attributes(carried), *_attributes(rest)]
-            elif not said:
+            elif not judgement:
                 judged = list(_attributes(carried))
-        found += judged
-    once: dict[str, Said] = {}
-    for one in found:
-        once.setdefault(one[0].lower(), one)
+        judgements += judged
+    once: dict[str, Tagged] = {}
+    for tagged in judgements:
+        once.setdefault(tagged[0].lower(), tagged)
     return list(once.values())
 
 
@@ -140,23 +142,23 @@ def _clauses(description: str) -> Iterator[str]:
         yield whole
 
 
-def quality(clause: str) -> tuple[str, str]:
-    """What a clause says about quality, from its first to its last word of one mind, and the effect; empty if nothing."""
+def quality(clause: str) -> tuple[str, Effect] | None:
+    """What a clause says about quality, from its first to its last word of one mind, and the effect; None if nothing."""
     spans = _words(clause)
     if not spans:
-        return "", ""
+        return None
     start, end, effect = spans[0]
     if re.search(r"\b(?:not|never|hardly|isn't|aren't|no)\b(?: \w+)? $", clause[:start], re.IGNORECASE):
         return f"not {clause[start:end]}", "negative" if effect == "positive" else "positive"
     return clause[start : max(span[1] for span in spans if span[2] == effect)], effect
 
 
-def _words(clause: str) -> list[tuple[int, int, str]]:
+def _words(clause: str) -> list[tuple[int, int, Effect]]:
     """Where the words of the lists stand, with their effect; a longer match wins over those inside it."""
     spans = [
         (*match.span(), effect)
         for aspect in ASPECTS
-        for effect, words in (("negative", aspect.bad), ("positive", aspect.good))
+        for effect, words in _patterns(aspect)
         for match in re.finditer(rf"\b(?:{words})\b", clause, re.IGNORECASE)
     ]
     return sorted(
@@ -168,7 +170,11 @@ def _words(clause: str) -> list[tuple[int, int, str]]:
     )
 
 
-def _attributes(clause: str) -> Iterator[Said]:
+def _patterns(aspect: Aspect) -> tuple[tuple[Effect, str], tuple[Effect, str]]:
+    return ("negative", aspect.bad), ("positive", aspect.good)
+
+
+def _attributes(clause: str) -> Iterator[Tagged]:
     """In "a blurry background and clear focus on the dog": what follows each quality, up to a verb, `and` or the end."""
     for start, end, effect in _words(clause):
         after = re.split(rf"\s+(?:and|with|that|which|due|by|from|{_VERB})\b", f"{clause[end:]} ", maxsplit=1)[0]
@@ -177,16 +183,16 @@ def _attributes(clause: str) -> Iterator[Said]:
             yield name, clause[start:end], effect
 
 
-def aspect_of(said: str) -> tuple[Aspect, bool] | None:
+def aspect_of(judgement: str) -> tuple[Aspect, bool] | None:
     """The side of quality that some words are about, and whether they call it good; None if no list has them."""
-    bare = re.sub(r"^not ", "", said, flags=re.IGNORECASE)
+    bare = re.sub(r"^not ", "", judgement, flags=re.IGNORECASE)
     best = None
     for aspect in ASPECTS:
         for good, words in ((False, aspect.bad), (True, aspect.good)):
             match = re.search(rf"\b(?:{words})\b", bare, re.IGNORECASE)
             if match and (best is None or (match.start(), -len(match[0])) < best[0]):
                 best = (match.start(), -len(match[0])), aspect, good
-    return None if best is None else (best[1], best[2] == (bare == said))
+    return None if best is None else (best[1], best[2] == (bare == judgement))
 
 
 def is_object(phrase: str) -> bool:

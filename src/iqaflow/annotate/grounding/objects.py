@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from iqaflow.annotate.grounding.boxes import merged
 from iqaflow.annotate.grounding.triples import Triple
 from iqaflow.annotate.teachers import Question, Teacher, quoted
-from iqaflow.annotate.teachers.detector import Detector, Found
+from iqaflow.annotate.teachers.detector import Detection, Detector
 from iqaflow.core.config.schema import Detector as Section
 
 PixelBox = tuple[int, int, int, int]
@@ -43,52 +43,61 @@ class YesNo(BaseModel):
 
 def boxed(triples: Sequence[Triple], image: np.ndarray, detector: Detector, teacher: Teacher | None) -> list[Boxed]:
     """The triples of whose phrases something was found in a uint8 RGB image (H, W, 3)."""
-    found = [(triple, detector.find(image, triple.phrase)) for triple in triples]
+    height, width = image.shape[:2]
+    candidates = [(triple, detector.find(image, triple.phrase)) for triple in triples]
     if teacher is not None:
-        found = filtered(found, image, teacher)
+        candidates = filtered(candidates, image, teacher)
     return [
-        Boxed(triple, whole(merge(some, image.shape[:2], detector.config), image.shape[:2]), max(one.score for one in some))
-        for triple, some in found
-        if some
+        Boxed(
+            triple,
+            whole(merge(detections, (height, width), detector.config), (height, width)),
+            max(detection.score for detection in detections),
+        )
+        for triple, detections in candidates
+        if detections
     ]
 
 
 def filtered(
-    found: Sequence[tuple[Triple, list[Found]]], image: np.ndarray, teacher: Teacher
-) -> list[tuple[Triple, list[Found]]]:
+    candidates: Sequence[tuple[Triple, list[Detection]]], image: np.ndarray, teacher: Teacher
+) -> list[tuple[Triple, list[Detection]]]:
     """IQA-filter: the boxes of which the teacher, shown the crop, says that they have the quality of the triple.
 
     Only objects with several boxes are asked about, as the paper's text has it (its pseudo-code asks about every box): the
     question is which of them was meant. A reply of no use drops its box.
     """
-    asked = [(number, one) for number, (_, some) in enumerate(found) if len(some) > 1 for one in some]
+    doubtful = [
+        (number, detection)
+        for number, (_, detections) in enumerate(candidates)
+        if len(detections) > 1
+        for detection in detections
+    ]
     questions = [
         Question(
             "filter/1",
-            PROMPT + quoted({"object": found[number][0].phrase, "quality": found[number][0].quality}),
+            PROMPT + quoted({"object": candidates[number][0].phrase, "quality": candidates[number][0].quality}),
             YesNo,
-            (crop(image, one),),
+            (crop(image, detection),),
         )
-        for number, one in asked
+        for number, detection in doubtful
     ]
     replies = teacher.ask(questions)
     kept = {
-        (number, one.box)
-        for (number, one), reply in zip(asked, replies, strict=True)
+        (number, detection.box)
+        for (number, detection), reply in zip(doubtful, replies, strict=True)
         if reply is not None and reply.value.answer == "yes"
     }
     return [
-        (triple, [one for one in some if len(some) == 1 or (number, one.box) in kept])
-        for number, (triple, some) in enumerate(found)
+        (triple, [detection for detection in detections if len(detections) == 1 or (number, detection.box) in kept])
+        for number, (triple, detections) in enumerate(candidates)
     ]
 
 
-def crop(image: np.ndarray, found: Found) -> np.ndarray:
+def crop(image: np.ndarray, detection: Detection) -> np.ndarray:
     """The pixels of a box, at least LEAST_PX each way where the image has them."""
     height, width = image.shape[:2]
-    (x0, x1), (y0, y1) = (
-        _widened(*ends, full) for ends, full in (((found.box[0], found.box[2]), width), ((found.box[1], found.box[3]), height))
-    )
+    left, top, right, bottom = detection.box
+    (x0, x1), (y0, y1) = _widened(left, right, width), _widened(top, bottom, height)
     return np.ascontiguousarray(image[y0:y1, x0:x1])
 
 
@@ -100,10 +109,11 @@ def _widened(low: float, high: float, full: int) -> tuple[int, int]:
     return start, start + length
 
 
-def merge(found: Sequence[Found], size: tuple[int, int], config: Section) -> list[tuple[float, float, float, float]]:
+def merge(detections: Sequence[Detection], size: tuple[int, int], config: Section) -> list[tuple[float, float, float, float]]:
     """Box-merge in shares of the image, back in pixels."""
     height, width = size
-    shares = [(x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in (one.box for one in found)]
+    boxes = [detection.box for detection in detections]
+    shares = [(x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in boxes]
     return [
         (x0 * width, y0 * height, x1 * width, y1 * height)
         for x0, y0, x1, y1 in merged(shares, config.merge_area, config.merge_overlap)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from iqaflow.annotate.grounding import lexicon
-from iqaflow.annotate.grounding.fusion import Cells, fused, mentioned
+from iqaflow.annotate.grounding.boxes import Cells, fused, mentioned
 from iqaflow.annotate.grounding.objects import Boxed
-from iqaflow.annotate.grounding.text import about_quality, line
+from iqaflow.annotate.grounding.text import PLAIN_LINE, about_quality, line
 from iqaflow.annotate.teachers import Question, Teacher, quoted
 from iqaflow.tasks import grammar
 from iqaflow.tasks.phrasing import agreeing
@@ -60,14 +60,15 @@ class Pair:
     answer: str
 
 
-Asked, Answered = line(200), line(120)
+QuestionLine = Annotated[str, line(200), PLAIN_LINE]
+AnswerLine = Annotated[str, line(120), PLAIN_LINE]
 
 
 class _Pair(BaseModel):
     model_config = ConfigDict(extra="forbid")
     kind: Literal["yes", "no", "what", "which", "why", "how"]
-    question: Asked
-    answer: Answered
+    question: QuestionLine
+    answer: AnswerLine
 
 
 class Pairs(BaseModel):
@@ -84,7 +85,7 @@ def exchanges(
     rng: np.random.Generator,
 ) -> list[Exchange]:
     """Exchanges about boxed objects. `cells` and `regions` give the boxes and region numbers of each phrase."""
-    names = [one.triple.phrase for one in objects]
+    names = [boxed.triple.phrase for boxed in objects]
     pairs = written(description, names, teacher) if teacher is not None else ruled(objects, rng)
     pairs = [pair for pair in dict.fromkeys(pairs) if usable(pair, names)]
     return [_exchange(pair, cells, regions) for pair in balanced(pairs, rng)]
@@ -95,14 +96,14 @@ def written(description: str, names: Sequence[str], teacher: Teacher) -> list[Pa
     text = PROMPT + quoted({"description": description, "objects": list(names)})
     reply = teacher.ask([Question("vqa/1", text, Pairs)])[0]
     return [
-        Pair(one.kind, one.question, one.kind.capitalize() if one.kind in ("yes", "no") else one.answer)
-        for one in (reply.value.pairs if reply else [])
+        Pair(pair.kind, pair.question, pair.kind.capitalize() if pair.kind in ("yes", "no") else pair.answer)
+        for pair in (reply.value.pairs if reply else [])
     ]
 
 
 def ruled(objects: Sequence[Boxed], rng: np.random.Generator) -> list[Pair]:
     """Pairs by word lists: what the triple says, and its opposite for a no."""
-    judged = [(one.triple, *side) for one in objects if (side := lexicon.aspect_of(one.triple.quality))]
+    judged = [(boxed.triple, *side) for boxed in objects if (side := lexicon.aspect_of(boxed.triple.quality))]
     words = [aspect.if_good if good else aspect.if_bad for _, aspect, good in judged]
     pairs = []
     for (triple, aspect, good), word in zip(judged, words, strict=True):
@@ -150,13 +151,13 @@ def _exchange(pair: Pair, cells: Mapping[str, Cells], regions: Mapping[str, tupl
     """The pair with boxes: in the question where it names an object (referring), else in the answer (grounding). Targets
     hold the boxes of the answer, and every region that is named.
     """
-    asked = mentioned(pair.question, list(cells))
-    said = [] if asked else mentioned(pair.answer, list(cells))
-    question = fused(pair.question, {phrase: cells[phrase] for phrase in asked})
-    answer = fused(pair.answer, {phrase: cells[phrase] for phrase in said})
+    referred = mentioned(pair.question, list(cells))
+    grounded = [] if referred else mentioned(pair.answer, list(cells))
+    question = fused(pair.question, {phrase: cells[phrase] for phrase in referred})
+    answer = fused(pair.answer, {phrase: cells[phrase] for phrase in grounded})
     labels = (answer,) if pair.kind in ("yes", "no") else ()
-    named = tuple(number for phrase in [*asked, *said] for number in regions[phrase])
-    boxes = tuple(dict.fromkeys(box for phrase in said for box in cells[phrase]))
+    named = tuple(number for phrase in [*referred, *grounded] for number in regions[phrase])
+    boxes = tuple(dict.fromkeys(box for phrase in grounded for box in cells[phrase]))
     targets = Targets(
         grammar.parse(answer).categories, (), named, boxes, kind="yesno" if pair.kind in ("yes", "no") else pair.kind
     )

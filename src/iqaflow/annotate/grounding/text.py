@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated, Any
 
 from pydantic import AfterValidator, StringConstraints
 
@@ -47,13 +46,15 @@ def about_quality(text: str) -> bool:
     return bool(_QUALITY.search(text)) and not _ABOUT_THE_TEXT.search(text)
 
 
-def _one_line(text: str) -> str:
+def _plain_line(text: str) -> str:
     if any(unicodedata.category(mark)[0] == "C" for mark in text) or re.search(r"[<>\[\]{}|`]|https?:|www\.", text):
         raise ValueError("only plain words on one line, without brackets, markup or addresses")
     return text
 
 
-def line(longest: int) -> Any:
-    """The type of a plain line of at most `longest` characters in a reply."""
-    constraints = StringConstraints(strip_whitespace=True, min_length=1, max_length=longest)
-    return Annotated[str, constraints, AfterValidator(_one_line)]
+def line(longest: int) -> StringConstraints:
+    """How long a plain line of a reply may be: the type of such a field is `Annotated` of str with this and PLAIN_LINE."""
+    return StringConstraints(strip_whitespace=True, min_length=1, max_length=longest)
+
+
+PLAIN_LINE = AfterValidator(_plain_line)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from iqaflow.annotate.grounding import lexicon
-from iqaflow.annotate.grounding.text import line
+from iqaflow.annotate.grounding.text import PLAIN_LINE, line
 from iqaflow.annotate.teachers import Question, Teacher, quoted
 
 MOST = 12  # objects of one description
@@ -33,17 +33,17 @@ class Triple:
 
     phrase: str
     quality: str
-    effect: Literal["none", "positive", "negative"]
+    effect: lexicon.Effect
 
 
-Words = line(80)
+Words = Annotated[str, line(80), PLAIN_LINE]
 
 
 class _Object(BaseModel):
     model_config = ConfigDict(extra="forbid")
     phrase: Words
     quality: Words
-    effect: Literal["none", "positive", "negative"]
+    effect: lexicon.Effect
 
 
 class Objects(BaseModel):
@@ -54,8 +54,9 @@ class Objects(BaseModel):
 
     @field_validator("objects")
     @classmethod
-    def _said(cls, objects: list[_Object], info: ValidationInfo) -> list[_Object]:
-        kept = [one for one in objects if position(one.phrase, info.context["description"])]
+    def _copied(cls, objects: list[_Object], info: ValidationInfo) -> list[_Object]:
+        description = (info.context or {})["description"]
+        kept = [named for named in objects if position(named.phrase, description)]
         if objects and not kept:
             raise ValueError("no phrase is copied exactly from the description")
         return kept[:MOST]
@@ -66,13 +67,14 @@ def triples(description: str, teacher: Teacher | None) -> list[Triple]:
     effect, and what nobody could point at, are left out; nothing is left if the teacher's reply was of no use.
     """
     if teacher is None:
-        found = [Triple(*one) for one in lexicon.triples(description)]
+        judgements = [Triple(*tagged) for tagged in lexicon.triples(description)]
     else:
-        asked = Question("triples/1", PROMPT + quoted(description), Objects, context={"description": description})
-        reply = teacher.ask([asked])[0]
-        found = [Triple(one.phrase, one.quality, one.effect) for one in reply.value.objects] if reply else []
-    objects = (one for one in found if one.effect != "none" and lexicon.is_object(one.phrase))
-    return list({one.phrase.lower(): one for one in objects}.values())[:MOST]
+        question = Question("triples/1", PROMPT + quoted(description), Objects, context={"description": description})
+        reply = teacher.ask([question])[0]
+        named = reply.value.objects if reply else []
+        judgements = [Triple(entry.phrase, entry.quality, entry.effect) for entry in named]
+    objects = (triple for triple in judgements if triple.effect != "none" and lexicon.is_object(triple.phrase))
+    return list({triple.phrase.lower(): triple for triple in objects}.values())[:MOST]
 
 
 def position(phrase: str, description: str) -> re.Match[str] | None:

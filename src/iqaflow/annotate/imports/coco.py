@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow.annotate.imports import Finding, Item, Problems
-from iqaflow.annotate.imports.text import load, name, number, said
+from iqaflow.annotate.imports.text import load, name, number, text_of
 from iqaflow.annotate.imports.vocabulary import category, faults, level
 from iqaflow.core.errors import InputError
 
@@ -22,24 +22,25 @@ def read(path: Path, problems: Problems) -> Iterator[Item]:
     if not isinstance(tree, dict) or not all(isinstance(tree.get(key), list) for key in ("images", "annotations")):
         raise InputError(f"{path} has no lists `images` and `annotations`: is it a COCO instances JSON?")
     names = {str(entry.get("id")): entry.get("name") for entry in tree.get("categories") or [] if isinstance(entry, dict)}
-    found: dict[str, list[Finding]] = defaultdict(list)
+    findings: dict[str, list[Finding]] = defaultdict(list)
     for place, entry in enumerate(tree["annotations"]):
         finding = _finding(entry, names) if isinstance(entry, dict) else None
         if finding is None:
             problems(f"annotation {place}", "it has no shape, or names no known distortion")
         else:
-            found[str(entry.get("image_id"))].append(finding)
+            findings[str(entry.get("image_id"))].append(finding)
     for place, image in enumerate(tree["images"]):
         file = name(image.get("file_name")) if isinstance(image, dict) else None
         if file is None:
             problems(f"image {place}", "its file_name is missing or leads outside the folder")
-        elif found[str(image.get("id"))]:
-            yield Item((("image", file),), tuple(found[str(image.get("id"))]))
+        elif findings[str(image.get("id"))]:
+            yield Item((("image", file),), tuple(findings[str(image.get("id"))]))
 
 
 def _finding(entry: dict[str, Any], names: dict[str, Any]) -> Finding | None:
-    attributes = entry.get("attributes") if isinstance(entry.get("attributes"), dict) else {}
-    label = said(names.get(str(entry.get("category_id"))))
+    attributes = entry.get("attributes")
+    attributes = attributes if isinstance(attributes, dict) else {}
+    label = text_of(names.get(str(entry.get("category_id"))))
     given = entry.get("distortions") or attributes.get("distortions") or attributes.get("distortion")
     grade = level(entry.get("severity") or attributes.get("severity"))
     known = faults(given if given else label)
@@ -48,7 +49,7 @@ def _finding(entry: dict[str, Any], names: dict[str, Any]) -> Finding | None:
         return None
     return Finding(
         drawn,
-        tuple((one, graded if graded is not None else grade) for one, graded in known),
+        tuple((distortion, graded if graded is not None else grade) for distortion, graded in known),
         None if category(label) else label,
         number(entry.get("score")),
     )
@@ -60,12 +61,13 @@ def shape(entry: dict[str, Any]) -> tuple[str, Any] | None:
     if isinstance(drawn, dict) and drawn.get("counts") is not None:
         return "rle", {"size": drawn.get("size"), "counts": drawn["counts"]}
     if isinstance(drawn, list) and drawn:
-        outlines = [tuple(map(number, one)) for one in drawn if isinstance(one, list)]
-        if outlines and all(None not in one and len(one) >= 6 and len(one) % 2 == 0 for one in outlines):
+        outlines = [tuple(map(number, outline)) for outline in drawn if isinstance(outline, list)]
+        if outlines and all(None not in outline and len(outline) >= 6 and len(outline) % 2 == 0 for outline in outlines):
             return "polygons", tuple(outlines)
     box = entry.get("bbox")
-    corners = tuple(map(number, box)) if isinstance(box, list) else ()
-    if len(corners) != 4 or None in corners:
+    if not isinstance(box, list) or len(box) != 4:
         return None
-    x, y, width, height = corners
+    x, y, width, height = map(number, box)
+    if x is None or y is None or width is None or height is None:
+        return None
     return "box", (x, y, x + width, y + height)

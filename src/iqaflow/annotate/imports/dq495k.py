@@ -10,7 +10,7 @@ from typing import Any
 
 from iqaflow.annotate.imports import Item, Problems
 from iqaflow.annotate.imports.llava import turns
-from iqaflow.annotate.imports.text import entries, name, said
+from iqaflow.annotate.imports.text import entries, name, text_of
 
 ROLES = (("image_ref", "reference"), ("image_A", "A"), ("image_B", "B"))
 
@@ -21,7 +21,7 @@ def read(path: Path, problems: Problems) -> Iterator[Item]:
             problems(f"entry {place}", "it is no object")
             continue
         images = _images(entry)
-        question, answer = said(entry.get("query")), said(entry.get("answer"))
+        question, answer = text_of(entry.get("query")), text_of(entry.get("answer"))
         dialogue = turns(entry) or (((question, answer),) if question and answer else ())
         if images is None or not dialogue:
             problems(f"entry {place}", "it has no image inside the folder, or no question with an answer")
@@ -30,19 +30,20 @@ def read(path: Path, problems: Problems) -> Iterator[Item]:
 
 
 def _images(entry: dict[str, Any]) -> tuple[tuple[str, str], ...] | None:
-    found = []
+    images: list[tuple[str, str]] = []
     for key, role in ROLES:
         value = entry.get(key)
         value = value.get("img_path") if isinstance(value, dict) else value
         if value is None:
             continue
-        if name(value) is None:
+        file = name(value)
+        if file is None:
             return None
-        found.append((role, name(value)))
-    named = dict(found)
+        images.append((role, file))
+    named = dict(images)
     if not {"A", "B"} & named.keys():
         return None
     if {"A", "B"} <= named.keys():
-        return tuple(found)
+        return tuple(images)
     # a lone image needs no letter
-    return tuple(("image" if role in "AB" else role, file) for role, file in found)
+    return tuple(("image" if role in "AB" else role, file) for role, file in images)

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from iqaflow.annotate.imports import Finding, Item, Problems
-from iqaflow.annotate.imports.text import entries, name, number, said
+from iqaflow.annotate.imports.text import entries, name, number, text_of
 from iqaflow.annotate.imports.vocabulary import faults, level
 
 KINDS = {"rectanglelabels": "box", "polygonlabels": "polygons", "brushlabels": "rle"}
@@ -66,8 +66,9 @@ def _findings(task: dict[str, Any]) -> Iterator[tuple[Finding | None, str]]:
     for result in results:
         value = result.get("value")
         for choice in (value.get("choices") if isinstance(value, dict) else None) or []:
-            if level(choice) is not None and result.get("id"):
-                grades[result["id"]] = level(choice)
+            grade = level(choice)
+            if grade is not None and result.get("id"):
+                grades[result["id"]] = grade
     shaped = {result.get("id") for result in results if result.get("type") in KINDS}
     for result in results:
         kind, value = result.get("type"), result.get("value")
@@ -79,12 +80,12 @@ def _findings(task: dict[str, Any]) -> Iterator[tuple[Finding | None, str]]:
                 yield Finding(None, known), ""
         elif kind in KINDS:
             known, drawn = faults(value.get(kind)), _shape(kind, value, result)
-            grade = grades.get(result.get("id"))
+            given = grades.get(result.get("id"))
             if drawn is None or not known:
                 yield None, "it has no usable shape, or names no known distortion"
             else:
-                label = said((result.get("meta") or {}).get("text")) if isinstance(result.get("meta"), dict) else None
-                yield Finding(drawn, tuple((one, graded or grade) for one, graded in known), label), ""
+                label = text_of((result.get("meta") or {}).get("text")) if isinstance(result.get("meta"), dict) else None
+                yield Finding(drawn, tuple((distortion, graded or given) for distortion, graded in known), label), ""
 
 
 def _shape(kind: str, value: dict[str, Any], result: dict[str, Any]) -> tuple[str, Any] | None:
@@ -95,12 +96,13 @@ def _shape(kind: str, value: dict[str, Any], result: dict[str, Any]) -> tuple[st
         return _brush(value.get("rle"), int(width), int(height))
     if kind == "rectanglelabels":
         x, y, w, h = (number(value.get(key)) for key in ("x", "y", "width", "height"))
-        if None in (x, y, w, h) or number(value.get("rotation") or 0):
+        if x is None or y is None or w is None or h is None or number(value.get("rotation") or 0):
             return None
         return "box", (x * width / 100, y * height / 100, (x + w) * width / 100, (y + h) * height / 100)
     points = value.get("points")
-    flat = [number(side) for point in points if isinstance(point, list) for side in point] if isinstance(points, list) else []
-    if len(flat) < 6 or None in flat or len(flat) % 2:
+    sides = [number(side) for point in points if isinstance(point, list) for side in point] if isinstance(points, list) else []
+    flat = [side for side in sides if side is not None]
+    if len(flat) < 6 or len(flat) < len(sides) or len(flat) % 2:
         return None
     return "polygons", (tuple(side * (height if at % 2 else width) / 100 for at, side in enumerate(flat)),)
 

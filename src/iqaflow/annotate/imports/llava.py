@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow.annotate.imports import Item, Problems
-from iqaflow.annotate.imports.text import entries, name, said
+from iqaflow.annotate.imports.text import entries, name, text_of
 
 PERSON = ("human", "user")
 MODEL = ("gpt", "assistant")
@@ -33,24 +33,26 @@ def read(path: Path, problems: Problems) -> Iterator[Item]:
 
 def roles(value: Any) -> tuple[tuple[str, str], ...] | None:
     """One image, or two to compare."""
-    names = [name(one) for one in (value if isinstance(value, list) else [value])]
-    if None in names or len(names) not in (1, 2):
+    given = value if isinstance(value, list) else [value]
+    names = [file for file in map(name, given) if file is not None]
+    if len(names) < len(given) or len(names) not in (1, 2):
         return None
     return tuple(zip(("image",) if len(names) == 1 else ("A", "B"), names, strict=True))
 
 
 def turns(entry: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Questions with the answers that follow them, without image marks."""
-    pairs, asked = [], None
+    pairs: list[tuple[str, str]] = []
+    question: str | None = None
     chat = entry.get("conversations") or entry.get("messages")
     for turn in chat if isinstance(chat, list) else []:
         if not isinstance(turn, dict):
             continue
-        who, text = turn.get("from") or turn.get("role"), said(turn.get("value") or turn.get("content"))
-        text = said(re.sub(r"<\|?image\|?>", "", text)) if text else None
+        who, text = turn.get("from") or turn.get("role"), text_of(turn.get("value") or turn.get("content"))
+        text = text_of(re.sub(r"<\|?image\|?>", "", text)) if text else None
         if who in PERSON:
-            asked = text
-        elif who in MODEL and asked and text:
-            pairs.append((asked, text))
-            asked = None
+            question = text
+        elif who in MODEL and question and text:
+            pairs.append((question, text))
+            question = None
     return tuple(pairs)

@@ -11,7 +11,7 @@ from typing import Any
 
 from iqaflow.annotate.imports import Item, Problems
 from iqaflow.annotate.imports.llava import roles
-from iqaflow.annotate.imports.text import entries, number, said
+from iqaflow.annotate.imports.text import entries, number, text_of
 from iqaflow.core.errors import InputError
 
 TEXTS = ("description", "text", "caption", "pathway")
@@ -23,7 +23,7 @@ def read(path: Path, problems: Problems) -> Iterator[Item]:
             problems(f"entry {place}", "it is no object")
             continue
         images = roles(entry.get("image") or entry.get("img_path"))
-        text = next((found for key in TEXTS if (found := said(entry.get(key)))), None)
+        text = next((given for key in TEXTS if (given := text_of(entry.get(key)))), None)
         score = number(entry.get("score"))
         if images is None or len(images) != 1 or text is None:
             problems(f"entry {place}", "it has no image inside the folder, or no description")

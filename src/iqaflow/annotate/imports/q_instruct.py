@@ -7,7 +7,7 @@ from pathlib import Path
 
 from iqaflow.annotate.imports import Item, Problems
 from iqaflow.annotate.imports.llava import roles, turns
-from iqaflow.annotate.imports.text import entries, said
+from iqaflow.annotate.imports.text import entries, text_of
 
 
 def read(path: Path, problems: Problems) -> Iterator[Item]:
@@ -16,7 +16,7 @@ def read(path: Path, problems: Problems) -> Iterator[Item]:
             problems(f"entry {place}", "it is no object")
             continue
         images = roles(entry.get("image") or entry.get("img_path"))
-        question, answer = said(entry.get("question")), said(entry.get("answer") or entry.get("correct_ans"))
+        question, answer = text_of(entry.get("question")), text_of(entry.get("answer") or entry.get("correct_ans"))
         dialogue = turns(entry) or (((question, answer),) if question and answer else ())
         if images is None or not dialogue:
             problems(f"entry {place}", "it has no image inside the folder, or no question with an answer")

@@ -11,7 +11,7 @@ from pathlib import Path
 from iqaflow.annotate.imports import Finding, Item, Problems
 from iqaflow.annotate.imports.coco import shape
 from iqaflow.annotate.imports.llava import roles, turns
-from iqaflow.annotate.imports.text import entries, said
+from iqaflow.annotate.imports.text import entries, text_of
 from iqaflow.annotate.imports.vocabulary import faults, level
 
 
@@ -23,15 +23,16 @@ def read(path: Path, problems: Problems) -> Iterator[Item]:
             continue
         findings = []
         given = entry.get("ann_list") or entry.get("annotations")
-        for at, one in enumerate(given if isinstance(given, list) else []):
-            drawn = shape(one) if isinstance(one, dict) else None
-            known = faults(one.get("category_name") or one.get("distortions")) if drawn else ()
+        for at, region in enumerate(given if isinstance(given, list) else []):
+            drawn = shape(region) if isinstance(region, dict) else None
+            known = faults(region.get("category_name") or region.get("distortions")) if drawn else ()
             if known:
-                grade = level(one.get("severity"))
-                findings.append(Finding(drawn, tuple((name, graded or grade) for name, graded in known), said(one.get("label"))))
+                grade = level(region.get("severity"))
+                distortions = tuple((name, graded or grade) for name, graded in known)
+                findings.append(Finding(drawn, distortions, text_of(region.get("label"))))
             else:
                 problems(f"entry {place}, region {at}", "it has no shape, or names no known distortion")
-        item = Item(images, tuple(findings), said(entry.get("description")), turns(entry))
+        item = Item(images, tuple(findings), text_of(entry.get("description")), turns(entry))
         if item.findings or item.description or item.dialogue:
             yield item
         else:

@@ -51,23 +51,23 @@ def read(path: Path, problems: Problems, scale: tuple[float, float] | None = Non
     """
     path = path / SCORES_TABLE if path.is_dir() else path
     header, rows = _table(path)
-    found = _columns(header, path)
-    values = [number(row.get(found["score"])) for row in rows]
+    columns = _columns(header, path)
+    values = [number(row.get(columns["score"])) for row in rows]
     if not any(value is not None for value in values):
-        raise InputError(f"{path} has no number in its column {found['score']}: give one score per image.")
-    read_as = _scale(scale, [value for value in values if value is not None], found["score"], path)
-    source = f"human ({path.name}: {found['score']}, {read_as})"
+        raise InputError(f"{path} has no number in its column {columns['score']}: give one score per image.")
+    read_as = _scale(scale, [value for value in values if value is not None], columns["score"], path)
+    source = f"human ({path.name}: {columns['score']}, {read_as})"
     seen: dict[str, int] = {}
     for line, (row, value) in enumerate(zip(rows, values, strict=True), 2):
-        file = name(row.get(found["image"]))
+        file = name(row.get(columns["image"]))
         score = None if value is None else read_as.place(value)
-        raters = number(row.get(found.get("raters")))
+        raters = number(row.get(columns["raters"])) if "raters" in columns else None
         reason = _refused(file, value, score, raters, seen, read_as)
         if reason or file is None or score is None:
             problems(f"row {line}" + (f" ({file})" if file else ""), reason)
             continue
         seen[file] = line
-        spread, fault = _spread(row, found, raters, read_as)
+        spread, fault = _spread(row, columns, raters, read_as)
         if fault:
             problems(f"row {line} ({file}): its spread alone", fault)
         yield Item((("image", file),), score=score, spread=spread, score_source=source)
@@ -87,16 +87,16 @@ def _refused(
     return f"row {seen[file]} rates this image already" if file in seen else ""
 
 
-def _spread(row: dict[str, str], found: dict[str, str], raters: float | None, scale: Scale) -> tuple[float | None, str]:
+def _spread(row: dict[str, str], columns: dict[str, str], raters: float | None, scale: Scale) -> tuple[float | None, str]:
     """The standard deviation of the opinions as a share of the scale, and what is wrong with a given one."""
-    column = found.get("spread") or found.get("variance")
+    column = columns.get("spread") or columns.get("variance")
     text = (row.get(column) or "").strip() if column else ""
     if not text or (raters is not None and raters < 2):  # one opinion has no spread
         return None, ""
     value = number(text)
     if value is None or value < 0:
         return None, f"{column} is {text[:20]!r}, no spread of opinions"
-    spread = (value if "spread" in found else value**0.5) / abs(scale.best - scale.worst)
+    spread = (value if "spread" in columns else value**0.5) / abs(scale.best - scale.worst)
     return (spread, "") if spread <= 1 else (None, f"{column} is {text[:20]!r}, more than the whole scale {scale}")
 
 
@@ -131,20 +131,22 @@ def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
             }
             for row in rows
         ]
-    return [one for one in reader.fieldnames or [] if one], rows
+    return [column for column in reader.fieldnames or [] if column], rows
 
 
 def _columns(header: list[str], path: Path) -> dict[str, str]:
     """The column of each meaning, the commonest name first."""
-    plain = {_plain(one): one for one in reversed(header)}
-    found = {meaning: next((plain[one] for one in names.split() if one in plain), None) for meaning, names in NAMES.items()}
-    missing = [meaning for meaning in ("image", "score") if found[meaning] is None]
+    plain = {_plain(column): column for column in reversed(header)}
+    columns = {
+        meaning: next((plain[usual] for usual in names.split() if usual in plain), None) for meaning, names in NAMES.items()
+    }
+    missing = [meaning for meaning in ("image", "score") if columns[meaning] is None]
     if missing:
         raise InputError(
             f"{path} has no column for the {' and the '.join(missing)} among {', '.join(header)[:200] or 'none'}: "
             "name them image,mos[,std][,n]."
         )
-    return {meaning: column for meaning, column in found.items() if column is not None}
+    return {meaning: column for meaning, column in columns.items() if column is not None}
 
 
 def _plain(column: str) -> str:

@@ -46,7 +46,7 @@ def name(value: Any) -> str | None:
     return None if path.is_absolute() or ".." in path.parts else path.as_posix()
 
 
-def said(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
     """A text without blanks around it, or None if there is none."""
     return (value.strip()[:LONGEST] or None) if isinstance(value, str) else None
 
@@ -54,7 +54,7 @@ def said(value: Any) -> str | None:
 def number(value: Any) -> float | None:
     """A finite number, or None."""
     try:
-        found = float(value)
+        result = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if found == found and abs(found) != float("inf") else None
+    return result if result == result and abs(result) != float("inf") else None

@@ -43,12 +43,12 @@ def level(word: Any) -> float | None:
     if isinstance(word, (int, float)) or (isinstance(word, str) and re.fullmatch(r"\s*[1-5](\.\d+)?\s*", word)):
         value = float(word)
         return value if 1 <= value <= 5 else None
-    return next((float(found) for found, words in LEVELS.items() if _plain(word) in words.split()), None)
+    return next((float(number) for number, words in LEVELS.items() if _plain(word) in words.split()), None)
 
 
 def faults(words: Any) -> tuple[tuple[str, float | None], ...]:
     """(category, level or None) of each of the words that is known: names, or `severe blur`, or {distortion, severity}."""
-    found: dict[str, float | None] = {}
+    grades: dict[str, float | None] = {}
     for word in words if isinstance(words, (list, tuple)) else [words]:
         named, grade = word, None
         if isinstance(word, dict):
@@ -58,8 +58,8 @@ def faults(words: Any) -> tuple[tuple[str, float | None], ...]:
             first, rest = named.strip().split(" ", 1)
             known, grade = category(rest), level(first)
         if known:
-            found.setdefault(known, grade)
-    return tuple(found.items())
+            grades.setdefault(known, grade)
+    return tuple(grades.items())
 
 
 def _plain(word: Any) -> str:
@@ -68,6 +68,6 @@ def _plain(word: Any) -> str:
 
 def _table() -> dict[str, str]:
     table = {word: name for name, words in CATEGORIES.items() for word in words.split()}
-    for name, one in distortions.categories().items():
-        table |= {name: name, _plain(one.phrase): name}
+    for name, known in distortions.categories().items():
+        table |= {name: name, _plain(known.phrase): name}
     return table

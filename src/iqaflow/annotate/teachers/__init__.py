@@ -1,8 +1,8 @@
 """Models that write or check annotations, each an optional back end behind one interface: `Teacher.ask`.
 
 A back end is one module of this package, named by `annotate.teacher.kind`: a class `Backend(config, workspace)`
-with `name`, `identity` (what its replies depend on), `parallel`, and `write(text, images, schema) -> Said`. Replies are only ever
-parsed: text in an image or a description is data, it is passed quoted (`quoted`) and can at worst spoil its own row.
+with `name`, `identity` (what its replies depend on), `parallel`, and `write(text, images, schema) -> Completion`. Replies are
+only ever parsed: text in an image or a description is data, it is passed quoted (`quoted`) and can at worst spoil its own row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -25,6 +25,8 @@ from iqaflow.core.config.schema import Teacher as Section
 from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
 
+Model = TypeVar("Model", bound=BaseModel)
+
 if TYPE_CHECKING:
     from typing import Protocol
 
@@ -33,24 +35,24 @@ if TYPE_CHECKING:
         identity: str
         parallel: bool
 
-        def write(self, text: str, images: Sequence[np.ndarray], schema: dict[str, Any]) -> Said: ...
+        def write(self, text: str, images: Sequence[np.ndarray], schema: dict[str, Any]) -> Completion: ...
 
 
 @dataclass(frozen=True)
-class Question:
+class Question(Generic[Model]):
     """What a teacher is asked. `prompt` is the name and version of the prompt, such as `triples/1`; `schema` is the model
     its reply must fit, whose validators see `context`; `images` are uint8 RGB (H, W, 3).
     """
 
     prompt: str
     text: str
-    schema: type[BaseModel]
+    schema: type[Model]
     images: tuple[np.ndarray, ...] = ()
     context: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Said:
+class Completion:
     """What a back end wrote, and the mean probability of its tokens where it tells."""
 
     text: str
@@ -58,10 +60,10 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Reply:
+class Reply(Generic[Model]):
     """A reply that passed its schema."""
 
-    value: Any
+    value: Model
     confidence: float | None = None
 
 
@@ -74,20 +76,20 @@ class Teacher:
         self.counts: Counter[str] = Counter()  # asked, cached, written, again, dropped
         self.lock = threading.Lock()
 
-    def ask(self, questions: Sequence[Question]) -> list[Reply | None]:
+    def ask(self, questions: Sequence[Question[Model]]) -> list[Reply[Model] | None]:
         """Replies in the order of the questions; None where the reply was of no use twice (counted as `dropped`).
 
         Raises InputError where the parameters are wrong and PipelineError where the server stays away.
         """
         if not self.backend.parallel or len(questions) < 2:
-            return [self._one(question) for question in questions]
+            return [self._answered(question) for question in questions]
         pool = ThreadPoolExecutor(min(self.config.concurrency, len(questions)))
         try:
-            return list(pool.map(self._one, questions))
+            return list(pool.map(self._answered, questions))
         finally:
             pool.shutdown(cancel_futures=True)  # after a failure nobody waits for the other questions
 
-    def _one(self, question: Question) -> Reply | None:
+    def _answered(self, question: Question[Model]) -> Reply[Model] | None:
         self._count("asked")
         key = self.key(question)
         if (kept := self.cache.get(key)) is not None:
@@ -99,9 +101,9 @@ class Teacher:
                 pass  # the check has become stricter since: asked again
         text = question.text
         for last in (False, True):
-            said = self.backend.write(text, question.images, question.schema.model_json_schema())
+            completion = self.backend.write(text, question.images, question.schema.model_json_schema())
             try:
-                value = read(question.schema, said.text, question.context)
+                value = read(question.schema, completion.text, question.context)
             except ReplyError as error:
                 if last:
                     self._count("dropped")
@@ -111,7 +113,7 @@ class Teacher:
                 text = f"{question.text}\n\nYour last reply could not be used: {error}. Reply again, with the JSON object only."
                 continue
             self._count("written")
-            first = self.cache.put(key, question.prompt, value.model_dump_json(), said.confidence, instead=kept)
+            first = self.cache.put(key, question.prompt, value.model_dump_json(), completion.confidence, instead=kept)
             # where two processes asked at once, both use the reply that was kept first
             return Reply(read(question.schema, first["reply"], question.context), first["confidence"])
         raise AssertionError("unreachable")
@@ -120,7 +122,7 @@ class Teacher:
         with self.lock:
             self.counts[what] += 1
 
-    def key(self, question: Question) -> str:
+    def key(self, question: Question[Model]) -> str:
         """Model and revision, prompt version, prompt text, images and options: what a reply depends on."""
         images = [
             [list(image.shape), hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()] for image in question.images

@@ -23,7 +23,7 @@ MOST = 20  # boxes of one phrase: more is a texture, not objects
 
 
 @dataclass(frozen=True)
-class Found:
+class Detection:
     """A box in pixels (x0, y0, x1, y1), right and bottom exclusive, and how much the detector trusts it, 0..1."""
 
     box: tuple[float, float, float, float]
@@ -38,7 +38,7 @@ class Detector:
         self.config, self.name, self.lock = config, weights.name, threading.Lock()
         self.model, self.processor = _load(weights)
 
-    def find(self, image: np.ndarray, phrase: str) -> list[Found]:
+    def find(self, image: np.ndarray, phrase: str) -> list[Detection]:
         """Boxes of what a phrase names in a uint8 RGB image (H, W, 3), surest first, clipped to the image.
 
         The detector reads the whole phrase, not the bare noun (Grounding-IQA 3.3); a box that matches none of its words
@@ -61,14 +61,14 @@ class Detector:
                 text_threshold=self.config.text_threshold,
                 target_sizes=[(height, width)],
             )[0]
-        found = []
+        detections = []
         labels = result["text_labels"][: len(result["boxes"])]  # for no boxes there is one empty label
         for box, score, label in zip(result["boxes"].tolist(), result["scores"].tolist(), labels, strict=True):
             x0, x1 = (min(max(x, 0.0), float(width)) for x in (box[0], box[2]))
             y0, y1 = (min(max(y, 0.0), float(height)) for y in (box[1], box[3]))
             if re.search(r"\w", re.sub(r"\[\w+\]", "", label)) and x1 - x0 >= 1 and y1 - y0 >= 1:
-                found.append(Found((x0, y0, x1, y1), min(max(score, 0.0), 1.0)))
-        return sorted(found, key=lambda one: (-one.score, one.box))[:MOST]
+                detections.append(Detection((x0, y0, x1, y1), min(max(score, 0.0), 1.0)))
+        return sorted(detections, key=lambda detection: (-detection.score, detection.box))[:MOST]
 
 
 @functools.lru_cache(maxsize=1)

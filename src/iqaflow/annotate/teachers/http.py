@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from iqaflow.annotate.teachers import Said
+from iqaflow.annotate.teachers import Completion
 from iqaflow.core.config.schema import Teacher
 from iqaflow.core.errors import ConfigError, InputError, PipelineError
 from iqaflow.core.security.redaction import redact
@@ -70,7 +70,7 @@ class Backend:
         )
         self.extras = True  # a schema-guided reply with its probabilities, until the server says it cannot
 
-    def write(self, text: str, images: Sequence[np.ndarray], schema: dict[str, Any]) -> Said:
+    def write(self, text: str, images: Sequence[np.ndarray], schema: dict[str, Any]) -> Completion:
         """One chat completion. Raises InputError if the request can never work, PipelineError after all retries."""
         pictures = [{"type": "image_url", "image_url": {"url": _address(image)}} for image in images]
         request = {
@@ -96,7 +96,7 @@ class Backend:
             return said
         raise refusal
 
-    def _tried(self, request: dict[str, Any]) -> Said:
+    def _tried(self, request: dict[str, Any]) -> Completion:
         reason = ""
         for attempt in range(self.config.retries + 1):
             try:
@@ -150,7 +150,7 @@ class Backend:
         return InputError(f"The teacher at {self.url} refuses the request (HTTP {status}): {words or 'it gives no reason'}")
 
 
-def _said(body: bytes) -> Said:
+def _said(body: bytes) -> Completion:
     try:
         choice = json.loads(body)["choices"][0]
         text = choice["message"]["content"] or ""
@@ -163,7 +163,7 @@ def _said(body: bytes) -> Said:
         sure = min(sum(map(math.exp, logs)) / len(logs), 1.0)
     except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError):
         sure = None  # most servers tell only when asked, some never
-    return Said(redact(text), sure)
+    return Completion(redact(text), sure)
 
 
 def _address(image: np.ndarray) -> str:

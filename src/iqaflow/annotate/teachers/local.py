@@ -8,11 +8,11 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from iqaflow.annotate.teachers import Said
+from iqaflow.annotate.teachers import Completion
 from iqaflow.annotate.teachers.weights import Weights, located
 from iqaflow.core.config.schema import Teacher, Train
 from iqaflow.core.errors import ConfigError, StageError
@@ -32,7 +32,7 @@ class Backend:
         self.name, self.identity = self.weights.name, self.weights.identity
         self.max_tokens, self.lock = config.max_tokens, threading.Lock()
 
-    def write(self, text: str, images: Sequence[np.ndarray], schema: dict[str, Any]) -> Said:
+    def write(self, text: str, images: Sequence[np.ndarray], schema: dict[str, Any]) -> Completion:
         """The greedy answer and the mean probability of its tokens."""
         import torch
 
@@ -53,7 +53,7 @@ class Backend:
                 float(torch.softmax(logits[0].float(), -1)[token]) for logits, token in zip(output.logits, written, strict=True)
             ]
         tokenizer = getattr(processor, "tokenizer", processor)
-        return Said(tokenizer.decode(written, skip_special_tokens=True), float(np.mean(chances)) if chances else None)
+        return Completion(tokenizer.decode(written, skip_special_tokens=True), float(np.mean(chances)) if chances else None)
 
     @functools.cached_property
     def _loaded(self) -> tuple[Any, Any]:
@@ -71,7 +71,7 @@ class Backend:
         return model.eval().requires_grad_(False).to("cuda" if cuda else "cpu"), processor
 
 
-def _load(weights: Weights, precision: str) -> tuple[Any, Any]:
+def _load(weights: Weights, precision: Literal["fp32", "bf16"]) -> tuple[Any, Any]:
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 

@@ -15,20 +15,31 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NoReturn, NotRequired, TypedDict, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from iqaflow.core.files import explain_full_disk
 
 LONGEST = 20_000  # characters of a reply that are looked at
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Entry(TypedDict):
+    """A kept reply as its line holds it; `replaces`: it takes the place of an earlier one of its key."""
+
+    key: str
+    prompt: str
+    reply: str
+    confidence: float | None
+    replaces: NotRequired[bool]
 
 
 class ReplyError(ValueError):
     """A reply does not fit; the message says why, in words that can be sent back to the teacher."""
 
 
-def read(schema: type[BaseModel], text: str, context: Mapping[str, Any]) -> Any:
+def read(schema: type[Model], text: str, context: Mapping[str, Any]) -> Model:
     """The one JSON object in a reply (models put fences or words around it), checked by `schema`. Raises ReplyError."""
     start, end = text.find("{"), text.rfind("}")
     if len(text) > LONGEST:
@@ -42,11 +53,13 @@ def read(schema: type[BaseModel], text: str, context: Mapping[str, Any]) -> Any:
     try:
         return schema.model_validate(value, context=dict(context))
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, one['loc'])) or 'object'}: {one['msg']}" for one in error.errors(include_input=False)]
+        faults = [
+            f"{'.'.join(map(str, fault['loc'])) or 'object'}: {fault['msg']}" for fault in error.errors(include_input=False)
+        ]
         raise ReplyError("; ".join(faults[:3])[:300]) from None
 
 
-def _no_constant(name: str) -> Any:
+def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
@@ -59,7 +72,7 @@ class Cache:
         self.seen = 0  # end of the last whole line read
         self.lock = threading.Lock()
 
-    def get(self, key: str) -> dict[str, Any] | None:
+    def get(self, key: str) -> Entry | None:
         """The entry of a key, from whichever process, or None."""
         with self.lock:
             if key not in self.places and self.path.is_file():
@@ -67,18 +80,17 @@ class Cache:
                     self._catch_up(file)
             return self._entry(key)
 
-    def put(
-        self, key: str, prompt: str, reply: str, confidence: float | None, instead: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def put(self, key: str, prompt: str, reply: str, confidence: float | None, instead: Entry | None = None) -> Entry:
         """Keep a reply; returns the entry that holds for the key, which is an earlier one if there is one. An earlier one
         that no longer passes is given as `instead` and replaced, unless somebody has done so already.
         """
-        entry = {"key": key, "prompt": prompt, "reply": reply, "confidence": confidence}
+        entry: Entry = {"key": key, "prompt": prompt, "reply": reply, "confidence": confidence}
         with self.lock, _appending(self.path) as file:
             self._catch_up(file)
             kept = self._entry(key)
             if kept is None or kept == instead:
-                entry |= {"replaces": True} if kept else {}
+                if kept:
+                    entry["replaces"] = True
                 file.truncate(self.seen)  # whatever follows the last whole line was torn by a kill
                 file.seek(self.seen)
                 file.write(json.dumps(entry).encode() + b"\n")
@@ -93,7 +105,7 @@ class Cache:
 
     def counts(self) -> dict[str, Counter[str]]:
         """Replies kept and dropped, per prompt, over all runs of this workspace."""
-        counted = {"kept": Counter(), "dropped": Counter()}
+        counted: dict[str, Counter[str]] = {"kept": Counter(), "dropped": Counter()}
         for name, path in (("kept", self.path), ("dropped", self.dropped)):
             for line in path.open("rb") if path.is_file() else ():
                 entry = _parsed(line)
@@ -101,7 +113,7 @@ class Cache:
                     counted[name][str(entry.get("prompt"))] += 1
         return counted
 
-    def _catch_up(self, file: Any) -> None:
+    def _catch_up(self, file: IO[bytes]) -> None:
         """Read what has been appended since, whole lines only."""
         file.flush()
         if os.fstat(file.fileno()).st_size < self.seen:
@@ -117,7 +129,7 @@ class Cache:
                 self.places.setdefault(entry["key"], self.seen)
             self.seen += len(line)
 
-    def _entry(self, key: str) -> dict[str, Any] | None:
+    def _entry(self, key: str) -> Entry | None:
         if key not in self.places:
             return None
         try:
@@ -126,10 +138,14 @@ class Cache:
                 entry = _parsed(file.readline())
         except OSError:
             entry = None
-        if entry is None or entry.get("key") != key or not isinstance(entry.get("reply"), str):
+        if not _is_reply(entry, key):
             del self.places[key]  # the file was exchanged or damaged since: as if it had never been kept
             return None
         return entry
+
+
+def _is_reply(entry: dict[str, Any] | None, key: str) -> TypeGuard[Entry]:
+    return entry is not None and entry.get("key") == key and isinstance(entry.get("reply"), str)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
@@ -141,7 +157,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 @contextmanager
-def _appending(path: Path) -> Iterator[Any]:
+def _appending(path: Path) -> Iterator[IO[bytes]]:
     """The file open for reading and appending, alone: one writer at a time over all processes; flushed to disk after."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with explain_full_disk(path), os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:

@@ -22,6 +22,7 @@ from iqaflow.annotate.teachers import Question, quoted
 from iqaflow.core.config import Config
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import decode
+from iqaflow.data.rows import ConversationRow, DistortionRow, ImageRow, RegionRow, Turn
 from iqaflow.tasks import grammar
 
 WORDS = {("describe", False): 100, ("describe", True): 120, ("rate", False): 150, ("rate", True): 170}  # cap; several flaws?
@@ -62,14 +63,15 @@ class Description(BaseModel):
     @field_validator("description")
     @classmethod
     def _accepted(cls, text: str, info: ValidationInfo) -> str:
-        return info.context["accept"](" ".join(text.split()))
+        accept: Callable[[str], str] = (info.context or {})["accept"]
+        return accept(" ".join(text.split()))
 
 
 @dataclass(frozen=True)
 class Case:
     """An answer to rewrite: its row, the text with regions as markers `[R1]`, and what each marker stands for."""
 
-    row: dict[str, Any]
+    row: ConversationRow
     text: str
     markers: tuple[str, ...]
     facts: dict[str, Any]
@@ -84,8 +86,8 @@ class Case:
 
 
 def shard(
-    images: Sequence[dict[str, Any]], conversations: Sequence[dict[str, Any]], config: Config, workspace: Workspace
-) -> list[dict[str, Any]]:
+    images: Sequence[ImageRow], conversations: Sequence[ConversationRow], config: Config, workspace: Workspace
+) -> list[ConversationRow]:
     """The conversation rows of a shard, detailed descriptions and comparisons of synthetic images rewritten where
     `annotate.teacher.rewrite`; `teacher` and `teacher_confidence` say which. Raises as `Teacher.ask` does.
     """
@@ -102,25 +104,25 @@ def shard(
     return rows
 
 
-def is_wanted(row: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+def is_wanted(row: ConversationRow, known: Mapping[str, ImageRow]) -> bool:
     """Whole descriptions, and comparisons that give reasons for both images."""
     if row["style"] != "detailed" or row["origin"] != "synthetic":
         return False
-    if any(one["image_id"] not in known for one in row["image_ids"]):
+    if any(image["image_id"] not in known for image in row["image_ids"]):
         return False
     return row["task"] == "describe" or (row["task"] == "rate" and len(set(_ROLE.findall(row["turns"][-1]["text"]))) == 2)
 
 
-def case_of(row: dict[str, Any], known: Mapping[str, dict[str, Any]]) -> Case:
+def case_of(row: ConversationRow, known: Mapping[str, ImageRow]) -> Case:
     """A row's answer to rewrite; `known` are the image rows by id."""
     text = row["turns"][-1]["text"]
-    shown = [(one["role"], known[one["image_id"]]) for one in row["image_ids"] if one["role"] != "reference"]
+    shown = [(image["role"], known[image["image_id"]]) for image in row["image_ids"] if image["role"] != "reference"]
     names = [str(place) for place in grammar.parse(text).places] or [name for _, image in shown for name in _phrases(image)]
     markers: tuple[str, ...] = ()
     if names:  # the longest name at each place: "dark brown region" is not a brown region
-        one = re.compile("|".join(map(re.escape, sorted(set(names), key=len, reverse=True))))
-        markers = tuple(dict.fromkeys(one.findall(text)))
-        text = one.sub(lambda match: f"[R{markers.index(match[0]) + 1}]", text)
+        named = re.compile("|".join(map(re.escape, sorted(set(names), key=len, reverse=True))))
+        markers = tuple(dict.fromkeys(named.findall(text)))
+        text = named.sub(lambda match: f"[R{markers.index(match[0]) + 1}]", text)
     facts: dict[str, Any] = {
         name: {
             "distortions": [
@@ -137,29 +139,34 @@ def case_of(row: dict[str, Any], known: Mapping[str, dict[str, Any]]) -> Case:
     return Case(row, text, markers, facts, max(len(image["distortions"]) for _, image in shown) > 1)
 
 
-def _phrases(image: Mapping[str, Any]) -> list[str]:
+def _phrases(image: ImageRow) -> list[str]:
     """How a description without boxes names the regions of an image."""
     phrases = []
     for region in image["regions"]:
-        vertical, horizontal = grammar.position(tuple(region["box_xyxy"]), image["width"], image["height"])
+        vertical, horizontal = grammar.position(_box(region), image["width"], image["height"])
         phrases.append(f"{region['label']} at the {vertical} {horizontal}")
     return phrases
 
 
-def _where(flaw: Mapping[str, Any], image: Mapping[str, Any], markers: Sequence[str]) -> str:
+def _box(region: RegionRow) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = region["box_xyxy"]
+    return x0, y0, x1, y1
+
+
+def _where(flaw: DistortionRow, image: ImageRow, markers: Sequence[str]) -> str:
     if flaw["region_id"] is None:
         return "everywhere"
-    region = next(one for one in image["regions"] if one["region_id"] == flaw["region_id"])
-    box = str(grammar.Place(region["label"], *grammar.box_cells(tuple(region["box_xyxy"]), image["width"], image["height"])))
+    region = next(region for region in image["regions"] if region["region_id"] == flaw["region_id"])
+    box = str(grammar.Place(str(region["label"]), *grammar.box_cells(_box(region), image["width"], image["height"])))
     named = [box, *_phrases({**image, "regions": [region]})]
     return next((f"[R{markers.index(name) + 1}]" for name in named if name in markers), f"only the {region['label']}")
 
 
-def _question(case: Case, known: Mapping[str, dict[str, Any]]) -> Question:
+def _question(case: Case, known: Mapping[str, ImageRow]) -> Question[Description]:
     row, truth = case.row, tasks.parse(case.row["task"], case.answer)
     pair, beside = row["task"] == "rate", row["reference_mode"] == "fr"
-    subjects = [known[one["image_id"]] for one in row["image_ids"] if one["role"] != "reference"]
-    references = [image for image in subjects[:1] if image.get("reference")]
+    subjects = [known[image["image_id"]] for image in row["image_ids"] if image["role"] != "reference"]
+    references = [reference for image in subjects[:1] if (reference := image.get("reference"))]
     words = WORDS[row["task"], case.several]
     shown = "the picture to be judged" if not pair else "Image A, then Image B"
     naming = "say that there is no distortion"
@@ -181,12 +188,12 @@ def _question(case: Case, known: Mapping[str, dict[str, Any]]) -> Question:
         else "nothing in brackets",
         reference="sees the reference too" if beside else "does not see the reference: never mention or hint at one",
     )
-    pixels = [decode(image["reference"]) for image in references] + [decode(image["image"]) for image in subjects]
+    pixels = [decode(reference) for reference in references] + [decode(image["image"]) for image in subjects]
     return Question(
         "rewrite/1",
         text + quoted(case.facts),
         Description,
-        tuple(np.ascontiguousarray(one) for one in pixels),
+        tuple(np.ascontiguousarray(image) for image in pixels),
         {"accept": _accepting(case, truth, words, beside)},
     )
 
@@ -206,8 +213,8 @@ def _accepting(case: Case, truth: grammar.Answer, words: int, beside: bool) -> C
             raise ValueError("it must have exactly the marks " + (", ".join(case.facts["regions"]) or "of the facts: none"))
         if re.search(r"[<>{}|`]|https?:|www\.", text) or re.search(r"[\[\]]", _MARKER.sub("", text)) or not text.isprintable():
             raise ValueError("only plain words, no markup")
-        said = tasks.parse(case.row["task"], case.filled(text))
-        if fault := _difference(said, truth, text) or mixed_up(text, case):
+        answer = tasks.parse(case.row["task"], case.filled(text))
+        if fault := _difference(answer, truth, text) or mixed_up(text, case):
             raise ValueError(fault)
         return text
 
@@ -219,15 +226,15 @@ def _graded(answer: grammar.Answer) -> list[str]:
     return [f"{severity} {distortions.phrase(category)}" for severity, category in answer.faults if severity]
 
 
-def _difference(said: grammar.Answer, truth: grammar.Answer, text: str) -> str:
+def _difference(answer: grammar.Answer, truth: grammar.Answer, text: str) -> str:
     """What a text says otherwise than it should; a category named again without its grade does no harm."""
-    if set(said.categories) != set(truth.categories) or set(_graded(said)) != set(_graded(truth)):
+    if set(answer.categories) != set(truth.categories) or set(_graded(answer)) != set(_graded(truth)):
         return f"it must name exactly these distortions: {', '.join(_graded(truth)) or 'none'}"
-    if set(said.places) != set(truth.places):
+    if set(answer.places) != set(truth.places):
         return "it must have the same boxes"
     if truth.rating and set(re.findall(r"\w+", text.lower())) & set(grammar.RATINGS) != {truth.rating}:
         return f"the only quality word must be {truth.rating}"
-    if said.better != truth.better:
+    if answer.better != truth.better:
         return f"it must begin with {truth.better}"
     return ""
 
@@ -255,16 +262,17 @@ def without_reference(text: str) -> str:
     return text
 
 
-def _rewritten(case: Case, answer: str, teacher: str, confidence: float | None) -> dict[str, Any]:
+def _rewritten(case: Case, answer: str, teacher: str, confidence: float | None) -> ConversationRow:
     """The row with its new answer; the label words are found again in it, in order."""
-    spans, start = [], 0
-    for begin, end in case.row["answer_spans"]:
+    spans: list[list[int]] = []
+    start = 0
+    for begin, end in case.row["answer_spans"] or ():
         label = case.answer[begin:end]
         word = re.compile(rf"(?<!\w){re.escape(label)}(?!\w)", re.IGNORECASE if label.islower() else 0)
-        found = word.search(answer, start) or word.search(answer)
-        if found is None:
+        match = word.search(answer, start) or word.search(answer)
+        if match is None:
             return case.row  # a label word in other letters: the confidence could not be read
-        spans.append([*found.span()])
-        start = found.end()
-    turns = [*case.row["turns"][:-1], {**case.row["turns"][-1], "text": answer}]
+        spans.append([*match.span()])
+        start = match.end()
+    turns: list[Turn] = [*case.row["turns"][:-1], {**case.row["turns"][-1], "text": answer}]
     return {**case.row, "turns": turns, "answer_spans": spans, "teacher": teacher, "teacher_confidence": confidence}

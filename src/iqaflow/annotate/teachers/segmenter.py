@@ -24,11 +24,11 @@ def masks(
         insides.append(inside)
     if not config.model or not boxes:
         return insides
-    found = (mask & inside for mask, inside in zip(_asked(image, boxes, config, workspace), insides, strict=True))
-    return [mask if mask.any() else inside for mask, inside in zip(found, insides, strict=True)]
+    filled = (mask & inside for mask, inside in zip(_trusted(image, boxes, config, workspace), insides, strict=True))
+    return [mask if mask.any() else inside for mask, inside in zip(filled, insides, strict=True)]
 
 
-def _asked(
+def _trusted(
     image: np.ndarray, boxes: Sequence[tuple[int, int, int, int]], config: Segmenter, workspace: Workspace
 ) -> list[np.ndarray]:
     """The mask the model trusts most for every box."""
@@ -36,4 +36,4 @@ def _asked(
 
     logits, scores = promptable.see(image, config, workspace).ask(boxes=np.array(boxes))
     best = (masks[at] for masks, at in zip(logits, scores.argmax(1), strict=True))
-    return [cv2.resize(one, image.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0 for one in best]
+    return [cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0 for mask in best]
