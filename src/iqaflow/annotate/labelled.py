@@ -23,7 +23,7 @@ from iqaflow import sources
 from iqaflow.annotate import dialogues, people
 from iqaflow.annotate.entries import items
 from iqaflow.annotate.imports import Item
-from iqaflow.annotate.table_rows import conversation_row, known, region_row
+from iqaflow.annotate.table_rows import conversation_row, known_score, region_row
 from iqaflow.core.config import Config
 from iqaflow.core.config.schema import Labelled
 from iqaflow.core.errors import StageError
@@ -179,7 +179,7 @@ def _image_row(
     config: Config,
 ) -> ImageRow:
     photograph = picture.photograph
-    score = known(scene.score) if scene else None
+    score = known_score(scene.score) if scene else None
     origins = {sourced.origin for sourced in exchanges}
     return {
         "image_id": image_id,

@@ -16,7 +16,7 @@ def region_row(area: Area) -> RegionRow:
         "box_xyxy": list(map(float, area.box)),
         "mask_rle": encode_mask(area.mask),
         "area": np.count_nonzero(area.mask) / area.mask.size,
-        "score": known(area.score),
+        "score": known_score(area.score),
     }
 
 
@@ -63,6 +63,6 @@ def _targets(exchange: Exchange) -> Targets:
     }
 
 
-def known(score: float) -> float | None:
+def known_score(score: float) -> float | None:
     """A score as it is stored: None where nobody knows it (NaN)."""
     return None if np.isnan(score) else score

@@ -16,7 +16,7 @@ from iqaflow.draw.html.svg import coordinate, drawing, tag, text
 from iqaflow.draw.html.text import number, short
 
 DIAMOND = "l6 6l-6 6l-6 -6z"
-KEYS = {  # of legends: what a mark looks like, in a box of 20 x 16
+KEYS: dict[str, str] = {  # of legends: what a mark looks like, in a box of 20 x 16
     "model": tag("circle", cx=10, cy=8, r=5.5, class_="model"),
     "base": tag("path", d=f"M10 2{DIAMOND}", class_="base"),
     "other": tag("circle", cx=10, cy=8, r=3.5, class_="other"),
