@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from iqaflow import regions, sources
-from iqaflow.annotate import shards, stage, synthetic, views
+from iqaflow.annotate import shards, stage, synthetic, table_rows, views
 from iqaflow.core import config as settings
 from iqaflow.core.workspace import Workspace
 from iqaflow.data import tables
@@ -26,10 +26,10 @@ STEPS = (  # where the time of a shard goes: the function's module, its name, an
     (views.distortions, "apply", "distort"),
     (views.distortions, "apply_in_mask", "distort"),
     (mdsi, "similarity", "score"),
-    (synthetic, "_asked_alone", "questions and answers"),
+    (synthetic, "_single", "questions and answers"),
     (synthetic, "_compared", "questions and answers"),
     (views, "encode_lossless", "encode pictures"),
-    (synthetic, "encode_mask", "encode masks"),
+    (table_rows, "encode_mask", "encode masks"),
     (tables, "write_table", "write Parquet"),
 )
 
