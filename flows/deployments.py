@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -57,7 +58,7 @@ def create_pool(config: Config) -> None:
 def register(config: Config, workspace: Workspace) -> None:
     """Register the deployment, or bring it up to date; a run that is due while another works waits its turn."""
     home = Path(__file__).parents[1]  # the checkout, or where the package is installed
-    source = flow.from_source(source=str(home), entrypoint="flows/deployments.py:scheduled_retrain")
+    source: Any = flow.from_source(source=str(home), entrypoint="flows/deployments.py:scheduled_retrain")
     deployment = source.to_deployment(
         name=NAME,
         work_pool_name=config.schedule.work_pool,

@@ -68,7 +68,7 @@ def cut(photograph: np.ndarray, config: Annotate, rng: np.random.Generator) -> V
         scale = max(rng.uniform(*config.scale), least)
         height, width = (min(round(side / scale), full) for side, full in zip(size, shape, strict=True))
         top, left = (int(rng.integers(full - part + 1)) for full, part in zip(shape, (height, width), strict=True))
-        window = Window(top, left, height, width, tuple(size), bool(rng.random() < 0.5))
+        window = Window(top, left, height, width, (size[0], size[1]), bool(rng.random() < 0.5))
         pixels = window.pixels(photograph)
         light = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
         if np.abs(np.diff(light, axis=0)).mean() + np.abs(np.diff(light, axis=1)).mean() > 2 * FLAT:

@@ -105,7 +105,7 @@ def markdown(comparisons: list[Comparison]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def paired_difference(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, seed: int) -> dict:
+def paired_difference(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, seed: int) -> dict[str, Any]:
     """How much better `new` is than `old` (item rows of one predictor and one family each) on the items both
     answered, both resampled together: `{difference, ci95, n}`. Positive is better, also where a lower value is.
     """

@@ -110,14 +110,14 @@ class Exam:
 
         read_manifest(workspace.annotated, verify=True)
         # only synthetic rows have exact masks and one definition of the score
-        images, conversations = (
+        stored, dialogues = (
             read_rows(workspace.annotated, table, "test", origin="synthetic") for table in ("images", "conversations")
         )
-        images = questions.select(images, config.benchmark.max_items)
-        asked, conversations = questions.truth(images, conversations, config)
-        if not asked:
+        images = questions.select(stored, config.benchmark.max_items)
+        items, conversations = questions.truth(images, dialogues, config)
+        if not items:
             raise StageError(f"{workspace.annotated} has no test items: raise annotate.images.test and annotate again.")
-        return cls(images, asked, conversations)
+        return cls(images, items, conversations)
 
     def within(self, vocabulary: Vocabulary) -> Exam:
         """What a model of this vocabulary is asked. Items that name a category it was never taught measure nothing but that, so

@@ -21,9 +21,9 @@ Row = dict[str, Any]
 
 def ask(folder: Path, images: Sequence[Row], conversations: Sequence[Row], config: Config) -> Any:
     """What stage two is fitted to: grounding items and, per task, (log_probs, index of the true candidate)."""
-    from iqaflow.calibrate.fit import Item
     from iqaflow.engine.answers import calibrated_set, read
     from iqaflow.engine.session import Engine
+    from iqaflow.grounding.item import Item
 
     chosen = items.select(images, config.calibrate.max_items)
     by_id = {row["image_id"]: row for row in chosen}
@@ -37,7 +37,7 @@ def ask(folder: Path, images: Sequence[Row], conversations: Sequence[Row], confi
     grounds: list[Item] = []
     answers: dict[str, list[tuple[np.ndarray, int]]] = {}
     for reading in read(engine, chosen, wanted, calibrated_set):
-        if reading.spatial is not None:
+        if reading.spatial is not None and reading.conversation is not None:
             row = by_id[reading.conversation["image_ids"][-1]["image_id"]]
             regions = {region["region_id"]: region for region in row["regions"]}
             targets = reading.conversation["targets"]

@@ -83,7 +83,11 @@ def calibrate(answers: Sequence[Answer], bins: int = 10, mapped: bool = True) ->
     answers = [(np.asarray(logs, dtype=np.float64), int(truth)) for logs, truth in answers]
     halves = [(answers[at::2], answers[1 - at :: 2]) for at in (0, 1)]
     tried = {way: [_crossed(judge, fit, way) for judge, fit in halves if judge] for way in (False, True)}
-    parts = {way: tuple(map(np.concatenate, zip(*found, strict=True))) for way, found in tried.items() if found}
+    parts = {
+        way: (np.concatenate([sure for sure, _ in halves_]), np.concatenate([right for _, right in halves_]))
+        for way, halves_ in tried.items()
+        if halves_
+    }
     better = mapped and bool(answers) and _log_loss(*parts[True]) < _log_loss(*parts[False])
     temperature = fit_temperature(answers)
     slope, offset = _fit_map(answers, temperature) if better else (1.0, 0.0)
@@ -131,7 +135,7 @@ def shifted(answers: Sequence[Answer], offset: float, clean: int = -1) -> list[A
     return moved
 
 
-def fit_logistic(scores: Sequence[float], truths: Sequence[bool], bins: int = 10) -> dict[str, Any]:
+def fit_logistic(scores: Sequence[float] | np.ndarray, truths: Sequence[bool] | np.ndarray, bins: int = 10) -> dict[str, Any]:
     """Slope and offset of P(true) = sigmoid(slope * score + offset) by likelihood (Platt 1999), with the ECE before
     and after, the latter cross-fitted. Truths of one kind only leave slope 1 and offset 0.
     """

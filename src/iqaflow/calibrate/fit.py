@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from iqaflow.calibrate.confidence import fit_logistic
-from iqaflow.calibrate.methods import Item, Method, argmax_box, argmax_words, centre, sub_task, summary, whole, with_segmenter
+from iqaflow.calibrate.methods import Method, argmax_box, argmax_words, centre, sub_task, summary, whole, with_segmenter
 from iqaflow.calibrate.thresholds import fit_whole
 from iqaflow.core.config import Config
 from iqaflow.data.masks import contains, iou
 from iqaflow.grounding import segmenters
 from iqaflow.grounding.ground import concentration
+from iqaflow.grounding.item import Item
 from iqaflow.grounding.text_to_point import READ_OUTS, Settings, is_whole, read_map, read_out, read_points, upsample
 
 STEPS = 64  # shares of the maximum at which a map is cut while read-outs are compared
@@ -83,7 +84,9 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
             row = summary([used[at] for at in part], [predictions[final][at] for at in part], seed)
             ablation.append({"method": f"{final}, {family} only", **row})
     sure = [concentration(read_map(item.spatial, settings)) for item in used]
-    hits = [contains(item.true_mask, point) for item, (_, point) in zip(used, predictions[final], strict=True)]
+    hits = [
+        point is not None and contains(item.true_mask, point) for item, (_, point) in zip(used, predictions[final], strict=True)
+    ]
     return {
         "text_to_point": settings.tree(),
         "segmenter": {"name": chosen, "options": options},
@@ -100,7 +103,7 @@ def fit_read_out(name: str, items: Sequence[Item], taus: Sequence[float]) -> tup
     key = {"2x2": "tau_words", "3x3": "tau_words", "cells": "tau_cells", "soft_box": "tau_box", "visual": "tau_visual"}[name]
     words, visual = ("inset", INSETS), ("smoothing", (0.0,))
     other, values = {"2x2": words, "3x3": words, "visual": visual}.get(name, ("smoothing", SMOOTHINGS))
-    tried = [Settings(name, **{key: tau, other: value}) for value, tau in product(values, sorted(taus, key=_far))]
+    tried = [Settings.read({"read_out": name, key: tau, other: value}) for value, tau in product(values, sorted(taus, key=_far))]
     return _best(tried, items)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from iqaflow.calibrate import confidence, reliability, thresholds
-from iqaflow.calibrate.fit import Item, fit
+from iqaflow.calibrate.fit import fit
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
 from iqaflow.core.files import write_json, write_text
@@ -27,6 +27,7 @@ from iqaflow.data.tables import read_rows
 from iqaflow.engine.calibration import SCHEMA, rounded
 from iqaflow.grounding import examples, segmenters
 from iqaflow.grounding.ground import ground
+from iqaflow.grounding.item import Item
 from iqaflow.model.integrity import bind
 from iqaflow.tasks import vocabulary
 
@@ -59,7 +60,9 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
     for name in config.calibrate.segmenters:
         segmenters.find(name)  # a wrong name is said before the model is asked
     if read is None:
-        from iqaflow.calibrate.ask import ask as read
+        from iqaflow.calibrate.ask import ask
+
+        read = ask
     items, answers = read(workspace.stage1, images, conversations, config)
     cv2.setNumThreads(1)  # images are small: threads only wait for each other
     record, curves = calibrate(items, answers, config)

@@ -85,21 +85,23 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview | None]]:
 def _any(data: bytes, max_pixels: int) -> Decoded:
     from PIL import Image
 
-    mode, size = None, (None, None)
+    mode: str | None = None
+    width: int | None = None
+    height: int | None = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # decompression-bomb warnings: our own limit is stricter
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                mode, size = image.mode, image.size
-                if size[0] * size[1] > max_pixels:
-                    return None, f"claims {size[0]}x{size[1]} pixels, above the limit of {max_pixels}", mode, size
+                mode, (width, height) = image.mode, image.size
+                if width * height > max_pixels:
+                    return None, f"claims {width}x{height} pixels, above the limit of {max_pixels}", mode, (width, height)
                 image.load()  # `verify` accepts a truncated file, a full load does not
-                return (np.asarray(image) if mode == "RGB" else None), None, mode, size
+                return (np.asarray(image) if mode == "RGB" else None), None, mode, (width, height)
     except Exception as error:  # decoders raise nearly anything on damaged input; the reason is kept
         reason = " ".join(str(error).split())
         if "cannot identify image" in reason:  # names an object's address, which differs from run to run
             reason = f"not a readable {' or '.join(FORMATS)} file"
-        return None, f"cannot be decoded ({reason[:120]})", mode, size
+        return None, f"cannot be decoded ({reason[:120]})", mode, (width, height)
 
 
 def flat(image: np.ndarray) -> bool:

@@ -20,6 +20,12 @@ class ImageError(ValueError):
     """An image cannot be used; the message is the reason in one sentence."""
 
 
+def size_of(image: np.ndarray) -> tuple[int, int]:
+    """Height and width of pixels (H, W) or (H, W, C)."""
+    height, width = image.shape[:2]
+    return height, width
+
+
 def decode(data: bytes | Path, max_pixels: int = 60_000_000, min_side: int = 1) -> np.ndarray:
     """Image bytes or file as uint8 RGB (H, W, 3), upright by its EXIF orientation.
 
@@ -108,4 +114,5 @@ def budget_size(height: int, width: int, min_pixels: int, max_pixels: int, multi
         scale = (max_pixels / (height * width)) ** 0.5
     elif height * width < min_pixels:
         scale = (min_pixels / (height * width)) ** 0.5
-    return tuple(max(multiple, round(side * scale / multiple) * multiple) for side in (height, width))
+    height, width = (max(multiple, round(side * scale / multiple) * multiple) for side in (height, width))
+    return height, width

@@ -15,6 +15,8 @@ import numpy as np
 from iqaflow.core.plugins import KINDS
 
 LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
+Value = float | tuple[float, ...]
+Function = Callable[..., np.ndarray]
 
 _registered: dict[str, Distortion] = {}
 
@@ -25,11 +27,11 @@ class Distortion:
 
     name: str
     category: str
-    levels: tuple
+    levels: tuple[Value, ...]
     blocks: bool
-    run: Callable[..., np.ndarray]
+    run: Function
 
-    def value(self, level: float):
+    def value(self, level: float) -> Value:
         """The parameters at a level; between whole levels they are interpolated linearly."""
         if float(level).is_integer():
             return self.levels[int(level) - 1]
@@ -52,10 +54,10 @@ class Category:
     effects: tuple[str, ...] = ()
 
 
-def distortion(levels: tuple, blocks: bool = False) -> Callable:
+def distortion(levels: tuple[Value, ...], blocks: bool = False) -> Callable[[Function], Function]:
     """Register the decorated function under its own name; `blocks` marks those that work on a grid."""
 
-    def register(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    def register(function: Function) -> Function:
         name, category = function.__name__, function.__module__.rpartition(".")[2]
         if name in _registered:
             raise ValueError(f"distortion {name!r} is defined twice: in {_registered[name].category} and {category}")

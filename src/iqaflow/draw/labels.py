@@ -62,8 +62,8 @@ def placed(regions: Sequence[Tagged], font: ImageFont.FreeTypeFont, width: int, 
 
 def _sizes(font: ImageFont.FreeTypeFont) -> tuple[int, int]:
     """Padding and height of a tag."""
-    pad = max(3, font.size // 4)
-    return pad, font.size + 2 * pad
+    pad = max(3, int(font.size) // 4)
+    return pad, int(font.size) + 2 * pad
 
 
 def _near(region: Tagged, wide: float, tall: int, gap: float) -> Iterator[Box]:

@@ -61,11 +61,13 @@ def mark(image: np.ndarray, regions: Sequence[dict[str, Any]], letters: float = 
         if mask is not None and not mask.all():
             tint(canvas, mask, colour(at), 0.32)
     for at, (box, mask) in enumerate(zip(boxes, masks, strict=True)):
-        shaped = mask is not None and not mask.all()
-        if shaped:
-            outline(canvas, mask, colour(at), line_px)
-        if box and not (shaped and _fills(mask, box)):
-            rectangle(canvas, box, colour(at), line_px, corners=shaped)  # a mask says where exactly: corners are enough
+        shape = mask if mask is not None and not mask.all() else None
+        if shape is not None:
+            outline(canvas, shape, colour(at), line_px)
+        if box and not (shape is not None and _fills(shape, box)):
+            rectangle(
+                canvas, box, colour(at), line_px, corners=shape is not None
+            )  # a mask says where exactly: corners are enough
     for at, points in enumerate(dots):
         for point in reversed(points):
             marker(canvas, point, colour(at), max(6, round(0.4 * text_px)))
@@ -157,7 +159,10 @@ def _mask(region: dict[str, Any], size: tuple[int, int], factor: int) -> np.ndar
 
 def _box(region: dict[str, Any], factor: int) -> Box | None:
     box = region.get("box_xyxy")
-    return tuple(float(value) * factor for value in box) if box is not None and len(box) == 4 else None
+    if box is None or len(box) != 4:
+        return None
+    x0, y0, x1, y1 = (float(value) * factor for value in box)
+    return x0, y0, x1, y1
 
 
 def _points(region: dict[str, Any], mask: np.ndarray | None, factor: int) -> list[tuple[float, float]]:
@@ -170,7 +175,7 @@ def _points(region: dict[str, Any], mask: np.ndarray | None, factor: int) -> lis
 
 def _fills(mask: np.ndarray, box: Box) -> bool:
     """Whether a mask is its box, so that corners around it would be drawn on its outline."""
-    return np.count_nonzero(mask) > 0.95 * (box[2] - box[0]) * (box[3] - box[1])
+    return bool(np.count_nonzero(mask) > 0.95 * (box[2] - box[0]) * (box[3] - box[1]))
 
 
 def _sure(share: Any, what: str = "") -> str:

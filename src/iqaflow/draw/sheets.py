@@ -50,9 +50,12 @@ def reliability_png(curves: dict[str, dict[str, Any]]) -> bytes:
         axes.set(
             xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=f"{task} (n = {curve['n']})", xlabel="confidence", ylabel="share right"
         )
+        from matplotlib.collections import PathCollection
+
         legend = axes.legend(loc="lower right", fontsize=8, frameon=False)
         for handle in legend.legend_handles:
-            handle.set_sizes([30])
+            if isinstance(handle, PathCollection):
+                handle.set_sizes([30])
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e5e5e5", linewidth=0.6)
         axes.set_axisbelow(True)

@@ -17,7 +17,8 @@ def typeface(size_px: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib: many scripts, the same shapes on every machine."""
     from PIL import ImageFont
 
-    home = Path(importlib.util.find_spec("matplotlib").submodule_search_locations[0])
+    package = importlib.util.find_spec("matplotlib")  # importing it would take a second
+    home = Path(str(package.origin)).parent if package else Path()
     return ImageFont.truetype(home / f"mpl-data/fonts/ttf/DejaVuSans{'-Bold' if bold else ''}.ttf", size_px)
 
 

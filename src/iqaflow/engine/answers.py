@@ -102,7 +102,7 @@ def _answers(session: Any, asked: list[tuple[int, Row | None]], keys: list[Any],
         sets.setdefault(closed(row, vocabulary) or () if row else vocabulary.ratings, []).append((item, row))
     for candidates, members in sorted(sets.items(), key=lambda pair: pair[0]):
         if not candidates:
-            yield from _open_answers(session, members)
+            yield from _open_answers(session, [(item, row) for item, row in members if row])
             continue
         logs = session.choose([Prompt(item, _question(row) if row else rating.asked()) for item, row in members], candidates)
         if candidates == vocabulary.ordered_pairs:

@@ -35,7 +35,8 @@ class Lens:
         if engine.lens_ids is None:
             return None
         weight = engine.model.get_input_embeddings().weight
-        chances, severities = [], []
+        chances: list[np.ndarray] = []
+        severities: list[np.ndarray] = []
         with torch.inference_mode():
             for tokens, grid in zip(visual, grids, strict=True):
                 shape = int(grid[0]), int(grid[1])

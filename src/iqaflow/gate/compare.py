@@ -70,12 +70,12 @@ def against(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, s
     family, name = split(metric)
     new, old = new[new["family"] == family], old[old["family"] == family]
     shared = set(new["item_id"]) & set(old["item_id"])
-    values = [_value(frame, name, shared) for frame in (new, old)]
+    value, former = (_value(frame, name, shared) for frame in (new, old))
     if not shared:
-        return Comparison(metric, rival, *values, None, None, 0)
-    found = paired_difference(new, old, name, resamples, seed)
-    limits = tuple(found["ci95"]) if found["ci95"] else None
-    return Comparison(metric, rival, *values, found["difference"], limits, found["n"])
+        return Comparison(metric, rival, value, former, None, None, 0)
+    paired = paired_difference(new, old, name, resamples, seed)
+    low, high = paired["ci95"] or (0.0, 0.0)
+    return Comparison(metric, rival, value, former, paired["difference"], (low, high) if paired["ci95"] else None, paired["n"])
 
 
 def hardest_baseline(items: pd.DataFrame, model: str, metric: str, resamples: int, seed: int) -> Comparison | None:
@@ -89,7 +89,7 @@ def hardest_baseline(items: pd.DataFrame, model: str, metric: str, resamples: in
     rivals = sorted(set(items.loc[items["family"] == split(metric)[0], "predictor"]) - {model} - yardsticks())
     found = [against(mine, items[items["predictor"] == rival], metric, resamples, seed, rival) for rival in rivals]
     measured = [each for each in found if each.difference is not None]
-    return min(measured, key=lambda each: each.difference, default=None)
+    return min(measured, key=lambda each: each.difference or 0.0, default=None)
 
 
 def _value(frame: pd.DataFrame, name: str, shared: set[str]) -> float:

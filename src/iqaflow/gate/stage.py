@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from iqaflow.model.location import Location
+    from iqaflow.track.child import StageRun
 
 Results = dict[str, Any]
 
@@ -120,7 +121,7 @@ def _tell_parent(config: Config, workspace: Workspace, results: Results) -> None
         records.apply(spool.connect(workspace, config), {"op": "metrics", "run": parent, "rows": rows})
 
 
-def _needs_store(config: Config, workspace: Workspace, child: run.StageRun) -> None:
+def _needs_store(config: Config, workspace: Workspace, child: StageRun) -> None:
     """Telemetry can wait, a promotion cannot: without the registry there is no gate."""
     try:
         spool.connect(workspace, config)

@@ -20,11 +20,10 @@ def features(image: np.ndarray, on: str, longest_px: int) -> np.ndarray:
     """Float32 (h, w, c) in 0..1 of a uint8 RGB image (H, W, 3), reduced until its longer side has `longest_px`: the
     `colour` (CIE Lab, 3), the `quality` channels (5), or `both` (8).
     """
-    quality = quality_channels(image, longest_px) if on != "colour" else None
     if on == "quality":
-        return quality
+        return quality_channels(image, longest_px)
     colour = colour_channels(image, longest_px)
-    return colour if on == "colour" else np.dstack([colour, quality])
+    return colour if on == "colour" else np.dstack([colour, quality_channels(image, longest_px)])
 
 
 def colour_channels(image: np.ndarray, longest_px: int) -> np.ndarray:

@@ -67,7 +67,7 @@ def ground(image: np.ndarray, spatial: Spatial, record: dict[str, Any]) -> Groun
     box = cells_box(*cells, width, height, grid) if cells else None
     dense = dense_map(map_, (height, width), settings.cut)
     mask = segmenters.segment(record["segmenter"]["name"], image, dense, points, negatives, box, record["segmenter"]["options"])
-    if cells is None:
+    if cells is None or box is None:
         box = mask_box(mask)
         cells = cells_of(box, width, height, grid)
     sure = sigmoid(record["region"]["slope"] * concentration(map_) + record["region"]["offset"])

@@ -132,6 +132,8 @@ def point_2x2(spatial: Spatial, size: tuple[int, int], tau: float = 1.0, inset: 
 
 def point_3x3(spatial: Spatial, size: tuple[int, int], tau: float = 1.0, inset: float = 0.0) -> Point:
     """The published point with three words an axis: the middle word's anchor is the middle."""
+    if spatial.columns is None or spatial.rows is None:
+        raise ValueError("the model has no middle words: read with two words an axis")
     return _pixels(expectation(spatial.columns, tau, inset), expectation(spatial.rows, tau, inset), size)
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from iqaflow.core.errors import DamagedError, InputError
+from iqaflow.data.images import size_of
 from iqaflow.engine import calibration as records
 from iqaflow.engine.session import Engine, Prompt
 from iqaflow.grounding import ground as grounding
@@ -123,9 +124,10 @@ class Assessor:
         "neither". Raises InputError if an image cannot be read.
         """
         pair = [opened(one, self.max_pixels) for one in (a, b)]
-        known = {"schema": COMPARISON, "images": [one.about for one in pair], "model": self.model}
+        known: dict[str, Any] = {"schema": COMPARISON, "images": [one.about for one in pair], "model": self.model}
         if np.array_equal(pair[0].pixels, pair[1].pixels):
-            return {**known, "better": "neither", "confidence": 1.0, "reason": SAME, "regions": [], "differences": []}
+            known |= {"better": "neither", "confidence": 1.0, "reason": SAME, "regions": [], "differences": []}
+            return cast(Comparison, known)
         others = [opened(reference, self.max_pixels)] if reference is not None else []
         roles = [*(["reference"] if others else []), "A", "B"]
         candidates = ("Image A", "Image B")
@@ -138,14 +140,14 @@ class Assessor:
         alone = self.look(pair)
         found = findings.distortions(self, alone, pair)
         regions = findings.regions(self, alone, pair, findings.places(self, alone, pair, found))
-        return {
-            **known,
+        known |= {
             "better": candidates[best],
             "confidence": findings.rounded(chances[best]),
             "reason": f"{candidates[best]} is better.{reason}",
             "regions": [{"image": name, **one} for name, several in zip(candidates, regions, strict=True) for one in several],
             "differences": differences(self, alone, pair),
         }
+        return cast(Comparison, known)
 
     def score(self, images: Sequence[Source]) -> list[Score]:
         """`{value, level, distribution, confidence}` of each image, all in one batch; of a large one, a sample of its tiles."""
@@ -162,7 +164,7 @@ class Assessor:
                 [[other.pixels, one.pixels] for other, one in zip(references, subjects, strict=True)],
                 [["reference", "image"]] * len(subjects),
             )
-        scores, found = (step(self, session, subjects) for step in (findings.scores, findings.distortions))
+        scores, found = findings.scores(self, session, subjects), findings.distortions(self, session, subjects)
         regions = findings.regions(
             self, alone, subjects, findings.places(self, alone, subjects, found) if not wanted or subjects[0].mosaic else [[]]
         )
@@ -177,7 +179,7 @@ class Assessor:
         written = iter(session.write(asked) if asked else ())
         results = []
         for item, subject in enumerate(subjects):
-            result = {
+            result: dict[str, Any] = {
                 "schema": SCHEMA,
                 "image": subject.about,
                 "model": self.model,
@@ -197,12 +199,12 @@ class Assessor:
             ):
                 result["answer"] = {"question": question, "text": text, "confidence": findings.rounded(sure)}
         spent = 1000 * (time.perf_counter() - begun) / len(subjects)
-        return [{**result, "timing_ms": {"total": round(spent, 1)}} for result in results]
+        return [cast(Assessment, {**result, "timing_ms": {"total": round(spent, 1)}}) for result in results]
 
     def look(self, subjects: Sequence[Subject], most: int | None = None, references: Sequence[Subject] | None = None) -> Any:
         """A session that holds every subject alone; large ones also get their tiles read."""
         for at, subject in enumerate(subjects):
-            if is_large(*subject.pixels.shape[:2], self.engine.budget):
+            if is_large(*size_of(subject.pixels), self.engine.budget):
                 reference = references[at].pixels if references and references[at].pixels.shape == subject.pixels.shape else None
                 subject.mosaic = Mosaic(self.engine, subject.pixels, most, reference)
         return self.engine.session([[subject.pixels] for subject in subjects], [["image"]] * len(subjects))
@@ -210,8 +212,8 @@ class Assessor:
     def _together(self, group: Sequence[Subject]) -> list[list[np.ndarray]]:
         """Views of images that are compared: the whole images and, where they are large and equally so, pairs of tiles."""
         views = [[one.pixels for one in group]]
-        if len({one.pixels.shape for one in group}) == 1 and is_large(*group[0].pixels.shape[:2], self.engine.budget):
-            tiles = parts(*group[0].pixels.shape[:2], self.engine.budget)
+        if len({one.pixels.shape for one in group}) == 1 and is_large(*size_of(group[0].pixels), self.engine.budget):
+            tiles = parts(*size_of(group[0].pixels), self.engine.budget)
             some = np.unique(np.linspace(0, len(tiles) - 1, min(COMPARED_TILES, len(tiles))).round().astype(int))
             views += [[tiles[at].of(one.pixels) for one in group] for at in some]
         return views

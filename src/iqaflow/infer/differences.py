@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from iqaflow.data.masks import bounds
+from iqaflow.engine.session import Session
 from iqaflow.infer import findings
+from iqaflow.infer.findings import Evaluator
 from iqaflow.infer.picture import Subject
 from iqaflow.infer.regions import Asked
 from iqaflow.regions import colour
@@ -22,7 +24,7 @@ STRIP = 32  # rows of the working size that are compared at native detail at onc
 MOST, LEAST_AREA, WHOLE_AREA = 5, 0.005, 0.7
 
 
-def differences(judge: Any, session: Any, pair: Sequence[Subject]) -> list[dict[str, Any]] | None:
+def differences(evaluator: Evaluator, session: Session, pair: Sequence[Subject]) -> list[dict[str, Any]] | None:
     """The regions that differ, largest first: `{label, box_xyxy, cells, mask_rle, images: {"Image A": {distortions, score},
     "Image B": ...}, better, confidence}`; `confidence` is the chance that the better one is rated higher. `session` holds A and B
     as items 0 and 1. None if the two are not versions of one picture.
@@ -30,8 +32,8 @@ def differences(judge: Any, session: Any, pair: Sequence[Subject]) -> list[dict[
     masks = changed(pair[0].pixels, pair[1].pixels)
     if masks is None:
         return None
-    areas = [named_region(pair[0].pixels, mask, judge.engine.vocabulary.grid) for mask in masks]
-    found = findings.regions(judge, session, pair, [areas, areas], given=True)
+    areas = [named_region(pair[0].pixels, mask, evaluator.engine.vocabulary.grid) for mask in masks]
+    found = findings.regions(evaluator, session, pair, [areas, areas], given=True)
     out = []
     for a, b in zip(*found, strict=True):
         chance = chance_higher(*(np.array(list(one["score"]["distribution"].values())) for one in (a, b)))
@@ -88,7 +90,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
     light = [cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 2).ravel() for image in (a, b)]
     spreads = [one.std() for one in light]
-    return float(np.corrcoef(*light)[0, 1]) if min(spreads) > 0 else 0.0
+    return float(np.corrcoef(light[0], light[1])[0, 1]) if min(spreads) > 0 else 0.0
 
 
 def similarity_map(a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -110,7 +112,8 @@ def similarity_map(a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.n
 def named_region(pixels: np.ndarray, mask: np.ndarray, grid: int) -> Asked:
     """A changed region, named by its colour; all of an image is the whole image."""
     name = grammar.WHOLE if mask.all() else f"{colour(pixels[mask][:: max(1, int(mask.sum()) // 4096)])} region"
-    return Asked(name, tuple(map(float, bounds(mask))), mask, [], grid)
+    x0, y0, x1, y1 = map(float, bounds(mask))
+    return Asked(name, (x0, y0, x1, y1), mask, [], grid)
 
 
 def chance_higher(a: np.ndarray, b: np.ndarray) -> float:

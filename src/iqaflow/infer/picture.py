@@ -43,7 +43,7 @@ def opened(image: Source, max_pixels: int = MAX_PIXELS) -> Subject:
     except ImageError as error:
         raise InputError(f"{path or 'The image'} cannot be used: it {str(error).removeprefix('image ')}.") from None
     except OSError as error:
-        raise InputError(f"{image} cannot be read: {error.strerror or error}.") from None
+        raise InputError(f"{path or 'The image'} cannot be read: {error.strerror or error}.") from None
     return Subject(
         pixels, {"path": path, "width": pixels.shape[1], "height": pixels.shape[0], "sha256": hashlib.sha256(data).hexdigest()}
     )

@@ -53,7 +53,8 @@ class Asked:
     def within(self, part: Part) -> Asked:
         """The same region in a part of the image that holds some of it."""
         mask = part.of(self.mask)
-        return replace(self, box=tuple(map(float, bounds(mask))), mask=mask)
+        x0, y0, x1, y1 = map(float, bounds(mask))
+        return replace(self, box=(x0, y0, x1, y1), mask=mask)
 
 
 def asked_region(
@@ -129,7 +130,8 @@ def _made(pixels: np.ndarray, mask: np.ndarray, phrase: str | None, grid: int, p
     box = bounds(mask)
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     label = " ".join((phrase or "").replace("[", "").replace("]", "").split())[:80] or f"{colour(pixels[mask])} region"
-    return Asked(label, tuple(map(float, box)), mask, [point or centre], grid)
+    x0, y0, x1, y1 = map(float, box)
+    return Asked(label, (x0, y0, x1, y1), mask, [point or centre], grid)
 
 
 def _around(pixels: np.ndarray, x: int, y: int) -> np.ndarray:

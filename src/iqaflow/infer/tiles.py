@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iqaflow.data.images import size_of
 from iqaflow.engine.logit_lens import Lens
 from iqaflow.engine.session import Engine, Prompt
 from iqaflow.tasks import identify
@@ -60,13 +61,15 @@ class Mosaic:
         """`most` reads that many tiles, evenly spread, where a pooled answer is enough; then there is no lens. A `reference` of
         the same size is shown beside every tile.
         """
-        self.parts = parts(*pixels.shape[:2], engine.budget)
+        self.parts = parts(*size_of(pixels), engine.budget)
         if most and len(self.parts) > most:
             self.parts = [self.parts[int(at)] for at in np.linspace(0, len(self.parts) - 1, most).round()]
-        named, rated, read = [], [], []
+        named: list[np.ndarray] = []
+        rated: list[np.ndarray] = []
+        read: list[tuple[np.ndarray, np.ndarray]] = []
         for start in range(0, len(self.parts), TOGETHER):
             some = self.parts[start : start + TOGETHER]
-            shown = [("reference", reference), ("image", pixels)][reference is None :]
+            shown = [("image", pixels)] if reference is None else [("reference", reference), ("image", pixels)]
             session = engine.session(
                 [[part.of(image) for _, image in shown] for part in some], [[role for role, _ in shown]] * len(some)
             )
@@ -77,11 +80,10 @@ class Mosaic:
                 read += zip(session.lens.chances, session.lens.severities, strict=True)
         self.identify, self.ratings = np.concatenate(named), np.concatenate(rated)
         whole = not most or len(self.parts) < most
-        self.lens = (
-            Lens(*([stitched(self.parts, values)] for values in zip(*read, strict=True)), engine.vocabulary)
-            if read and whole
-            else None
-        )
+        self.lens = None
+        if read and whole:
+            chances, severities = ([stitched(self.parts, [pair[at] for pair in read])] for at in (0, 1))
+            self.lens = Lens(chances, severities, engine.vocabulary)
 
     def pooled(self, chances: np.ndarray) -> np.ndarray:
         """Chances (13,) of the whole image from those of its tiles (tiles, 13): the quadratic mean for distortions, which a few

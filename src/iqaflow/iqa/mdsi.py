@@ -40,7 +40,7 @@ def _opponent(image: np.ndarray) -> tuple[np.ndarray, ...]:
     import cv2
 
     weights = np.array([[0.06, 0.63, 0.27], [0.30, 0.04, -0.35], [0.34, -0.60, 0.17]], dtype=np.float32)
-    return cv2.split(cv2.transform(image.astype(np.float32), weights))
+    return tuple(cv2.split(cv2.transform(image.astype(np.float32), weights)))
 
 
 def _steps(light: np.ndarray) -> list[np.ndarray]:

@@ -53,8 +53,8 @@ def asymmetric_fit(x: np.ndarray) -> tuple[float, float, float, float]:
     square, negative, positive = x * x, x < 0, x > 0
     total = float(square.sum())
     left_total = float(square[negative].sum())
-    left_variance = left_total / max(np.count_nonzero(negative), 1)
-    right_variance = (total - left_total) / max(np.count_nonzero(positive), 1)
+    left_variance = left_total / max(int(np.count_nonzero(negative)), 1)
+    right_variance = (total - left_total) / max(int(np.count_nonzero(positive)), 1)
     ratio = np.sqrt(left_variance) / max(np.sqrt(right_variance), 1e-6)
     r = float(np.mean(np.abs(x))) ** 2 / max(total / x.size, 1e-12)
     shape = shape_of(r * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2)

@@ -114,7 +114,12 @@ class Packer:
         ids = torch.full((len(rows), width), pad)
         segments = torch.full((len(rows), width), -1)
         positions = torch.zeros((self.family.axes, len(rows), width), dtype=torch.long)
-        at, labels, weights, tasks, ends, soft = [], [], [], [], [], []
+        at: list[tuple[int, int]] = []
+        labels: list[int] = []
+        weights: list[float] = []
+        tasks: list[int] = []
+        ends: list[Any] = []
+        soft: list[Any] = []
         for number, row in enumerate(rows):
             length = len(row["ids"])
             ids[number, :length] = torch.tensor(row["ids"])
@@ -272,4 +277,4 @@ def probe(packer: Packer) -> tuple[float, float]:
         packed, changed = hidden([first, second], False), hidden([other, second], False)
         alone = hidden([second], True)
     model.train(training)
-    return tuple(float((packed - them).norm() / alone.norm()) for them in (changed, alone))
+    return float((packed - changed).norm() / alone.norm()), float((packed - alone).norm() / alone.norm())

@@ -61,7 +61,7 @@ class LowLevelImageProcessor(Qwen2VLImageProcessorPil):
 
     model_input_names = ["pixel_values", "image_grid_thw"]
 
-    def __call__(self, images: Any, return_tensors: str | None = None, **_: Any) -> Any:
+    def __call__(self, images: Any, *_: Any, return_tensors: Any = None, **__: Any) -> Any:
         import cv2
         from transformers import BatchFeature
 
@@ -69,7 +69,8 @@ class LowLevelImageProcessor(Qwen2VLImageProcessorPil):
         multiple = self.patch_size * self.merge_size
         for image in images if isinstance(images, (list, tuple)) else [images]:
             pixels = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
-            height, width = budget_size(*pixels.shape[:2], self.size["shortest_edge"], self.size["longest_edge"], multiple)
+            height, width = pixels.shape[:2]
+            height, width = budget_size(height, width, self.size["shortest_edge"], self.size["longest_edge"], multiple)
             if (height, width) != pixels.shape[:2]:
                 shrinks = height * width < pixels.shape[0] * pixels.shape[1]
                 pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

@@ -22,7 +22,10 @@ def build(texts: list[str], seed: int, min_pixels: int, max_pixels: int) -> tupl
     from iqaflow.model.tokenizer import tokenizer, vocabulary
 
     words = tokenizer(vocabulary(texts))
-    ids = words.convert_tokens_to_ids
+
+    def ids(word: str) -> Any:
+        return words.convert_tokens_to_ids(word)
+
     config = Qwen3VLConfig(
         text_config={
             "vocab_size": len(words),
@@ -97,7 +100,7 @@ def grow(model: Any, processor: ImageOnlyProcessor, texts: list[str]) -> tuple[A
     new = tokenizer(vocabulary([*texts, *(token.replace("\u2581", " ") for token in missing)]))
     before = model.get_input_embeddings().weight.detach()
     rows = []
-    for token in new.convert_ids_to_tokens(range(len(new))):
+    for token in new.convert_ids_to_tokens(list(range(len(new)))):
         pieces = [known[token]] if token in known else old.encode(token.replace("\u2581", " "), add_special_tokens=False)
         rows.append(before[pieces].mean(0))
     ids = new.convert_tokens_to_ids

@@ -84,7 +84,7 @@ def find(config: Config, workspace: Workspace, alias: str) -> Version | None:
             return None
         raise StageError(f"The model registry {tracking_uri} does not answer ({error}): try again later.") from error
     folder = _local(mlflow, tracking_uri, workspace, found)
-    return Version(int(found.version), found.run_id, folder, dict(found.tags), package.SEAL in found.tags)
+    return Version(int(found.version), found.run_id or "", folder, dict(found.tags), package.SEAL in found.tags)
 
 
 def promote(config: Config, workspace: Workspace, number: int, instead_of: int | None) -> None:

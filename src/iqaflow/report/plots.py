@@ -26,7 +26,7 @@ def write(frame: pd.DataFrame, folder: Path) -> list[Path]:
 
     model = frame[frame["predictor"] == MODEL]
     plain = identified(model)
-    tables = {
+    tables: dict[str, tuple[Sequence[str], Iterable[Sequence[Any]]]] = {
         "score.csv": (("target", "predicted"), scored(model)),
         "reliability.csv": (("confidence", "accuracy", "count"), [row[:3] for row in reliability(plain)]),
         "confusion.csv": (("target", "prediction"), list(zip(plain["target"], plain["prediction"], strict=True))),

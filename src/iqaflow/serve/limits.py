@@ -94,7 +94,7 @@ def _keep_the_door() -> None:
         def __init__(self, **options: Any) -> None:
             super().__init__(**{**options, "middleware": [Middleware(Doorkeeper), *options.get("middleware", ())]})
 
-    fastapi.FastAPI = Guarded  # type: ignore[misc]  (MLflow imports the name in the function that makes the application)
+    fastapi.FastAPI = Guarded  # type: ignore[misc]  # MLflow imports the name in the function that makes the application
 
 
 def _reason(message: str) -> str:

@@ -13,6 +13,7 @@ refused with 400, and paths are not read (`iqaflow.serve.limits`).
 
 import json
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def build() -> Any:
                 self.model.max_pixels = limits.MAX_PIXELS
                 limits.install()
 
-        def predict(self, context: Any, model_input: pandas.DataFrame, params: dict | None = None) -> list[str]:
+        def predict(self, context: Any, model_input: pandas.DataFrame, params: dict[str, Any] | None = None) -> list[str]:
             from iqaflow.serve import limits
 
             rows = model_input.to_dict("records")
@@ -48,7 +49,7 @@ def build() -> Any:
                 raise limits.refused(among + answers[0]["error"])
             return [json.dumps(one) for one in answers]
 
-        def answer(self, row: dict[str, Any]) -> dict[str, Any]:
+        def answer(self, row: dict[str, Any]) -> Mapping[str, Any]:
             from iqaflow.core.errors import InputError
             from iqaflow.serve import limits, request
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from iqaflow.infer.assessor import Assessor
+    from iqaflow.infer.schema import Assessment, Comparison
 
 COMPARED = ("image", "compare_with", "reference")
 COLUMNS = (*COMPARED, "region", "mask", "point", "phrase", "question")
@@ -30,12 +31,12 @@ MAX_PATH = 4096
 MAX_TEXT = 1000  # characters of a phrase or question: its cost grows with the square
 
 
-def assess(model: Assessor, row: dict[str, Any], paths: bool) -> dict[str, Any]:
+def assess(model: Assessor, row: dict[str, Any], paths: bool) -> Assessment | Comparison:
     """The row's assessment, or its comparison if it has a `compare_with`. InputError says what is wrong with the row."""
     given = {name: row[name] for name in COLUMNS if name in row and not _empty(row[name])}
     if "image" not in given:
         raise InputError("The column `image` is empty.")
-    pictures = {name: picture(name, given[name], paths) for name in COMPARED if name in given}
+    pictures: dict[str, Any] = {name: picture(name, given[name], paths) for name in COMPARED if name in given}
     if "compare_with" in given:
         if more := [name for name in given if name not in COMPARED]:
             raise InputError(f"`compare_with` compares whole images: leave out {', '.join(more)}.")
@@ -70,7 +71,7 @@ def mask(value: Any, paths: bool, max_pixels: int) -> np.ndarray:
     if not isinstance(value, (str, bytes)):
         array = _array("mask", value)
         return (array if array.ndim == 2 else _pixels("mask", value).mean(2) > 127) != 0
-    given = picture("mask", value, paths)
+    given: Any = picture("mask", value, paths)
     try:
         return decode(Path(given) if isinstance(given, str) else given, max_pixels).mean(2) > 127
     except ImageError as error:

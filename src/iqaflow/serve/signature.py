@@ -22,7 +22,7 @@ def signature() -> Any:
     from mlflow.types.schema import AnyType
 
     # a cell may be text or an array, which AnyType alone says (MLflow enforces no string either); `request` looks at it
-    inputs = [ColSpec(AnyType(), name, required=name == "image") for name in request.COLUMNS]
+    inputs: list[Any] = [ColSpec(AnyType(), name, required=name == "image") for name in request.COLUMNS]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(DataType.string)]))
 
 

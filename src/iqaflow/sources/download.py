@@ -50,7 +50,8 @@ def bring(source: Source, workspace: Workspace) -> Holding:
         with lease.hold(home / ".lease", f"download of {catalogue.name}", wait_seconds=1), transfer.client() as http:
             for part in catalogue.parts:  # looked at again: another process may have brought it meanwhile
                 manifests[part.folder] = _manifest(home, part) or _bring_part(http, part, home)
-    there = [(part, name) for part in catalogue.parts for name in sorted(manifests[part.folder]["files"])]
+    whole = {folder: manifest for folder, manifest in manifests.items() if manifest is not None}
+    there = [(part, name) for part in catalogue.parts for name in sorted(whole[part.folder]["files"])]
     files = [
         (f"{part.folder}/{name}", home / part.folder / name)
         for part, name in there
@@ -63,9 +64,9 @@ def bring(source: Source, workspace: Workspace) -> Holding:
     return Holding(
         files,
         Licences(catalogue.license, licences),
-        left_out=[entry for manifest in manifests.values() for entry in manifest["left_out"]],
+        left_out=[entry for manifest in whole.values() for entry in manifest["left_out"]],
         provenance=[
-            {"from": part.url or part.name} | {key: str(value) for key, value in manifests[part.folder]["download"].items()}
+            {"from": part.url or part.name} | {key: str(value) for key, value in whole[part.folder]["download"].items()}
             for part in catalogue.parts
         ],
     )

@@ -73,10 +73,10 @@ def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bo
         if rng.random() < 0.5:
             kinds.append(f"worst_{pick(rng, scene.flaws).category}")
         return [_whole(scene, question(kind), kind) for kind in kinds]
-    kinds = [*_overall(scene), *(_named(scene, pick(rng, scene.placed)) if scene.placed else ()), *_orders(scene)]
-    if kinds and not plain:  # a second question with another drawn cell: the map is learnt from draws
-        kinds.append(kinds[0])
-    return [_local(scene, area, question(kind), kind, rng) for kind, area in kinds]
+    places = [*_overall(scene), *(_named(scene, pick(rng, scene.placed)) if scene.placed else ()), *_orders(scene)]
+    if places and not plain:  # a second question with another drawn cell: the map is learnt from draws
+        places.append(places[0])
+    return [_local(scene, area, question(kind), kind, rng) for kind, area in places]
 
 
 def _overall(scene: Scene) -> Iterator[tuple[str, Area]]:
@@ -122,12 +122,12 @@ def _orders(scene: Scene) -> Iterator[tuple[str, Area]]:
             orders[area.region] = flaws
     pairs = {region: (first.category, last.category) for region, (first, last) in orders.items()}
     for region, pair in pairs.items():
-        for kind, mine, all_ in (
-            (f"order_{'_'.join(pair)}", pair, list(pairs.values())),
-            (f"first_{pair[0]}", pair[0], [first for first, _ in pairs.values()]),
-            (f"last_{pair[1]}", pair[1], [last for _, last in pairs.values()]),
+        for kind, count in (
+            (f"order_{'_'.join(pair)}", list(pairs.values()).count(pair)),
+            (f"first_{pair[0]}", [first for first, _ in pairs.values()].count(pair[0])),
+            (f"last_{pair[1]}", [last for _, last in pairs.values()].count(pair[1])),
         ):
-            if pair in ORDERS and all_.count(mine) == 1:
+            if pair in ORDERS and count == 1:
                 yield kind, scene.area(region)
 
 

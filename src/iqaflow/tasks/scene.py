@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from iqaflow import distortions
 from iqaflow.tasks import grammar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,6 @@ def levels(flaws: Sequence[Flaw]) -> tuple[float, ...]:
     return tuple(float(flaw.level) for flaw in flaws)
 
 
-def pick(rng: np.random.Generator, items):
+def pick(rng: np.random.Generator, items: Sequence[T]) -> T:
     """One of a sequence, uniformly."""
     return items[int(rng.integers(len(items)))]

@@ -72,6 +72,7 @@ def _absent(scene: Scene, present: tuple[str, ...], rng: np.random.Generator) ->
 
 def _anywhere(scene: Scene, rng: np.random.Generator) -> Exchange:
     """Yes or no about the whole of an image that is clean or distorted in places; the answer says where."""
+    pool: tuple[str, ...]
     yes = rng.random() < 0.5
     if not scene.flaws:
         about = "clear" if yes else _absent(scene, (), rng)
@@ -127,15 +128,15 @@ def _answer(scene: Scene, area: Area, grounded: bool) -> tuple[str, tuple[str, .
     labels = tuple(distortions.phrase(category) for category in present)
     if not grounded:
         return identification(list(present)), labels, truth
-    parts, labels, regions = [], [], scene.faulty_areas
+    parts, words, regions = [], list[str](), scene.faulty_areas
     for other in regions:
         here = named(scene.flaws_of(other.region))
         parts.append(f"{identification(list(here))} in the {scene.place(other)}")
-        labels += [distortions.phrase(category) for category in here]
+        words += [distortions.phrase(category) for category in here]
     truth = Targets(
         named(scene.flaws), (), tuple(other.region for other in regions), tuple(scene.cells(other) for other in regions)
     )
-    return listed(parts), tuple(labels), truth
+    return listed(parts), tuple(words), truth
 
 
 def _how(scene: Scene, area: Area, rng: np.random.Generator, plain: bool, grounded: bool) -> Exchange:

@@ -31,7 +31,8 @@ def true_ending(recorder: spool.Recorder) -> Iterator[None]:
 
 def _status(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return {None: "FINISHED", 0: "FINISHED", 130: "KILLED", 143: "KILLED"}.get(error.code, "FAILED")
+        status: dict[object, str] = {None: "FINISHED", 0: "FINISHED", 130: "KILLED", 143: "KILLED"}
+        return status.get(error.code, "FAILED")
     return "FAILED" if isinstance(error, Exception) else "KILLED"
 
 

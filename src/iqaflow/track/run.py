@@ -117,6 +117,8 @@ def reconcile(workspace: Workspace, config: Config | None = None) -> list[str]:
     spool.replay(workspace, config)
     name = store.experiment_name(workspace, config)
     experiment = mlflow.get_experiment_by_name(name)
+    if experiment is None:
+        return []
     condition = f"attributes.status = 'RUNNING' and tags.{provenance.HOST} = '{socket.gethostname()}'"
     with _alone(workspace):
         found = [run.info.run_id for run in mlflow.search_runs([experiment.experiment_id], condition, max_results=1000)]
@@ -162,7 +164,7 @@ def _open(
     floor: dict[str, int] = {}
     run = known or f"{records.LOCAL}{uuid.uuid4().hex}"
     experiment = config.track.experiment
-    begin = {
+    begin: dict[str, Any] = {
         "run": run,
         "op": "create",
         "experiment": experiment,
@@ -203,6 +205,8 @@ def _child(config: Config, workspace: Workspace, stage: str, parent: str, mlflow
     try:
         mlflow = mlflow or spool.connect(workspace, config)
         experiment = mlflow.get_experiment_by_name(config.track.experiment)
+        if experiment is None:
+            return None
         found = records.find(
             mlflow, [experiment.experiment_id], stage=stage, **{records.PARENT_TAG: records.real_id(mlflow, parent)}
         )

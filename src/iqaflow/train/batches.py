@@ -57,7 +57,7 @@ class Batches:
         if epoch not in self._planned:
             rng = np.random.default_rng([self.seed, 31, epoch])
             self._planned[epoch] = micro_batches(
-                self.packs.order(epoch), lambda number: self.packs.shape(number, epoch), self.train.tokens, rng
+                self.packs.order(epoch), lambda number: self.packs.shape(number, epoch), self.train.tokens or 0, rng
             )
         return self._planned[epoch]
 
@@ -94,7 +94,7 @@ class Batches:
 
 
 def micro_batches(
-    order: Sequence[int], shape: Callable[[int], tuple[int, int]], tokens: int, rng: np.random.Generator
+    order: Sequence[int] | np.ndarray, shape: Callable[[int], tuple[int, int]], tokens: int, rng: np.random.Generator
 ) -> list[list[int]]:
     """Pack numbers of an epoch by micro-batch. `shape` is (rows, tokens of the longest row) of a pack; a micro-batch is as wide
     as its longest row, and its rows x width is at most `tokens`, unless a single pack is more. Every pack comes once.

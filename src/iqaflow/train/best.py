@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow.core.config import Config
+from iqaflow.core.errors import DamagedError
 from iqaflow.core.workspace import Workspace
 from iqaflow.train import checkpoint
 from iqaflow.train.batches import Batches
@@ -25,7 +26,7 @@ class Best:
 
     def due(self, step: int, steps: int) -> bool:
         """Whether to measure after `step` of `steps` steps."""
-        return step % self.train.evaluate_steps == 0 or step == steps
+        return step % (self.train.evaluate_steps or steps) == 0 or step == steps
 
     def measure(self, engine: Any, device: Any) -> float:
         """Mean loss of the answers to the first `train.evaluate_packs` packs of the calibration split."""
@@ -48,17 +49,21 @@ class Best:
 
     def keep(self, engine: Any, step: int, loss: float, facts: dict[str, Any]) -> None:
         """Commit the weights if no measurement before was better."""
-        found = checkpoint.newest(self.folder)
-        if found is None or loss < found[1]["loss"]:
+        newest = checkpoint.newest(self.folder)
+        if newest is None or loss < newest[1]["loss"]:
             checkpoint.save(engine, self.folder, step, 1, self.rank, {**facts, "loss": loss})
 
     def exhausted(self, step: int) -> bool:
         """Whether the last `train.patience` measurements were no better than the one before them."""
-        found = checkpoint.newest(self.folder)
-        return bool(self.train.patience and found and step - found[1]["step"] >= self.train.patience * self.train.evaluate_steps)
+        newest = checkpoint.newest(self.folder)
+        wait = (self.train.patience or 0) * (self.train.evaluate_steps or 0)
+        return bool(wait and newest and step - newest[1]["step"] >= wait)
 
     def restore(self, engine: Any) -> int:
         """Load the best weights; the step they were reached at."""
-        path, manifest = checkpoint.newest(self.folder)
+        newest = checkpoint.newest(self.folder)
+        if newest is None:
+            raise DamagedError(f"{self.folder} holds no whole checkpoint any more: run `iqaflow train` again.")
+        path, manifest = newest
         checkpoint.load(engine, path)
         return int(manifest["step"])

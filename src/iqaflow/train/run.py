@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from iqaflow import tasks
 from iqaflow.core.config import Config
@@ -124,7 +125,7 @@ class Run:
         self._probe(probes, self.steps)
         self._finish()
 
-    def _skip(self, step: int) -> None:
+    def _skip(self, step: int) -> NoReturn:
         """Remember that this step's batch is left out, and go back to the last weights that were whole."""
         import torch.distributed as dist
 
@@ -235,7 +236,7 @@ class Run:
             work = self.work / "stage1"
             with explain_full_disk(work):
                 student.save(self.model, self.processor, state, self.settings, work)
-            rows = self.log.rows()
+            rows = self.log.rows() if self.log is not None else []
             (work / "README.md").write_text(
                 card.stage_one(self.config, self.steps, rows[-1]["loss"] if rows else math.nan), encoding="utf-8"
             )

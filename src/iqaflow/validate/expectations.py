@@ -65,8 +65,8 @@ def judge(
                 "partial_unexpected_count": named,
             },
         )
-        found = {result.expectation_config.meta["number"]: result for result in outcome.results}
-        checks += [_check(table, expectation, found[number], frame, named) for number, expectation in enumerate(expectations)]
+        results = {_number(result): result for result in outcome.results}
+        checks += [_check(table, expectation, results[number], frame, named) for number, expectation in enumerate(expectations)]
     context.build_data_docs()
     data_docs.publish(scratch, docs, checks, {name: len(frame) for name, frame in frames.items()})
     return checks
@@ -134,3 +134,8 @@ def plain(value: Any) -> Any:
         return int(value) if value.is_integer() and abs(value) < 2**53 else float(f"{value:.6g}")
     text = str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _number(result: Any) -> int:
+    """Which of the expectations a result is of: the library may answer in another order."""
+    return int(result.expectation_config.meta["number"])

@@ -10,10 +10,12 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from iqaflow.core.config import Config
 from iqaflow.core.plugins import KINDS
+
+T = TypeVar("T", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,10 +94,10 @@ def _rows(folder: Path, table: str, split: str) -> list[Row]:
     return list(read_rows(folder, table, split, origin="synthetic"))
 
 
-def baseline(name: str, about: str, sees_reference: bool = False) -> Callable:
+def baseline(name: str, about: str, sees_reference: bool = False) -> Callable[[T], T]:
     """Register the decorated function as a baseline."""
 
-    def register(function: Callable[[Questions], Answers]) -> Callable[[Questions], Answers]:
+    def register(function: T) -> T:
         if name in _registered:
             raise ValueError(f"baseline {name!r} is defined twice")
         _registered[name] = Baseline(name, about, sees_reference, function)

@@ -7,6 +7,7 @@ A logistic curve fitted on the train split maps their scale to 0..1; it is monot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +26,10 @@ def psnr_db(image: np.ndarray, reference: np.ndarray) -> float:
 def ssim_index(image: np.ndarray, reference: np.ndarray) -> float:
     """SSIM of luminance as in Wang et al. 2004 (Gaussian window, sigma 1.5)."""
     import cv2
-    from skimage.metrics import structural_similarity
+    from skimage import metrics
 
     grey = [cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) for pixels in (image, reference)]
+    structural_similarity: Any = metrics.structural_similarity
     return float(structural_similarity(*grey, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from iqaflow import tasks
 from iqaflow.benchmark import stats
 from iqaflow.core.config import Config
 from iqaflow.core.plugins import KINDS
+
+T = TypeVar("T", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,10 +68,10 @@ def metric(
     maximum: float = 1.0,
     reduce: stats.Reduce = mean,
     headline: int | None = None,
-) -> Callable:
+) -> Callable[[T], T]:
     """Register the decorated function as a metric; decorators stack."""
 
-    def register(function: Callable[[pd.DataFrame], np.ndarray]) -> Callable[[pd.DataFrame], np.ndarray]:
+    def register(function: T) -> T:
         if (family, name) in _registered:
             raise ValueError(f"metric {family}.{name} is defined twice")
         _registered[family, name] = Metric(family, name, title, cells, lower_is_better, maximum, reduce, function, headline)
@@ -128,7 +130,7 @@ def table(frame: pd.DataFrame, config: Config) -> dict[str, dict[str, dict[str, 
         items = stats.interval(stats.values(entry.reduce, columns, resamples, seed))
         photos = None
         if len(set(sources)) > 1:
-            photos = stats.interval(stats.values(entry.reduce, columns, resamples, seed, sources))
+            photos = stats.interval(stats.values(entry.reduce, columns, resamples, seed, sources.tolist()))
         result.setdefault(family, {})[name] = {
             "value": round(value, 6),
             "ci95": _rounded(items),

@@ -20,8 +20,12 @@ def corpus_bleu(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     from sacrebleu.metrics import BLEU
 
     sums = np.rint(weights @ columns).astype(int).tolist()
-    how = {"smooth_method": "exp", "max_ngram_order": ORDER}
-    return np.array([BLEU.compute_bleu(row[:ORDER], row[ORDER:-2], row[-2], row[-1], **how).score for row in sums])
+    return np.array(
+        [
+            BLEU.compute_bleu(row[:ORDER], row[ORDER:-2], row[-2], row[-1], smooth_method="exp", max_ngram_order=ORDER).score
+            for row in sums
+        ]
+    )
 
 
 @metric(

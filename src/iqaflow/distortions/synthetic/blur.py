@@ -26,14 +26,14 @@ FOLLOWED_BY = (
 
 
 @distortion(levels=(1, 2, 3, 4, 5))
-def blur_gaussian(image, sigma, rng):
+def blur_gaussian(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian blur; sigma in pixels."""
     size = 2 * int(4 * sigma + 0.5) + 1  # cut at 4 sigma
     return cv2.GaussianBlur(image, (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
 
 
 @distortion(levels=((5, 3), (10, 5), (15, 7), (15, 9), (20, 12)))
-def blur_motion(image, value, rng):
+def blur_motion(image: np.ndarray, value: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
     """One-sided line kernel with Gaussian weights; (radius, sigma) in pixels, angle uniform in -90..90 degrees."""
     radius, sigma = value
     steps = np.arange(2 * int(radius + 0.5) + 1)
@@ -49,7 +49,7 @@ def blur_motion(image, value, rng):
 
 
 @distortion(levels=((0.7, 1, 1), (0.9, 2, 1), (1.2, 2, 2), (1.4, 3, 2), (1.6, 4, 2)))
-def blur_glass(image, value, rng):
+def blur_glass(image: np.ndarray, value: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
     """Blur, shuffle pixels locally, blur again; (sigma, largest shift in pixels, rounds)."""
     sigma, shift, rounds = value
     image = blur_gaussian(image, sigma, rng)
@@ -59,7 +59,7 @@ def blur_glass(image, value, rng):
 
 
 @distortion(levels=(2, 3, 4, 6, 8))
-def blur_lens(image, radius, rng):
+def blur_lens(image: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
     """Out of focus: mean over a disc; radius in pixels."""
     reach = np.arange(-int(radius), int(radius) + 1)
     disc = (reach[:, None] ** 2 + reach**2 <= radius**2).astype(np.float32)
@@ -67,7 +67,7 @@ def blur_lens(image, radius, rng):
 
 
 @distortion(levels=(1.02, 1.06, 1.10, 1.14, 1.20))
-def blur_zoom(image, largest, rng):
+def blur_zoom(image: np.ndarray, largest: float, rng: np.random.Generator) -> np.ndarray:
     """Mean of the image and of its centre zoomed by 1, 1.02, 1.04 ... up to the largest factor."""
     height, width = image.shape[:2]
     source = image.astype(np.float32)
@@ -86,12 +86,12 @@ def blur_zoom(image, largest, rng):
 
 
 @distortion(levels=(1, 2, 3, 4, 5))
-def blur_jitter(image, shift, rng):
+def blur_jitter(image: np.ndarray, shift: float, rng: np.random.Generator) -> np.ndarray:
     """Shuffle pixels locally, once; largest shift in pixels."""
     return _shuffle(image, shift, rng)
 
 
-def _shuffle(image, shift, rng):
+def _shuffle(image: np.ndarray, shift: float, rng: np.random.Generator) -> np.ndarray:
     """Scan from the last pixel to the first; each takes the value that a random neighbour has at that moment.
 
     A neighbour scanned earlier has already taken another's value, so a source is found by following such links.
@@ -112,10 +112,10 @@ def _shuffle(image, shift, rng):
     linked = np.zeros((height, width), bool)
     linked[box] = scanned.ravel()[taken] & (taken > place)
     source[box] = taken
-    source, linked = source.ravel(), linked.ravel()
-    todo = np.flatnonzero(linked)
+    origin, open_ = source.ravel(), linked.ravel()
+    todo = np.flatnonzero(open_)
     while todo.size:
-        via = source[todo]
-        source[todo], linked[todo] = source[via], linked[via]
-        todo = todo[linked[todo]]
-    return image.reshape(-1, 3)[source].reshape(image.shape)
+        via = origin[todo]
+        origin[todo], open_[todo] = origin[via], open_[via]
+        todo = todo[open_[todo]]
+    return image.reshape(-1, 3)[origin].reshape(image.shape)

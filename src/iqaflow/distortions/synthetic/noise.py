@@ -34,13 +34,13 @@ CELLS, OPEN = 4096, 255  # of photon noise: first bits of a draw, and a mark tha
 
 
 @distortion(levels=(0.05, 0.10, 0.15, 0.20, 0.25))
-def noise_gaussian_RGB(image, sigma, rng):
+def noise_gaussian_RGB(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Additive Gaussian noise, independent in R, G and B; sigma."""
     return cv2.add(image, _gaussian(image.shape, sigma, rng), dtype=cv2.CV_8U)
 
 
 @distortion(levels=((0.05, 0.05), (0.06, 0.087), (0.07, 0.133), (0.08, 0.188), (0.09, 0.252)))
-def noise_gaussian_YCrCb(image, value, rng):
+def noise_gaussian_YCrCb(image: np.ndarray, value: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
     """Additive Gaussian noise, stronger in chroma; (sigma of Y, sigma of Cr and Cb)."""
     luma, chroma = value
     noise = _gaussian(image.shape, 1, rng) * np.array([luma, chroma, chroma], np.float32)
@@ -48,7 +48,7 @@ def noise_gaussian_YCrCb(image, value, rng):
 
 
 @distortion(levels=(0.14, 0.21, 0.28, 0.35, 0.42))
-def noise_speckle(image, scale, rng):
+def noise_speckle(image: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
     """Multiplicative Gaussian noise; scale relative to the pixel."""
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     noise *= np.float32(scale)
@@ -57,14 +57,14 @@ def noise_speckle(image, scale, rng):
 
 
 @distortion(levels=(0.08, 0.11, 0.14, 0.18, 0.22))
-def noise_spatially_correlated(image, sigma, rng):
+def noise_spatially_correlated(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise, then a 3 x 3 mean of the noisy image; sigma before the mean."""
     noisy = cv2.add(image, _gaussian(image.shape, sigma, rng), dtype=cv2.CV_32F)
     return cv2.convertScaleAbs(np.maximum(cv2.blur(noisy, (3, 3)), 0))
 
 
 @distortion(levels=(80, 60, 40, 25, 15))
-def noise_poisson(image, photons, rng):
+def noise_poisson(image: np.ndarray, photons: float, rng: np.random.Generator) -> np.ndarray:
     """Photon noise; photons counted at full intensity.
 
     Counts come from a uniform draw through the inverse of the distribution. Its first 12 bits are looked up, and only
@@ -86,7 +86,7 @@ def noise_poisson(image, photons, rng):
 
 
 @functools.lru_cache(maxsize=8)
-def _photon_table(photons):
+def _photon_table(photons: float) -> tuple[np.ndarray, np.ndarray]:
     """Counts by grey and by 1 / CELLS of the uniform draw, OPEN where a cell holds several (uint8, 256 x CELLS); and
     the cumulated probabilities of the counts that do not saturate (256 x counts).
     """
@@ -99,7 +99,7 @@ def _photon_table(photons):
 
 
 @distortion(levels=(0.01, 0.03, 0.05, 0.07, 0.10))
-def noise_impulse(image, amount, rng):
+def noise_impulse(image: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """Salt and pepper; share of channel values that are set, half to 0 and half to 255."""
     draw = rng.random(image.shape, dtype=np.float32)
     result = image.copy()
@@ -108,7 +108,7 @@ def noise_impulse(image, amount, rng):
     return result
 
 
-def _gaussian(shape, sigma, rng):
+def _gaussian(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> np.ndarray:
     noise = rng.standard_normal(shape, dtype=np.float32)
     noise *= np.float32(255 * sigma)
     return noise

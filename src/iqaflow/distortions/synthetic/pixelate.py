@@ -23,7 +23,7 @@ FOLLOWED_BY = (
 
 
 @distortion(levels=(0.5, 0.4, 0.3, 0.25, 0.2), blocks=True)
-def pixelate(image, scale, rng):
+def pixelate(image: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
     """Side lengths times a scale, and back."""
     height, width = image.shape[:2]
     small = Image.fromarray(image).resize((int(width * scale), int(height * scale)), Image.Resampling.BOX)

@@ -26,19 +26,19 @@ OTSU_BINS = 30
 
 
 @distortion(levels=(15, 11, 8, 5, 3))
-def quantization_otsu(image, classes, rng):
+def quantization_otsu(image: np.ndarray, classes: int, rng: np.random.Generator) -> np.ndarray:
     """Multi-level Otsu thresholds per channel; number of classes."""
     return map_channels(image, *(_otsu_curve(counts, int(classes + 0.5)) for counts in _histograms(image)))
 
 
 @distortion(levels=(20, 15, 10, 6, 3))
-def quantization_median(image, colours, rng):
+def quantization_median(image: np.ndarray, colours: int, rng: np.random.Generator) -> np.ndarray:
     """Median cut per channel; number of values."""
     return map_channels(image, *(_median_cut_curve(counts, int(colours + 0.5)) for counts in _histograms(image)))
 
 
 @distortion(levels=(24, 16, 8, 6, 4))
-def quantization_hist(image, bins, rng):
+def quantization_hist(image: np.ndarray, bins: int, rng: np.random.Generator) -> np.ndarray:
     """Even bins, their values spread by the histogram of all channels; number of bins."""
     bins = int(bins + 0.5)
     index = np.rint(GREYS / 255 * (bins - 1)).astype(int)
@@ -51,12 +51,12 @@ def quantization_hist(image, bins, rng):
     return map_channels(image, values[index])
 
 
-def _histograms(image):
+def _histograms(image: np.ndarray) -> np.ndarray:
     """How often each of 256 values occurs in R, G and B: int64, 3 x 256."""
     return np.array(Image.fromarray(image).histogram()).reshape(3, 256)
 
 
-def _median_cut_curve(counts, colours):
+def _median_cut_curve(counts: np.ndarray, colours: int) -> np.ndarray:
     """The map of 256 greys that Pillow's median cut gives, from the histogram alone.
 
     The fullest box that still has two values is cut where more than half of its pixels, counted from the bright end,
@@ -88,21 +88,21 @@ def _median_cut_curve(counts, colours):
     return curve
 
 
-def _median_cut_by_pillow(counts, colours):
+def _median_cut_by_pillow(counts: np.ndarray, colours: int) -> np.ndarray:
     row = np.repeat(np.arange(256, dtype=np.uint8), counts)[None]
     curve = GREYS.copy()
     curve[row] = np.asarray(Image.fromarray(row).quantize(colours, Image.Quantize.MEDIANCUT).convert("L"))
     return curve
 
 
-def _otsu_curve(counts, classes):
+def _otsu_curve(counts: np.ndarray, classes: int) -> np.ndarray:
     """The map of 256 greys that multi-Otsu with a 30-bin histogram gives.
 
     Bins and thresholds follow skimage.filters.threshold_multiotsu in its single precision, but the best split is found
     by dynamic programming: bins^2 x classes steps instead of one step per possible split.
     """
     present = np.flatnonzero(counts)
-    low, high = np.float32(present[0]), np.float32(present[-1])
+    low, high = float(present[0]), float(present[-1])
     if low == high:
         return GREYS
     weights, edges = np.histogram(GREYS.astype(np.float32), bins=OTSU_BINS, range=(low, high), weights=counts)
@@ -116,7 +116,7 @@ def _otsu_curve(counts, classes):
     return np.digitize(GREYS, thresholds) * (high - low) / classes + low
 
 
-def _best_split(weights, classes):
+def _best_split(weights: np.ndarray, classes: int) -> np.ndarray:
     """Last bin of each class but the final one, so that the variance between classes is largest.
 
     As in scikit-image: single precision, the first of equals, and in a class that starts at the darkest bin that bin

@@ -16,7 +16,9 @@ import numpy as np
 from iqaflow.core.plugins import KINDS
 
 Point = tuple[float, float]
+Points = Sequence[Point]
 Box = tuple[float, float, float, float]
+Options = dict[str, Any]
 
 
 def find(name: str) -> tuple[ModuleType, dict[str, Any]]:

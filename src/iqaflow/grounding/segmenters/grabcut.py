@@ -6,6 +6,7 @@ import numpy as np
 
 from iqaflow.grounding.channels import features
 from iqaflow.grounding.maps import above, keep, resize
+from iqaflow.grounding.segmenters import Box, Options, Points
 
 WEIGHTS = False
 SLOW = True
@@ -18,7 +19,9 @@ OPTIONS = [
 ]
 
 
-def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
+def segment(
+    image: np.ndarray, map_: np.ndarray, points: Points, negatives: Points, box_xyxy: Box | None, options: Options
+) -> np.ndarray:
     """One round of GrabCut; more rounds gained nothing. Above `high` of the map's maximum is surely inside, below `low`
     surely outside, and `middle` parts the rest into likely inside and likely outside; points are sure.
     """
@@ -41,7 +44,7 @@ def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
     if min(np.count_nonzero(inside), np.count_nonzero(~inside)) < LEAST or np.ptp(pixels) == 0:
         return fallback
     cv2.setRNGSeed(0)  # the clusters start at random
-    cv2.grabCut(pixels, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(pixels, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]  # no box
     found = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
     mask = keep(resize(found, map_.shape) >= 0.5, map_, options["components"])
     return mask if mask.any() else fallback

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from iqaflow.grounding.maps import above, keep
+from iqaflow.grounding.segmenters import Box, Options, Points
 
 WEIGHTS = False
 SLOW = False
@@ -15,6 +16,8 @@ OPTIONS = [
 ]
 
 
-def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
+def segment(
+    image: np.ndarray, map_: np.ndarray, points: Points, negatives: Points, box_xyxy: Box | None, options: Options
+) -> np.ndarray:
     """Pixels at or above `threshold` of the maximum; the part with the most of the map, or `all` that matter."""
     return keep(above(map_, options["threshold"]), map_, options["components"])

@@ -8,6 +8,7 @@ import numpy as np
 
 from iqaflow.grounding.channels import features
 from iqaflow.grounding.maps import above, keep, resize
+from iqaflow.grounding.segmenters import Box, Options, Points
 
 WEIGHTS = False
 SLOW = True
@@ -20,7 +21,9 @@ OPTIONS = [
 ]
 
 
-def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
+def segment(
+    image: np.ndarray, map_: np.ndarray, points: Points, negatives: Points, box_xyxy: Box | None, options: Options
+) -> np.ndarray:
     """Pixels that a walker reaches the inside seeds from first. Seeds: map at or above `high` of its maximum and the
     positive points inside; map at or below `low` and the negative points outside.
     """

@@ -13,6 +13,7 @@ import numpy as np
 from iqaflow.core.errors import StageError
 from iqaflow.data.masks import iou
 from iqaflow.grounding.maps import above, keep, resize
+from iqaflow.grounding.segmenters import Box, Options, Points
 
 WEIGHTS = True
 SLOW = True
@@ -21,7 +22,9 @@ OPTIONS = [
 ]
 
 
-def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
+def segment(
+    image: np.ndarray, map_: np.ndarray, points: Points, negatives: Points, box_xyxy: Box | None, options: Options
+) -> np.ndarray:
     """One of SAM's three masks: the one that agrees best with the map cut at `threshold`, or (`choose: score`) the one
     SAM trusts most. Without any point the map's peak is the point.
     """

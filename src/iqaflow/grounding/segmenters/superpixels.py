@@ -6,6 +6,7 @@ import numpy as np
 
 from iqaflow.grounding.channels import features
 from iqaflow.grounding.maps import above, keep, resize
+from iqaflow.grounding.segmenters import Box, Options, Points
 
 WEIGHTS = False
 SLOW = True
@@ -18,7 +19,9 @@ OPTIONS = [
 ]
 
 
-def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
+def segment(
+    image: np.ndarray, map_: np.ndarray, points: Points, negatives: Points, box_xyxy: Box | None, options: Options
+) -> np.ndarray:
     """SLIC (Achanta et al. 2012) on the quality channels; superpixels whose mean of the map reaches `threshold` of the
     highest mean. Superpixels under a negative point are left out unless a positive point lies there too.
     """
@@ -52,5 +55,5 @@ def segment(image, map_, points, negatives, box_xyxy, options) -> np.ndarray:
     return resize(mask, map_.shape) >= 0.5
 
 
-def _index(point: tuple[float, float], scale: np.ndarray, shape: tuple[int, int]) -> tuple[int, int]:
+def _index(point: tuple[float, float], scale: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(min(max(int(at * by), 0), side - 1) for at, by, side in zip(point[::-1], scale, shape, strict=True))

@@ -129,7 +129,7 @@ class Family(ABC):
 
 def chat_template(where: str | Path, tokenizer: Any, revision: str | None) -> str:
     """The chat template, which some bases keep beside the tokenizer."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     if tokenizer.chat_template:
         return tokenizer.chat_template

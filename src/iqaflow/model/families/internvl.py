@@ -25,14 +25,14 @@ class InternVL(Family):
         images.size = {"height": height, "width": width}
 
     def encode(self, processor: Any, config: Any, images: Sequence[np.ndarray]) -> tuple[dict[str, Any], list[Placed]]:
-        made = processor.image_processor(list(images), return_tensors="pt")["pixel_values"]
-        grid = tuple(
+        pixels = processor.image_processor(list(images), return_tensors="pt")["pixel_values"]
+        rows, columns = (
             int(side // patch * config.downsample_ratio)
-            for side, patch in zip(made.shape[-2:], config.vision_config.patch_size, strict=True)
+            for side, patch in zip(pixels.shape[-2:], config.vision_config.patch_size, strict=True)
         )
-        tokens = grid[0] * grid[1]
+        tokens = rows * columns
         text = f"{processor.tokenizer.start_image_token}{processor.image_token * tokens}{processor.image_end}"
-        return {"pixel_values": made}, [Placed(text, tokens, grid) for _ in images]
+        return {"pixel_values": pixels}, [Placed(text, tokens, (rows, columns)) for _ in images]
 
 
 FAMILY = InternVL()

@@ -24,14 +24,14 @@ class Qwen(Family):
 
     def processor(self, where: str | Path, config: Any, revision: str | None, pixels: tuple[int, int] | None) -> Any:
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-        from transformers.utils import cached_file
+        from transformers.utils.hub import cached_file
 
         from iqaflow.model.processor import ImageOnlyProcessor, LowLevelImageProcessor
 
         tokenizer = self.tokenizer(where, revision)
         path = cached_file(where, "preprocessor_config.json", revision=revision)
-        own = json.loads(Path(path).read_text()).get("image_processor_type") == OWN_PROCESSOR
-        images = (LowLevelImageProcessor if own else Qwen2VLImageProcessorPil).from_pretrained(where, revision=revision)
+        own = json.loads(Path(str(path)).read_text()).get("image_processor_type") == OWN_PROCESSOR
+        images = (LowLevelImageProcessor if own else Qwen2VLImageProcessorPil).from_pretrained(where, revision=revision or "main")
         if pixels is not None:
             images.size = {"shortest_edge": pixels[0], "longest_edge": pixels[1]}
         return ImageOnlyProcessor(images, tokenizer, chat_template=tokenizer.chat_template)
@@ -48,7 +48,7 @@ class Qwen(Family):
         import torch
 
         merge = model.config.vision_config.spatial_merge_size
-        grids = torch.tensor([[1, place.grid[0] * merge, place.grid[1] * merge] for place in placed])
+        grids = torch.tensor([[1, *(side * merge for side in place.grid or ())] for place in placed])
         kinds = (ids[None] == image_token_id).int()
         return model.model.get_rope_index(ids[None], mm_token_type_ids=kinds, image_grid_thw=grids)[0][:, 0]
 

@@ -59,8 +59,8 @@ def tracking(folder: Path, root: Path) -> Iterator[Finding]:
     uri = f"sqlite:///{workspace.mlruns / 'mlflow.db'}"
     workspace.mlruns.mkdir()
     mlflow.set_tracking_uri(uri)
-    mlflow.create_experiment("doctor", artifact_location=(workspace.mlruns / "artifacts").as_uri())
-    with mlflow.start_run(experiment_id=mlflow.get_experiment_by_name("doctor").experiment_id):
+    experiment = mlflow.create_experiment("doctor", artifact_location=(workspace.mlruns / "artifacts").as_uri())
+    with mlflow.start_run(experiment_id=experiment):
         mlflow.log_params({"lr": 1e-3})
         mlflow.log_metric("loss", 0.5, step=1)
         mlflow.log_text("hello", "note.txt")

@@ -126,7 +126,8 @@ def _settle_all(workspace: Workspace) -> None:
     if open_runs.prefect_due(workspace):
         from iqaflow.orchestrate.services import servers
 
-        os.environ |= servers.credentials(workspace, open_runs.prefect_address(workspace))
+        if address := open_runs.prefect_address(workspace):
+            os.environ |= servers.credentials(workspace, address)
         from iqaflow.orchestrate import zombies
 
         zombies.close_dead_runs()

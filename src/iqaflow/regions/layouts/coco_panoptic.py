@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -143,12 +144,12 @@ def _build(place: Path, path: Path) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _image(entry: dict) -> tuple[int, str, str, int, int]:
+def _image(entry: dict[str, Any]) -> tuple[int, str, str, int, int]:
     name = PurePosixPath(entry["file_name"])
     return int(entry["id"]), name.with_suffix("").as_posix(), name.stem, int(entry["height"]), int(entry["width"])
 
 
-def _annotation(entry: dict) -> tuple[int, str, str]:
+def _annotation(entry: dict[str, Any]) -> tuple[int, str, str]:
     wanted = [(int(one["id"]), int(one["category_id"]), int(one.get("iscrowd", 0))) for one in entry["segments_info"]]
     return int(entry["image_id"]), str(entry["file_name"]), json.dumps(wanted)
 

@@ -26,10 +26,15 @@ HINTS = {
     "corner": "Now click the opposite corner.",
 }
 SIDE_BY_SIDE = 1.7  # two pictures beside each other are shown smaller, so their letters are larger
-QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # gradio would open, convert and encode an upload anew, and fail before we can say why; the file itself is wanted
-RAW = {**QUIET, "preprocess": False}
-QUEUED = {"show_progress": "minimal", "concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
+RAW: dict[str, Any] = {**QUIET, "preprocess": False}
+QUEUED: dict[str, Any] = {
+    "show_progress": "minimal",
+    "concurrency_limit": 1,
+    "concurrency_id": "model",
+    "api_visibility": "private",
+}
 
 
 def build(desk: Desk, model: str, note: str, examples: dict[str, Path], folder: Path) -> gr.Blocks:
@@ -95,7 +100,7 @@ def _assess_tab(desk: Desk, examples: list[Path], folder: Path) -> None:
         if how == "box" and now.corner is None:
             return {**shown(now.at_corner(at)), mode: gr.update(info=HINTS["corner"])}
         try:
-            now = desk.ask(now, point=at) if how == "point" else desk.ask(now, region=_box(now.corner, at))
+            now = desk.ask(now, region=_box(now.corner, at)) if how == "box" and now.corner else desk.ask(now, point=at)
         except InputError as error:
             return {mode: gr.update(info=str(error))}
         return {**shown(now), mode: gr.update(info=HINTS[how])}

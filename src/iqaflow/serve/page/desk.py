@@ -11,7 +11,9 @@ import numpy as np
 
 from iqaflow.core.errors import InputError
 from iqaflow.data.images import ImageError, decode
-from iqaflow.infer.assessor import MAX_PIXELS, Assessor
+from iqaflow.infer.assessor import Assessor
+from iqaflow.infer.picture import MAX_PIXELS
+from iqaflow.infer.schema import Region
 
 Point = tuple[float, float]
 
@@ -22,7 +24,7 @@ class Look:
 
     pixels: np.ndarray
     result: dict[str, Any]
-    asked: dict[str, Any] | None = None
+    asked: Region | None = None
     corner: Point | None = None  # the first of a box
     reference: str | None = None  # the name of its file
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,8 @@ def make(folder: Path) -> dict[str, Path]:
     def spoilt(pixels: np.ndarray, name: str) -> np.ndarray:
         return distortions.apply_in_mask(pixels, _ellipse(*pixels.shape[:2]), name, 5, np.random.default_rng(0))
 
-    coffee, cat = skimage.data.coffee(), skimage.data.chelsea()
+    samples: Any = skimage.data
+    coffee, cat = samples.coffee(), samples.chelsea()
     pictures = {
         "clean": ("coffee.png", coffee),
         "noisy": ("coffee, partly noisy.png", spoilt(coffee, "noise_gaussian_RGB")),

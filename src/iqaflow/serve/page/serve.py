@@ -37,8 +37,8 @@ def run(workspace: Workspace, model: str | None, port: int | None) -> None:
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            for name in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(name, signal.SIG_IGN)  # a second one would leave uploads behind
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # a second one would leave uploads behind
             print()
         finally:
             page.close(verbose=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,12 @@ def legend(regions: Sequence[dict[str, Any]], asked: bool = False) -> Markup:
     return _pieces().legend(regions, asked)
 
 
-def legends(regions: dict[str, Sequence[dict[str, Any]]]) -> Markup:
+def legends(regions: Mapping[str, Sequence[dict[str, Any]]]) -> Markup:
     """Legends of several pictures, each under its name."""
     return _pieces().legends(regions)
 
 
-def region(at: int, found: dict[str, Any]) -> Markup:
+def region(at: int, found: Mapping[str, Any]) -> Markup:
     """The answer about the region number `at` that a person pointed to."""
     return _pieces().region(at + 1, found)
 

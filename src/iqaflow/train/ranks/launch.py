@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from iqaflow.core.config import Config
 from iqaflow.core.errors import DamagedError, NoSpaceError, PipelineError, StageError
@@ -52,8 +53,8 @@ def ranks(config: Config) -> int:
         raise StageError(
             f"train.micro_batches={config.train.micro_batches} cannot be shared by resources.nodes={nodes}: make it a multiple."
         )
-    wanted = min(int(wanted), shared)
-    return next(number for number in range(wanted, 0, -1) if shared % number == 0)
+    most = min(int(wanted), shared)
+    return next(number for number in range(most, 0, -1) if shared % number == 0)
 
 
 def _gpus() -> int:
@@ -68,7 +69,8 @@ def train(config: Config, workspace: Workspace, work: Path) -> None:
     """Run all ranks until `work/finished` is there. Raises StageError or PipelineError with the reason of the first rank that
     failed; what was learnt so far stays in `work/checkpoints`.
     """
-    here, hung = ranks(config), []  # the checkpoints at which ranks hung
+    here = ranks(config)
+    hung: list[int] = []  # the checkpoints at which ranks hung
     while True:
         for old in work.glob("failure-*.json"):
             old.unlink()
@@ -163,7 +165,7 @@ def _newest_step(work: Path) -> int:
     return max((int(folder.name[5:]) for folder in (work / "checkpoints").glob("step-*")), default=0)
 
 
-def _attempt(config: Config, work: Path, here: int) -> dict | None:
+def _attempt(config: Config, work: Path, here: int) -> dict[str, Any] | None:
     """Start everything once and wait. None when the model is there, else why to try again."""
     from iqaflow.core.process import stop
     from iqaflow.core.security.loopback import free_port
@@ -171,7 +173,7 @@ def _attempt(config: Config, work: Path, here: int) -> dict | None:
     job, port, resources = work / "job.json", free_port(0), config.resources
     together = resources.nodes == 1 and not resources.hostfile
     watch = Watch(work, 0 if resources.hostfile else here * resources.nodes, resources.hang_seconds, together)
-    processes: list[subprocess.Popen] = []
+    processes: list[subprocess.Popen[Any]] = []
     if config.resources.launcher == "torchrun" and config.resources.nodes > 1:
         ((command, _),) = commands(config, job, here, port, first=False)
         print(f"train: on the other hosts run: {shlex.join(command)}", file=sys.stderr, flush=True)
@@ -199,7 +201,7 @@ def _attempt(config: Config, work: Path, here: int) -> dict | None:
         shutil.rmtree(meeting, ignore_errors=True)
 
 
-def _follow(processes: list[subprocess.Popen], work: Path, watch: Watch, launcher: str) -> dict | None:
+def _follow(processes: list[subprocess.Popen[Any]], work: Path, watch: Watch, launcher: str) -> dict[str, Any] | None:
     """Wait for all ranks, showing and recording their steps; the first that fails or hangs ends them all."""
     from iqaflow.core.progress import Bar
     from iqaflow.track import current
@@ -241,7 +243,7 @@ def _follow(processes: list[subprocess.Popen], work: Path, watch: Watch, launche
     return None
 
 
-def _kill(processes: list[subprocess.Popen], launcher: str) -> None:
+def _kill(processes: list[subprocess.Popen[Any]], launcher: str) -> None:
     """End all ranks at once: one that is stopped, or waits for the others, hears no polite signal."""
     from iqaflow.core.process import kill_tree
 
@@ -258,7 +260,7 @@ def _kill(processes: list[subprocess.Popen], launcher: str) -> None:
         process.wait()
 
 
-def _failure(work: Path, code: int) -> dict:
+def _failure(work: Path, code: int) -> dict[str, Any]:
     """What the ranks told, if it is a reason to try again; raised otherwise."""
     told = [json.loads(path.read_text()) for path in sorted(work.glob("failure-*.json"))]
     again = [one for one in told if one["code"] == AGAIN]  # the others then only lost their peer

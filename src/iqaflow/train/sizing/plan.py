@@ -268,7 +268,8 @@ def _load(packs: list[Any], packer: Any) -> Load:
         asked = sum(len(branch.prompt) for branch in pack.branches)
         rows.append((images, asked, answers, len(pack.branches), real, patches, length, real, answers))
     values = np.array(rows, float)
-    return Load(*(float(value) for value in values[:, :5].mean(0)), *(int(value) for value in values[:, 5:].max(0)))
+    means, most = [float(value) for value in values[:, :5].mean(0)], [int(value) for value in values[:, 5:].max(0)]
+    return Load(*means, *most)  # type: ignore[arg-type]  # five means and four maxima
 
 
 def _print(made: Plan, config: Config) -> None:

@@ -7,6 +7,7 @@ the number of independent draws (images, not questions), so that a small set is 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -149,7 +150,7 @@ def contradictions(conversations: pd.DataFrame) -> np.ndarray:
     truth = ours.groupby(list(TRUTH), sort=False, dropna=False).ngroup().to_numpy()
     first = np.full(asked.max(initial=-1) + 1, -1)
     first[asked[::-1]] = np.arange(len(asked))[::-1]
-    differs = np.flatnonzero(truth != truth[first[asked]]) if len(asked) else []
+    differs: Sequence[int] = np.flatnonzero(truth != truth[first[asked]]).tolist() if len(asked) else ()
     ids = ours["conversation_id"].to_numpy(dtype=object)
     found[rows[differs]] = ids[first[asked[differs]]]
     return found

@@ -11,7 +11,7 @@ import numpy as np
 from iqaflow.data import text_hygiene
 from iqaflow.data.tables import conversations_schema
 from iqaflow.validate.checks import answers, balance, presence, truth
-from iqaflow.validate.checks.flatten import at, field, frame, items, joined, known, numbered, paired, whole
+from iqaflow.validate.checks.flatten import at, field, first_fault, frame, items, joined, known, numbered, paired, whole
 from iqaflow.validate.checks.frames import read
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _box_faults(first: np.ndarray, last: np.ndarray) -> np.ndarray:
 
     given = ~(np.isnan(first) | np.isnan(last))
     a, b = np.where(given, first, 0), np.where(given, last, 0)
-    return np.select(
+    return first_fault(
         [~given, (np.minimum(a, b) < 0) | (np.maximum(a, b) >= CELLS), b // GRID < a // GRID, b % GRID < a % GRID],
         [
             "it is not one or two cells",
@@ -250,7 +250,6 @@ def _box_faults(first: np.ndarray, last: np.ndarray) -> np.ndarray:
             "the last cell is above the first",
             "the last cell is left of the first",
         ],
-        None,
     )
 
 
@@ -258,7 +257,7 @@ def _span_faults(spans: pd.DataFrame) -> np.ndarray:
     """For each label null, or what is wrong with its place in the answer."""
     start, end = (spans[name].to_numpy(float) for name in ("start", "end"))
     blank = (spans["text"].fillna("").str.strip() == "").to_numpy(bool)
-    return np.select(
+    return first_fault(
         [np.isnan(start) | np.isnan(end), start < 0, end <= start, end > spans["answer_length"].to_numpy(float), blank],
         [
             "it is not given by two places",
@@ -267,7 +266,6 @@ def _span_faults(spans: pd.DataFrame) -> np.ndarray:
             "it ends after its answer",
             "it holds no words",
         ],
-        None,
     )
 
 

@@ -5,6 +5,7 @@ Nulls inside nested values stay nulls: a missing value is a finding, not an exce
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,11 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+
+def first_fault(conditions: Sequence[np.ndarray], sentences: Sequence[str]) -> np.ndarray:
+    """For each row the sentence of the first condition that holds there; None where none does."""
+    return np.select(list(conditions), list(sentences), np.array(None))
 
 
 def whole(column: Any) -> pa.Array:

@@ -89,15 +89,15 @@ def images(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     flat["dataset_fits"] = (flat["origin"] == "synthetic").to_numpy(bool) == (flat["dataset"] == "synthetic").to_numpy(bool)
     given, number = table["score"].is_valid().to_numpy(), flat["score"].notna().to_numpy()
     made = (flat["origin"] == "synthetic").to_numpy(bool)  # whose missing scores have a check of their own
-    flat["score_fault"] = np.select(
+    flat["score_fault"] = flatten.first_fault(
         [given & ~number & ~made, number & flat["score_source"].isna().to_numpy()],
         ["the score is not a number", "nothing says where the score comes from"],
-        None,
     )
     flat["text_fault"] = None
     for name in ("license", "source_origin", "dataset", "source_id", "image_id"):
-        found = text_hygiene.faults(flatten.whole(table[name]), addresses=True)
-        flat["text_fault"] = np.where(np.equal(found, None), flat["text_fault"], [f"{name}: {one}" for one in found])
+        faults = text_hygiene.faults(flatten.whole(table[name]), addresses=True)
+        named = [f"{name}: {fault}" for fault in faults]
+        flat["text_fault"] = np.where([fault is None for fault in faults], flat["text_fault"], named)
     areas = _areas(table)
     flaws = _flaws(table, areas)
     # whether distortions cover the whole image, lie inside regions, or there are none

@@ -84,7 +84,7 @@ def _part(file: Path, max_pixels: int, chosen: set[str] | None) -> tuple[list[tu
             table = stored.read_row_group(group, columns=NEEDED if any(wanted) else light)
             blank = [None] * len(ids)
             has = table["reference"].is_valid().to_pylist() if any(wanted) else _stored(stored, group)
-            rows = table.select(light).to_pylist() if any(wanted) else blank
+            rows: list[Any] = table.select(light).to_pylist() if any(wanted) else blank
             counts = np.asarray(pc.fill_null(pc.list_value_length(names["regions"]), 0)).tolist()
             before: tuple[bytes, Decoded] = (b"", decode(None, max_pixels))  # neighbours often share a reference
             for number in range(len(ids)):

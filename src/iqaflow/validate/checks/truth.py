@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iqaflow import tasks
+from iqaflow.validate.checks import flatten
 from iqaflow.validate.checks.balance import OURS
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ def better(conversations: pd.DataFrame) -> np.ndarray:
     given = conversations["better"].notna().to_numpy()
     pair = conversations["task"].isin([task.name for task in tasks.pairs()]).to_numpy(bool)
     ours = conversations["origin"].isin(OURS).to_numpy(bool)
-    return np.select(
-        [pair & ours & ~given, ~pair & given], ["no better image is given", "only a comparison has a better image"], None
+    return flatten.first_fault(
+        [pair & ours & ~given, ~pair & given], ["no better image is given", "only a comparison has a better image"]
     )
 
 
@@ -33,7 +34,7 @@ def better_by_score(conversations: pd.DataFrame) -> np.ndarray:
     """The image of a comparison of ours whose score is higher; null where that cannot be said."""
     a, b = (conversations[f"score_{name}"].to_numpy(float) for name in "ab")
     known = conversations["origin"].isin(OURS).to_numpy(bool) & (conversations["task"] == "rate").to_numpy(bool)
-    return np.select([known & (a > b + CLOSE), known & (b > a + CLOSE)], ["Image A", "Image B"], None)
+    return flatten.first_fault([known & (a > b + CLOSE), known & (b > a + CLOSE)], ["Image A", "Image B"])
 
 
 def ratings(conversations: pd.DataFrame, areas: pd.DataFrame) -> np.ndarray:
@@ -105,7 +106,7 @@ def _rank_fault(kind: str, targets: list[float | None], scores: list[float]) -> 
     if kind not in OF_ONE or not scores or any(value is None or value != value for value in (*targets, *scores)):
         return None
     extreme = min(scores) if kind == "worst" else max(scores)
-    wrong = [value for value in targets if abs(value - extreme) > CLOSE]
+    wrong = [value for value in targets if value is not None and abs(value - extreme) > CLOSE]
     return f"{kind}: the region's score is {wrong[0]:.3f}, the {kind} is {extreme:.3f}" if wrong else None
 
 

@@ -28,7 +28,7 @@ def failures(failed: list[Check], data: dict[str, pd.DataFrame], folder: Path) -
             rows.append(
                 {
                     "image": image,
-                    "thumbnail": thumbnails.get(image, ""),
+                    "thumbnail": thumbnails.get(image or "", ""),
                     "turns": lookup.turns_of(row),
                     "cells": ["missing" if row[name] is None else row[name] for name in names],
                 }

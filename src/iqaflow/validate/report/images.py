@@ -60,7 +60,8 @@ def drawn(row: dict[str, Any] | None, caption: str, asked: Collection[int]) -> M
         ("truth" if region["region_id"] in distorted else "asked", mask)
         for region, mask in _outlined(row, distorted | set(asked))
     ]
-    return pictures.overlay(pictures.reduced(image, SIDE), *image.shape[:2], masks, short(caption))
+    height, width = image.shape[:2]
+    return pictures.overlay(pictures.reduced(image, SIDE), height, width, masks, short(caption))
 
 
 def flaws(row: dict[str, Any] | None) -> str:
