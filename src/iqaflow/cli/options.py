@@ -26,6 +26,8 @@ def context(preset: str | None = None, sets: list[str] | None = None, needed: bo
     from iqaflow.core.workspace import Workspace
 
     workspace = Workspace.here()
+    if needed:
+        workspace.refuse_odd_names()
     path = workspace.params if needed or workspace.params.is_file() else None
     return config.load(path, preset, tuple(sets or ())), workspace
 

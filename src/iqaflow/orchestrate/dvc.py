@@ -37,6 +37,7 @@ DVC = [sys.executable, "-m", "dvc"]
 def check(workspace: Workspace) -> None:
     """One sentence when this is not a checkout that DVC and git can work in."""
     root = workspace.root
+    workspace.refuse_odd_names()
     for name in ("dvc.yaml", "params.yaml"):
         if not (root / name).is_file():
             raise InputError(

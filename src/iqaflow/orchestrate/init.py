@@ -15,7 +15,7 @@ from iqaflow.core import files
 from iqaflow.core.config import Config, params_file
 from iqaflow.core.errors import InputError, PipelineError
 from iqaflow.core.version import VERSION
-from iqaflow.core.workspace import shipped
+from iqaflow.core.workspace import Workspace, shipped
 from iqaflow.orchestrate import installed
 
 COPIED = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "models/base-tiny", "mlruns/.gitkeep")
@@ -25,6 +25,7 @@ def run(folder: Path, say: Callable[[str], None]) -> None:
     """Make `folder` a workspace. Raises InputError where it cannot be one."""
     if (folder / "src" / "iqaflow").is_dir():
         raise InputError(f"{folder} is a clone of the project, which is a workspace already.")
+    Workspace(folder).refuse_odd_names()
     own = _has_repository(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
