@@ -9,8 +9,8 @@ import csv as csv_module
 import difflib
 import io
 import json as json_module
+import logging
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,6 +22,7 @@ from iqaflow.core.security.escaping import cell
 from iqaflow.data.images import SUFFIXES, ImageError, decode, encode_png
 
 BATCH, TOGETHER = 16, 8  # images scored, and assessed, at once
+log = logging.getLogger(__name__)
 
 
 def assess_command(
@@ -59,10 +60,10 @@ def assess_command(
     with writing(jsonl, assessor.model, () if special else paths) if jsonl else nullcontext() as lines:
         waiting = [path for path in paths if not (lines and lines.has(path))]
         if len(waiting) < len(paths):
-            print(f"assess: {len(paths) - len(waiting)} of {len(paths)} images were done before.", file=sys.stderr)
+            log.info("assess: %d of %d images were done before.", len(paths) - len(waiting), len(paths))
         for path, result in _assessed(assessor, waiting, special, reference=reference, question=question, **where):
             if isinstance(result, InputError):
-                print(str(result) if str(path) in str(result) else f"{path}: {result}", file=sys.stderr)
+                log.error("%s", str(result) if str(path) in str(result) else f"{path}: {result}")
                 failed += 1
                 continue
             if overlay:
@@ -151,7 +152,7 @@ def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None
                 pixels.append(opened(path, assessor.max_pixels).pixels)
                 readable.append(path)
             except InputError as error:
-                print(str(error), file=sys.stderr)
+                log.error("%s", error)
                 failed += 1
         if readable:
             for path, result in zip(readable, assessor.score(pixels), strict=True):

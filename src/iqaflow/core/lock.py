@@ -6,6 +6,7 @@ The locking is filelock's; ours is what a refused process is told: who holds the
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
@@ -17,6 +18,7 @@ from iqaflow.core.errors import StageError
 from iqaflow.core.files import explain_full_disk
 
 POLL_SECONDS = 0.1
+log = logging.getLogger(__name__)
 
 
 class BusyError(StageError):
@@ -47,6 +49,7 @@ def hold(path: Path, what: str, wait_seconds: float = 0) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise BusyError(_sentence(path, what)) from None
+    log.debug("%s is ours, for %s", path, what)
     try:
         yield
         if lock.is_locked:  # a forked child that leaves the block holds nothing: filelock has closed its copy
