@@ -90,7 +90,7 @@ def list_(kind: Annotated[str | None, typer.Argument(help="What to list; without
 
     if kind is not None and kind not in KINDS:
         raise InputError(f"There is no kind {kind!r}; choose one of {', '.join(KINDS)}.")
-    entries = [(name, one.says) for name, one in KINDS.items()] if kind is None else KINDS[kind].entries()
+    entries = [(name, listed.says) for name, listed in KINDS.items()] if kind is None else KINDS[kind].entries()
     width = max(len(name) for name, _ in entries)
     for name, says in entries:
         typer.echo(f"{name:<{width}}  {says}")

@@ -85,7 +85,7 @@ def in_flow(value: Any) -> Any:
     if not isinstance(value, (dict, list, tuple)):
         return value
     if isinstance(value, dict):
-        flow = CommentedMap((key, in_flow(item)) for key, item in value.items())
+        flow: CommentedMap | CommentedSeq = CommentedMap((key, in_flow(item)) for key, item in value.items())
     else:
         flow = CommentedSeq(in_flow(item) for item in value)
     flow.fa.set_flow_style()
