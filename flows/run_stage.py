@@ -16,11 +16,13 @@ from prefect.tasks import exponential_backoff
 
 from iqaflow.core.config import load
 from iqaflow.core.errors import FAILED, PipelineError, StageError
+from iqaflow.core.log import set_up
 from iqaflow.core.security.redaction import Lines, guard_logging, redact
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.orchestrate import dvc, failures, results
 
 guard_logging()  # Prefect keeps what is logged, also in a worker's process
+set_up()
 
 
 def run_stage(stage: str, root: str, force: bool = False) -> str:

@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, workspace: Workspace) -> StageResult:
-    """Benchmark `models/stage1` with its calibration. Raises StageError if the test split is empty, and DamagedError
+    """Benchmark `models/stage1` with its calibration. Raises StageError without a model or test images, and DamagedError
     if the data set is incomplete.
     """
+    workspace.needs_model()
     model = in_folder(workspace.stage1, workspace.relative(workspace.stage1))
     exam = Exam.load(config, workspace).within(model.vocabulary)
     answers, grounded = _ask(model, exam, config)

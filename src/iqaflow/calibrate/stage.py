@@ -44,6 +44,7 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
     """
     import cv2
 
+    workspace.needs_model()
     for path in (workspace.models / MANIFEST, workspace.calibration):  # an old calibration must not outlive a new model
         path.unlink(missing_ok=True)
     for folder in (workspace.stage1, workspace.annotated):

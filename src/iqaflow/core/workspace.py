@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iqaflow.core.errors import InputError
+from iqaflow.core.errors import InputError, StageError
 
 STAGES = ("annotate", "validate", "train", "calibrate", "benchmark", "report")
 
@@ -106,6 +106,14 @@ class Workspace:
     def scratch(self, stage: str) -> Path:
         """Unfinished work of a stage that a killed run continues from."""
         return self.state / "scratch" / stage
+
+    def needs_model(self) -> None:
+        """Raises StageError where there is no model of this checkout yet; whether it is whole is for its manifest to say."""
+        if not any(self.stage1.glob("*")):
+            raise StageError(
+                f"{self.relative(self.stage1)} holds no model: run `iqaflow train` first, or `iqaflow run`, which runs all "
+                "that is missing."
+            )
 
     def relative(self, path: Path) -> str:
         return os.path.relpath(path, self.root)

@@ -39,6 +39,7 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     from iqaflow.gate.publish import publish
 
     compare.check(config)
+    workspace.needs_model()
     identity = integrity.fingerprint(workspace.models)
     results, items = measured.read(workspace, identity)
     with runs.stage_run("gate", config, workspace) as child:

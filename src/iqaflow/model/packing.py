@@ -7,7 +7,7 @@ question per row; its images are still encoded once.
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from iqaflow.tasks import grammar
 
 LEAK = 1e-5  # largest share by which one packed question may change another: nothing of what a mask hides is left
 AGREE = {"float32": 1e-3, "bfloat16": 0.05}  # largest share by which a packed question may differ from one asked alone
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def packer_for(model: Any, processor: Any) -> Packer:
         reason = _cannot_pack(packer)
         model._iqaflow_packs = reason is None
         if reason:
-            print(f"The base asks one question per row, without packing: {reason}.", file=sys.stderr, flush=True)
+            log.warning("The base asks one question per row, without packing: %s.", reason)
     packer.alone = not model._iqaflow_packs
     return packer
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from iqaflow.core import files, process
 from iqaflow.core.errors import InputError, PipelineError
+from iqaflow.core.log import FORM
 from iqaflow.core.workspace import Workspace
 
 HINTS = (
@@ -119,7 +120,8 @@ def reproduce(workspace: Workspace, stages: tuple[str, ...], line: Callable[[str
 
     command = [*DVC, "repro", "--single-item", *(["--force"] if force else []), *stages]
     sources = f"{workspace.root / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
-    code = process.stream(command, workspace.root, follow, {"PYTHONPATH": sources})  # the code that DVC hashes is run
+    environment = {"PYTHONPATH": sources, FORM: "text"}  # the code that DVC hashes is run; its lines go into our logs
+    code = process.stream(command, workspace.root, follow, environment)
     if code:
         raise PipelineError(_last_error(seen) if code > 0 else f"dvc was killed (signal {-code})")
     files.write_bytes(_good_lock(workspace), (workspace.root / "dvc.lock").read_bytes())

@@ -6,10 +6,10 @@ starts Prefect only if something is.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +26,7 @@ from iqaflow.orchestrate.services import lifecycle, reaper
 
 LEAST_FREE_BYTES = 1 << 30
 Retrain = Callable[..., dict[str, str]]
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -71,7 +72,7 @@ def session(workspace: Workspace, preset: str | None, overrides: tuple[str, ...]
 
 def say(text: str) -> None:
     """A line for the person at the terminal."""
-    print(f"iqaflow: {text}", file=sys.stderr, flush=True)
+    log.info("iqaflow: %s", text)
 
 
 def _todo(workspace: Workspace, config: Config) -> list[str]:

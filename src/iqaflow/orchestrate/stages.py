@@ -6,23 +6,26 @@ iqaflow annotate        # or `dvc repro annotate`, or the Prefect flow: all thre
 from __future__ import annotations
 
 import importlib
+import logging
 import os
-import sys
 import time
 
 from iqaflow.core import lock, plugins, process
 from iqaflow.core.config import Config
+from iqaflow.core.log import set_up
 from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.core.security import escaping
 from iqaflow.core.workspace import STAGES, StageResult, Workspace
 from iqaflow.orchestrate import failures, installed
 
 MODULES = {stage: f"iqaflow.{stage}.stage" for stage in (*STAGES, "gate")}
+log = logging.getLogger(__name__)
 
 
 def run(stage: str, config: Config, workspace: Workspace) -> StageResult | None:
     """Run one stage in this process, alone in this checkout. Raises what the stage raises, after noting it."""
     escaping.guard()
+    set_up()
     process.die_with_runner()
     _stay_offline(config, workspace)
     started = time.monotonic()
@@ -33,7 +36,7 @@ def run(stage: str, config: Config, workspace: Workspace) -> StageResult | None:
         except BaseException as error:
             failures.write(workspace, stage, error)
             raise
-    print(f"{stage}: done in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
+    log.info("%s: done in %.1f s", stage, time.monotonic() - started)
     return result
 
 

@@ -31,6 +31,7 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     """Draw the report of this workspace's model. Raises StageError where a stage before has left nothing to draw, DamagedError
     where what it left was altered.
     """
+    workspace.needs_model()
     for path in (workspace.groundings, workspace.calibration, *_of_calibration(workspace)):
         if not path.is_file():
             raise StageError(f"{workspace.relative(path)} is missing: run `iqaflow run`, which makes it.")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ LONGEST_WAIT = 60.0
 RESERVE = 64 << 20  # bytes left free on the disk
 CHUNK = 1 << 20
 TRANSIENT = (408, 425, 429)
+log = logging.getLogger(__name__)
 
 
 class _Again(Exception):
@@ -102,7 +103,7 @@ def fetch(
                     "it goes on where it stopped."
                 ) from None
             wait = min(WAIT_SECONDS * 2 ** (failures - 1), LONGEST_WAIT)
-            print(f"iqaflow: {url}: {why}; trying again in {wait:.0f} s", file=sys.stderr, flush=True)
+            log.warning("iqaflow: %s: %s; trying again in %.0f s", url, why, wait)
             time.sleep(wait)
     digest = _check(url, part, size, sha256, md5)
     with part.open("rb") as file:

@@ -10,9 +10,9 @@ that starts while the store is away gets a local id; the real run carries it in 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
-import sys
 import threading
 import time
 from collections import deque
@@ -34,6 +34,7 @@ PATIENCE_SECONDS = (2.0, 60.0)  # first and longest wait before the store is tri
 REJECTED = "rejected"  # records that MLflow will never take, with its reason
 LIMIT_BYTES = 256 * 2**20  # what a lost store may cost in disk; later records are dropped and counted
 Record = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -198,7 +199,7 @@ def path(workspace: Workspace, run: str) -> Path:
 
 
 def say(sentence: str) -> None:
-    print(f"track: {sentence}", file=sys.stderr, flush=True)
+    log.warning("track: %s", sentence)
 
 
 def _alone(workspace: Workspace) -> Any:

@@ -7,9 +7,9 @@ accumulates what two would share, and the weights come out the same.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
-import sys
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -31,6 +31,7 @@ from iqaflow.train.step_log import StepLog, write_curve
 
 STRIKES = 3
 SKIPPED = "skipped.json"  # steps whose batch gave a loss or gradient that is not finite, in the work folder
+log = logging.getLogger(__name__)
 
 
 class Again(RuntimeError):
@@ -250,4 +251,4 @@ class Run:
 
     def _say(self, text: str) -> None:
         if self.rank == 0:
-            print(f"train: {text}", file=sys.stderr, flush=True)
+            log.info("train: %s", text)

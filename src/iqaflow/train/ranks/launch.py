@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -38,6 +39,7 @@ FULL = 28  # exit code of a rank that could not even write down why it ends
 STOPPED = 130  # exit code of a rank that was asked to stop and committed its checkpoint
 SLURM_KILL_SECONDS = 60  # above SLURM's KillWait of 30
 WORKER = ("-m", "iqaflow.train.ranks.worker")
+log = logging.getLogger(__name__)
 
 
 def ranks(config: Config) -> int:
@@ -87,7 +89,7 @@ def train(config: Config, workspace: Workspace, work: Path) -> None:
                     f"Training hung {len(hung)} times after step {hung[-1]} (at last, {failure['hung']}): see "
                     f"{work / 'rank-0.log'}; if a step takes that long, set resources.hang_seconds higher."
                 )
-        print(f"train: {failure['sentence']}", file=sys.stderr, flush=True)
+        log.warning("train: %s", failure["sentence"])
 
 
 def halved(config: Config, sentence: str) -> Config:
@@ -100,7 +102,7 @@ def halved(config: Config, sentence: str) -> Config:
             "train.questions, or set train.gradient_checkpointing or a higher train.zero_stage."
         )
     smaller = {"micro_batch": train.micro_batch // 2, "micro_batches": train.micro_batches * 2}
-    print(f"train: out of memory; going on with micro-batches of {smaller['micro_batch']}", file=sys.stderr, flush=True)
+    log.warning("train: out of memory; going on with micro-batches of %d", smaller["micro_batch"])
     return config.model_copy(update={"train": train.model_copy(update=smaller)})
 
 
@@ -176,18 +178,18 @@ def _attempt(config: Config, work: Path, here: int) -> dict[str, Any] | None:
     processes: list[subprocess.Popen[Any]] = []
     if config.resources.launcher == "torchrun" and config.resources.nodes > 1:
         ((command, _),) = commands(config, job, here, port, first=False)
-        print(f"train: on the other hosts run: {shlex.join(command)}", file=sys.stderr, flush=True)
+        log.warning("train: on the other hosts run: %s", shlex.join(command))  # also with --quiet: they wait for it
     meeting = Path(tempfile.mkdtemp(prefix="iqaflow-ranks-"))  # not in the work folder: its file system may know no locks
     try:
         for number, (command, environment) in enumerate(commands(config, job, here, port)):
             if resources.launcher == "local":
                 environment |= {RENDEZVOUS: str(meeting / "store"), **LOOPBACK}
-            with (work / f"rank-{number}.log").open("w") as log:
+            with (work / f"rank-{number}.log").open("w") as output:
                 processes.append(
                     subprocess.Popen(
                         command,
-                        stdout=log,
-                        stderr=log,
+                        stdout=output,
+                        stderr=output,
                         stdin=subprocess.DEVNULL,
                         start_new_session=True,
                         env={**os.environ, "OMP_NUM_THREADS": str(config.resources.threads), **environment},
@@ -234,7 +236,7 @@ def _follow(processes: list[subprocess.Popen[Any]], work: Path, watch: Watch, la
             if hang is not None:
                 _kill(processes, launcher)
                 if finished(work):
-                    print(f"train: {hang.words}; the model is there, so it is done", file=sys.stderr, flush=True)
+                    log.warning("train: %s; the model is there, so it is done", hang.words)
                     return None
                 return {"sentence": f"{hang.words}: all ranks start anew from the last checkpoint", "hung": hang.words}
             time.sleep(POLL_SECONDS)
@@ -255,7 +257,7 @@ def _kill(processes: list[subprocess.Popen[Any]], launcher: str) -> None:
             try:
                 process.wait(SLURM_KILL_SECONDS)
             except subprocess.TimeoutExpired:
-                print("train: srun does not end its tasks", file=sys.stderr, flush=True)
+                log.warning("train: srun does not end its tasks")
         kill_tree(process.pid)
         process.wait()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from iqaflow.train.ranks.launch import AGAIN, FULL, STOPPED
 from iqaflow.train.run import Again, Run, Stopped
 
 SLURM = {"RANK": "SLURM_PROCID", "LOCAL_RANK": "SLURM_LOCALID", "WORLD_SIZE": "SLURM_NTASKS"}
+log = logging.getLogger("iqaflow.train.ranks.worker")  # the module is started as a program
 
 
 def main(job_path: Path) -> None:
@@ -64,12 +66,14 @@ def run_rank(job_path: Path) -> int:
     """The rank as a process of its own: guarded, beating, its reason left to the launcher; the exit code."""
     from iqaflow.core.environment import prepare
     from iqaflow.core.errors import exit_code, sentence
+    from iqaflow.core.log import set_up
     from iqaflow.core.process import die_with_parent
     from iqaflow.core.security import escaping, redaction
 
     prepare()
     escaping.guard()
     redaction.guard_logging()
+    set_up()
     die_with_parent()
     environment()
     told = job_path.parent / f"failure-{os.environ['RANK']}.json"  # a rank's reason must survive the rank
@@ -86,7 +90,7 @@ def run_rank(job_path: Path) -> int:
         if os.environ.get("IQAFLOW_DEBUG"):
             raise
         if code != FULL:  # the log lies on the same disk
-            print(sentence(error), file=sys.stderr)
+            log.error("%s", sentence(error))
         return code
     return 0
 
