@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from prefect.client.orchestration import get_client
-from prefect.context import get_run_context
 
 from iqaflow.core.config import refusal
 from iqaflow.core.errors import ConfigError
 from iqaflow.core.security.redaction import redact_all
+from iqaflow.orchestrate import zombies
 
 
 def refuse_secrets(overrides: list[str] | None) -> None:
@@ -17,7 +17,7 @@ def refuse_secrets(overrides: list[str] | None) -> None:
     for text in overrides or ():
         key, _, value = text.partition("=")
         if refused := refusal.parameter({key: value}):
-            run = get_run_context().flow_run
+            run = zombies.current()
             kept = {**run.parameters, "overrides": [each.partition("=")[0] + "=***" for each in overrides or ()]}
             with get_client(sync_client=True) as client:
                 client.update_flow_run(run.id, parameters=redact_all(kept))

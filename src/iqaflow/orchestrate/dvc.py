@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from iqaflow.core import files, process
+from iqaflow.core import files, git, process
 from iqaflow.core.errors import InputError, PipelineError
 from iqaflow.core.workspace import Workspace
 
@@ -43,10 +42,7 @@ def check(workspace: Workspace) -> None:
                 f"{root / name} is missing: run this inside a clone of the project, or in a folder that "
                 f"`iqaflow init` made a workspace."
             )
-    if shutil.which("git") is None:
-        raise InputError("git is not installed: install it and run the same command again.")
-    inside = subprocess.run(["git", "rev-parse", "--show-toplevel"], cwd=root, capture_output=True, text=True, check=False)
-    if inside.returncode:
+    if git.root(root) is None:
         raise InputError(
             f"{root} is not a git repository (downloaded as an archive?): clone the project, or run "
             f"`git init && git add . && git commit -m start` there, and run the same command again."
@@ -157,5 +153,5 @@ def _stages(lock: Path) -> dict[str, Any] | None:
 
 def _last_error(lines: list[str]) -> str:
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", text).strip() for text in lines]
-    found = [text.removeprefix("ERROR: ") for text in plain if text.startswith("ERROR")]
-    return found[-1] if found else (plain[-1] if plain else "dvc said nothing")
+    errors = [text.removeprefix("ERROR: ") for text in plain if text.startswith("ERROR")]
+    return errors[-1] if errors else (plain[-1] if plain else "dvc said nothing")

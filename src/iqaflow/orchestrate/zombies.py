@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from prefect import tags
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.context import get_run_context
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
 from prefect.states import Crashed
 
 from iqaflow.core import process
@@ -17,11 +18,19 @@ from iqaflow.core import process
 RUNNING = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "CANCELLING"]}}})
 
 
+def current() -> FlowRun:
+    """The flow run around us. Raises RuntimeError outside of any."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise RuntimeError("There is no flow run around this call.")
+    return context.flow_run
+
+
 @contextmanager
 def claimed() -> Iterator[None]:
     """Tag the flow run around us, and those started inside the block, with this process."""
     mine = f"process:{socket.gethostname()}:{process.identity()}"
-    run = get_run_context().flow_run
+    run = current()
     with get_client(sync_client=True) as client:
         client.update_flow_run(run.id, tags={*run.tags, mine})
     with tags(mine):

@@ -32,12 +32,13 @@ class StageRun:
         """Numbers at a training step, or for the whole stage. A step that was told before, by this or an earlier try,
         is left out: steps only go up.
         """
-        now, rows = records.milliseconds(), []
+        now = records.milliseconds()
+        rows: list[records.MetricRow] = []
         for name, value in metrics.items():
             name = records.key(name)
             if value is None or (step is not None and step <= self._floor.get(name, -1)):
                 continue
-            rows.append([name, float(value), now, step or 0])
+            rows.append((name, float(value), now, step or 0))
             if step is not None:
                 self._floor[name] = step
         if rows:
