@@ -89,7 +89,7 @@ def test_a_failure_is_one_sentence_and_may_be_tried_again(tmp_path: Path) -> Non
         git.run(tmp_path, "status", "--porcelain")
     assert sentence(failed.value).startswith(f"`git status --porcelain` failed in {tmp_path}: fatal: not a git repository")
     assert exit_code(failed.value) == FAILED
-    with pytest.raises(PipelineError, match="failed in .*absent: No such file"):
+    with pytest.raises(PipelineError, match=r"failed in .*absent: No such file"):
         git.run(tmp_path / "absent", "status")
 
 

@@ -88,7 +88,7 @@ def _released(rwlock: Path, patience_seconds: float = 3) -> bool:
         time.sleep(0.1)
 
 
-def stale(workspace: Workspace) -> dict[str, Any]:
+def stale(workspace: Workspace) -> dict[str, list[str | dict[str, Any]]]:
     """Stages that are out of date, each with DVC's reasons; `always_changed` alone is no reason."""
     done = subprocess.run([*DVC, "status", "--json"], cwd=workspace.root, capture_output=True, text=True, check=False)
     try:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from iqaflow.core.security.redaction import redact
 from iqaflow.core.workspace import StageResult, Workspace
@@ -95,7 +95,7 @@ class StageRun:
 
         self._keep(name, say)
 
-    def params(self, values: Mapping[str, Any]) -> None:
+    def params(self, values: Mapping[str, object]) -> None:
         self._recorder.put({"op": "params", "values": {name: str(value) for name, value in values.items()}})
 
     def tags(self, values: Mapping[str, str]) -> None:

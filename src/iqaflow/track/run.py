@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from iqaflow.core import config as configs
 from iqaflow.core import hashes, open_runs, process
@@ -237,7 +237,7 @@ def _introduce(run: StageRun, config: Config, workspace: Workspace) -> None:
         run.text(changed, "uncommitted.diff", "provenance")
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
