@@ -45,20 +45,20 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     with runs.stage_run("gate", config, workspace) as child:
         _needs_store(config, workspace, child)
         _tell_parent(config, workspace, results["model"])
-        found, number, champion = _judge(config, workspace, child, identity, results, items)
-        plain = {**found.plain(), "version": number}
+        decision, number, champion = _decide(config, workspace, child, identity, results, items)
+        plain = {**decision.plain(), "version": number}
         publish(workspace, champion, plain)
         result = StageResult(
-            "gate", found.numbers(), found.markdown(), details=plain, artifacts=[workspace.relative(workspace.benchmark)]
+            "gate", decision.numbers(), decision.markdown(), details=plain, artifacts=[workspace.relative(workspace.benchmark)]
         )
-        child.tags({"gate": found.outcome, "gate.verdict": found.sentence, "model.version": str(number)})
+        child.tags({"gate": decision.outcome, "gate.verdict": decision.sentence, "model.version": str(number)})
         child.table(_of_model(items), "items")
         child.finish(result)
     result.save(workspace)
     return result
 
 
-def _judge(
+def _decide(
     config: Config, workspace: Workspace, child: runs.StageRun, identity: str, results: Results, items: pd.DataFrame
 ) -> tuple[Verdict, int, Results | None]:
     """The verdict, the model's version, and the champion's results on our items."""
@@ -67,15 +67,15 @@ def _judge(
         return verdict.unchanged(champion.number), champion.number, results["model"]
     number = versions.register(config, workspace, os.environ.get(runs.PARENT) or child.run_id, served())
     if champion is None:
-        found, champions = verdict.first(config, items, number), None
+        decision, champions = verdict.first(config, items, number), None
     else:
         theirs, champions = _champion_items(config, workspace, champion, results)
         apart = vocabulary.of_model(workspace.stage1).apart(_place(champion).vocabulary)
-        found = verdict.against_champion(config, _of_model(items), theirs, number, champion.number, apart)
-    if found.promoted:
+        decision = verdict.against_champion(config, _of_model(items), theirs, number, champion.number, apart)
+    if decision.promoted:
         versions.promote(config, workspace, number, champion.number if champion else None)
-    versions.note(config, workspace, number, {"gate": found.outcome, "gate.verdict": found.sentence})
-    return found, number, champions
+    versions.note(config, workspace, number, {"gate": decision.outcome, "gate.verdict": decision.sentence})
+    return decision, number, champions
 
 
 def _champion_items(
@@ -112,8 +112,8 @@ def _of_model(items: pd.DataFrame) -> pd.DataFrame:
 def _tell_parent(config: Config, workspace: Workspace, results: Results) -> None:
     """Benchmark values on the parent run too: there MLflow compares retrainings."""
     parent, now = os.environ.get(runs.PARENT), records.milliseconds()
-    rows = [
-        [f"{family}.{name}", entry["value"], now, 0]
+    rows: list[records.MetricRow] = [
+        (f"{family}.{name}", entry["value"], now, 0)
         for family, named in results.items()
         for name, entry in named.items()
         if entry["value"] is not None
@@ -122,7 +122,7 @@ def _tell_parent(config: Config, workspace: Workspace, results: Results) -> None
         records.apply(spool.connect(workspace, config), {"op": "metrics", "run": parent, "rows": rows})
 
 
-def _needs_store(config: Config, workspace: Workspace, child: StageRun) -> None:
+def _needs_store(config: Config, workspace: Workspace, child: runs.StageRun) -> None:
     """Telemetry can wait, a promotion cannot: without the registry there is no gate."""
     try:
         spool.connect(workspace, config)

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 from iqaflow.core import files, lock
 from iqaflow.core.config import Config, load
@@ -86,7 +86,7 @@ def _todo(workspace: Workspace, config: Config) -> list[str]:
     return todo if todo or judged == dvc.lock_key(workspace) else ["gate"]
 
 
-def _flow(workspace: Workspace, retrain: Retrain, force: bool) -> dict[str, Any]:
+def _flow(workspace: Workspace, retrain: Retrain, force: bool) -> dict[str, str]:
     """The Prefect flow, in this process, on the running server or on one for the time of the run."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # we print; Prefect keeps the log
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
@@ -107,7 +107,7 @@ def _enough_disk(workspace: Workspace) -> None:
 def _stopped_politely() -> Iterator[None]:
     """SIGTERM (a cluster, a container) ends a run as Ctrl-C does: stages stopped, parameters restored, checkpoints kept."""
 
-    def interrupt(number: int, frame: Any) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     former = signal.signal(signal.SIGTERM, interrupt)
@@ -117,7 +117,7 @@ def _stopped_politely() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-def _summarize(workspace: Workspace, summary: dict[str, Any], seconds: float) -> None:
+def _summarize(workspace: Workspace, summary: dict[str, str], seconds: float) -> None:
     print()
     for stage, what in summary.items():
         print(f"  {stage:<10} {what}")

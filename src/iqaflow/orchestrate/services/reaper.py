@@ -127,11 +127,11 @@ def _settle_in_child(workspace: Workspace) -> None:
 
 def _settle_all(workspace: Workspace) -> None:
     settle(workspace)
-    if open_runs.prefect_due(workspace):
+    address = open_runs.prefect_address(workspace)
+    if address is not None and open_runs.prefect_due(workspace):
         from iqaflow.orchestrate.services import servers
 
-        if address := open_runs.prefect_address(workspace):
-            os.environ |= servers.credentials(workspace, address)
+        os.environ |= servers.credentials(workspace, address)
         from iqaflow.orchestrate import zombies
 
         zombies.close_dead_runs()
@@ -154,11 +154,11 @@ def _holds(run: Path) -> bool:
 
     try:
         holder: dict[str, Any] = json.loads(run.read_text(encoding="utf-8"))
-        found = psutil.Process(holder["pid"])
+        running = psutil.Process(holder["pid"])
         return (
             holder["host"] == socket.gethostname()
-            and found.create_time() <= holder["started"] + 1  # no later namesake
-            and found.status() != psutil.STATUS_ZOMBIE
+            and running.create_time() <= holder["started"] + 1  # no later namesake
+            and running.status() != psutil.STATUS_ZOMBIE
         )
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return False
