@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from prefect import Flow, flow
 from prefect.client.orchestration import get_client

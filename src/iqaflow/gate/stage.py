@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from iqaflow.model.location import Location
-    from iqaflow.track.child import StageRun
 
 Results = dict[str, Any]
 

@@ -34,6 +34,7 @@ FLUSH_SECONDS = 2.0
 PATIENCE_SECONDS = (2.0, 60.0)  # first and longest wait before the store is tried again
 REJECTED = "rejected"  # records that MLflow will never take, with its reason
 LIMIT_BYTES = 256 * 2**20  # what a lost store may cost in disk; later records are dropped and counted
+log = logging.getLogger(__name__)
 
 
 class Recorder:
