@@ -82,7 +82,7 @@ class Mosaic:
         whole = not most or len(self.parts) < most
         self.lens = None
         if read and whole:
-            chances, severities = ([stitched(self.parts, [pair[at] for pair in read])] for at in (0, 1))
+            chances, severities = ([stitched(self.parts, tuple(pair[at] for pair in read))] for at in (0, 1))
             self.lens = Lens(chances, severities, engine.vocabulary)
 
     def pooled(self, chances: np.ndarray) -> np.ndarray:

@@ -179,7 +179,7 @@ def _fluent(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it, which its hint forgets
+        mlflow.set_tracking_uri(before)
         sys.path[:] = paths
         os.environ.pop("MLFLOW_TRACKING_URI", None)
         if variable is not None:
