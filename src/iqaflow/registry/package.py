@@ -41,6 +41,9 @@ RUNTIME = (
     "imagehash",
     "pycocotools",
     "pydantic",
+    "fastapi",
+    "uvicorn",
+    "python-multipart",
     "ruamel.yaml",
 )
 

@@ -1,4 +1,4 @@
-"""A row of a table, as MLflow hands it over, read into what `Assessor.assess` takes; every fault is one sentence.
+"""A row of a table, as MLflow or HTTP hands it over, read into what `Assessor.assess` takes; every fault is one sentence.
 
 | column | what a cell may hold |
 |---|---|
