@@ -51,8 +51,8 @@ def faults(distortions: Iterable[Any], confidence: bool = True) -> str:
 
 
 def recipe(image: Mapping[str, Any], named: bool = False) -> list[str]:
-    """What was done to an image (a row of the `images` table), a phrase for each distortion: `moderate blur in a region`, or, with
-    regions `named`, `moderate blur in the dark green region`. A category that nobody knows any more keeps its name.
+    """What was done to an image (a row of the `images` table), a phrase for each distortion: `moderate blur in a region`, or,
+    with regions `named`, `moderate blur in the dark green region`. A category that nobody knows any more keeps its name.
     """
     from iqaflow.distortions import categories
 

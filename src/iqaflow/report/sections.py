@@ -108,9 +108,9 @@ def _bar(
 def _confused(labels: list[str], columns: list[str], counts: list[list[int]], most: int = 8) -> list[tuple[str, str, int, int]]:
     """(truth, answer, count, answers in all) of the commonest confusions."""
     pairs = [
-        (-count / sum(row), truth, said, count, sum(row))
+        (-count / sum(row), truth, answer, count, sum(row))
         for truth, row in zip(labels, counts, strict=True)
-        for said, count in zip(columns, row, strict=True)
-        if said != truth and count
+        for answer, count in zip(columns, row, strict=True)
+        if answer != truth and count
     ]
     return [pair[1:] for pair in sorted(pairs)[:most]]

@@ -69,11 +69,11 @@ def hand_over(model: Any) -> None:
 
     plain, ours = fastapi.FastAPI, application(model, seconds=None)  # `--timeout` is MLflow's
 
-    def made_once(**options: Any) -> fastapi.FastAPI:
+    def ours_once(**options: Any) -> fastapi.FastAPI:
         fastapi.FastAPI = plain  # type: ignore[misc]  # a class is assigned to, the same one
         return ours
 
-    fastapi.FastAPI = made_once  # type: ignore[misc,assignment]  # MLflow imports the name when it makes its application
+    fastapi.FastAPI = ours_once  # type: ignore[misc,assignment]  # MLflow imports the name when it makes its application
 
 
 if __name__.startswith("code_model_"):  # the name under which MLflow executes a model's code
