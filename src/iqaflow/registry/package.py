@@ -45,6 +45,9 @@ RUNTIME = (
     "imagehash",
     "pycocotools",
     "pydantic",
+    "fastapi",
+    "uvicorn",
+    "python-multipart",
     "ruamel.yaml",
 )
 

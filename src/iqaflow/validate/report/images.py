@@ -11,6 +11,7 @@ from iqaflow.data.masks import read_mask
 from iqaflow.data.tables import parts
 from iqaflow.draw.html import pictures
 from iqaflow.draw.html.text import short
+from iqaflow.draw.text import recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,18 +67,7 @@ def drawn(row: dict[str, Any] | None, caption: str, asked: Collection[int]) -> M
 
 def flaws(row: dict[str, Any] | None) -> str:
     """What was done to an image, in the words of answers: `serious blur in the dark green region`."""
-    from iqaflow import distortions
-
-    if row is None:
-        return ""
-    known = distortions.categories()
-    labels = {region["region_id"]: region["label"] for region in row["regions"] or () if region}
-    said = []
-    for flaw in filter(None, row["distortions"] or ()):
-        category = flaw["category"]
-        where = "" if flaw["region_id"] is None else f" in the {labels.get(flaw['region_id'], 'unknown region')}"
-        said.append(f"{flaw['severity']} {known[category].phrase if category in known else category}{where}")
-    return "; ".join(said) or "clean"
+    return "" if row is None else "; ".join(recipe(row, named=True)) or "clean"
 
 
 def _distorted(row: dict[str, Any]) -> set[int]:
