@@ -232,13 +232,10 @@ def _is_cut(file: Path) -> bool:
 
 def _read(file: Path) -> list[Record]:
     """All whole lines; the last may be cut short by a kill."""
-    found = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
+    from iqaflow.core.files import json_lines
+
+    with file.open("rb") as lines:
+        return [line.value for line in json_lines(lines, damaged="skip")]
 
 
 def _write(file: Path, left: list[Record]) -> None:
