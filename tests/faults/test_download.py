@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from iqaflow import sources
-from iqaflow.core import config
+from iqaflow.core import config, http
 from iqaflow.core import lock as lease
 from iqaflow.core.errors import InputError, NoSpaceError, PipelineError, StageError
 from iqaflow.core.workspace import Workspace
@@ -255,7 +255,8 @@ def test_servers_that_are_not_well(server, tmp_path):
 def test_waits_grow(server, tmp_path, monkeypatch):
     waits = []
     monkeypatch.setattr(transfer, "WAIT_SECONDS", 1.0)
-    monkeypatch.setattr(transfer.time, "sleep", waits.append)
+    monkeypatch.setattr(http, "JITTER", 0.0)
+    monkeypatch.setattr(time, "sleep", waits.append)
     server.busy = [503] * 99
     with pytest.raises(PipelineError):
         fetch(server, tmp_path / "file")

@@ -190,7 +190,8 @@ def test_addresses_of_catalogues_are_refused_and_netrc_is_used_instead(tmp_path,
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hunter2\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with scripted(who) as server, transfer.client() as http:
-        http.post(f"{server.url}/chat/completions", json={})
+        with http.stream("POST", f"{server.url}/chat/completions", str, json={}) as response:
+            assert response.status_code == 200
         assert server.headers[0]["Authorization"].startswith("Basic ")
 
 

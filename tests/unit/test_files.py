@@ -127,3 +127,36 @@ def test_a_full_disk_is_one_sentence_and_the_old_file_stays(tmp_path: Path) -> N
         assert [item.name for item in disk.iterdir()] == ["a.bin"]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+LINES = b'\xef\xbb\xbf{"a": 1}\r\n\n{"a": "\xe2\x80\xa8"}\n{"a\n[3]\n{"a": 4}'
+
+
+@pytest.mark.parametrize(
+    ("damaged", "values"),
+    [
+        ("stop", [{"a": 1}, {"a": "\u2028"}]),
+        ("skip", [{"a": 1}, {"a": "\u2028"}, [3], {"a": 4}]),
+        ("null", [{"a": 1}, {"a": "\u2028"}, None, [3], {"a": 4}]),
+    ],
+)
+def test_json_lines_are_read_as_far_as_they_are_sound(tmp_path, damaged, values):
+    (tmp_path / "a.jsonl").write_bytes(LINES)
+    with (tmp_path / "a.jsonl").open("rb") as file:
+        lines = list(files.json_lines(file, damaged))
+    assert [line.value for line in lines] == values
+    assert all(LINES[line.start :].startswith(line.raw) for line in lines)
+    assert all(LINES[: line.start].count(b"\n") == line.number - 1 for line in lines)
+    ended = [line.value for line in files.json_lines(LINES.splitlines(keepends=True), damaged, ended=True)]
+    assert ended == [value for value in values if value != {"a": 4}], "the last one may still be written"
+
+
+def test_a_damaged_json_line_is_named_by_its_number():
+    lines = files.json_lines(LINES.splitlines())
+    assert [next(lines).number, next(lines).number] == [1, 3]
+    with pytest.raises(ValueError, match=r"^line 4, column 2: Unterminated string"):
+        next(lines)
+    with pytest.raises(ValueError, match=r"^line 2: .*codec can't decode"):
+        list(files.json_lines([b"1\n", b'"\xff"\n']))
+    with pytest.raises(ValueError, match=r"^line 1: maximum recursion"):
+        list(files.json_lines([b"[" * 100_000]))

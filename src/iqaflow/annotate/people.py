@@ -17,7 +17,7 @@ from iqaflow import distortions, tasks
 from iqaflow.annotate.imports import Finding, Item
 from iqaflow.data.masks import bounds, mask_runs, painted
 from iqaflow.distortions import SEVERITIES
-from iqaflow.regions.phrase import described, plain, told_apart
+from iqaflow.regions.phrase import described, distinguished, plain
 from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene
 
 WHOLE = 0.95  # share of the image from which a region is the whole image: its box says no place
@@ -140,7 +140,7 @@ def scene(item: Item, image_id: str, height: int, width: int, pixels: Callable[[
                 _add(shown, other.faults)
     flaws = list(_flaws([(None, whole), *enumerate(faults)]))
     names = [(part.label and plain(part.label)) or described(pixels(), part.mask) for part in parts]
-    labels = told_apart(names, [float(part.mask.mean()) for part in parts], [part.box for part in parts], (height, width))
+    labels = distinguished(names, [float(part.mask.mean()) for part in parts], [part.box for part in parts], (height, width))
     areas = tuple(
         Area(at, label, part.mask, part.box, _number(part.score))
         for at, (part, label) in enumerate(zip(parts, labels, strict=True))

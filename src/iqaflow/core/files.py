@@ -1,6 +1,7 @@
 """Files that are either whole or absent: write beside, flush, rename. Folders: see manifest.py.
 
-Every output of the pipeline goes through here.
+Every output of the pipeline goes through here; what is appended to line by line, and so may end in half a line, is read by
+`json_lines`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from iqaflow.core.errors import NoSpaceError
 
@@ -68,3 +69,41 @@ def sync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+class JsonLine(NamedTuple):
+    """One line of a file of JSON lines: its number from 1, where it begins (bytes), its bytes, and what it says."""
+
+    number: int
+    start: int
+    raw: bytes
+    value: Any
+
+
+def json_lines(
+    lines: Iterable[bytes], damaged: Literal["raise", "stop", "skip", "null"] = "raise", ended: bool = False
+) -> Iterator[JsonLine]:
+    """The lines of an open binary file (or any others) that hold JSON; blank ones are passed over, and so is a byte order mark.
+
+    A `damaged` line, as a kill or a full disk leaves it, raises ValueError with its number, stops the reading, is skipped, or
+    comes with the value None. `ended` stops before a last line without a line feed: it may still be written.
+    """
+    start = 0
+    for number, raw in enumerate(lines, 1):
+        if ended and not raw.endswith(b"\n"):
+            return
+        if raw.strip():
+            value = None
+            try:
+                value = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except (ValueError, RecursionError) as error:
+                if damaged == "raise":
+                    why = f", column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else f": {error}"
+                    raise ValueError(f"line {number}{why}") from None
+                if damaged == "stop":
+                    return
+                if damaged == "skip":
+                    start += len(raw)
+                    continue
+            yield JsonLine(number, start, raw, value)
+        start += len(raw)

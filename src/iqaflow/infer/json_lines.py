@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow.core.errors import InputError
-from iqaflow.core.files import explain_full_disk
+from iqaflow.core.files import explain_full_disk, json_lines
 from iqaflow.core.hashes import sha256
 
 Result = Mapping[str, Any]
@@ -28,24 +28,23 @@ class Lines:
         self.part, self.handle = part, handle
         self.done: set[str] = set()
         wanted = {str(path) for path in images}
-        at = kept = 0
-        for line in iter(handle.readline, b""):
+        kept = 0
+        for line in json_lines(iter(handle.readline, b""), damaged="stop", ended=True):
+            result = line.value
             try:
-                result = json.loads(line)
-                if not line.endswith(b"\n") or result["model"] != model:
+                if result["model"] != model:
                     break
                 path, known = result["image"]["path"], result["image"]["sha256"]
                 good = path in wanted and path not in self.done and _hashed(path) == known
-            except (ValueError, KeyError, TypeError):
-                break  # torn by a kill: from here on it is made again
+            except (KeyError, TypeError):
+                break  # not one of ours: from here on it is made again
             if good:
-                if kept < at:  # moved up over lines that were dropped
+                if kept < line.start:  # moved up over lines that were dropped
                     handle.seek(kept)
-                    handle.write(line)
-                    handle.seek(at + len(line))
+                    handle.write(line.raw)
+                    handle.seek(line.start + len(line.raw))
                 self.done.add(path)
-                kept += len(line)
-            at += len(line)
+                kept += len(line.raw)
         handle.truncate(kept)
         handle.seek(kept)
 

@@ -11,7 +11,7 @@ A photograph without masks has no regions, so only distortions of the whole imag
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -24,6 +24,18 @@ from iqaflow.regions.phrase import colour
 from iqaflow.regions.shape import Region, Segments, Window
 
 __all__ = ["Region", "Segments", "Window", "colour", "inputs", "left_out", "of_photograph", "of_view"]
+
+
+class Kind(Protocol):
+    """What a kind of regions must define; it may define `inputs` and `left_out` too."""
+
+    def of_photograph(
+        self, photograph: Photograph, pixels: np.ndarray, config: Config, workspace: Workspace
+    ) -> Segments | None: ...
+
+    def of_view(
+        self, view: np.ndarray, window: Window, segments: Segments | None, config: Annotate, rng: np.random.Generator
+    ) -> list[Region]: ...
 
 
 def of_photograph(photograph: Photograph, pixels: np.ndarray, config: Config, workspace: Workspace) -> Segments | None:
@@ -58,5 +70,5 @@ def left_out(photographs: list[Photograph], config: Config, workspace: Workspace
     return find(photographs, config, workspace) if find else []
 
 
-def _kind(config: Annotate) -> ModuleType:
-    return KINDS["regions"].module(config.regions, "annotate.regions")
+def _kind(config: Annotate) -> Kind:
+    return cast(Kind, KINDS["regions"].module(config.regions, "annotate.regions"))

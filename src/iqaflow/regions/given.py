@@ -19,27 +19,28 @@ from iqaflow.core.config.schema import Annotate
 from iqaflow.core.errors import StageError
 from iqaflow.core.files import write_json
 from iqaflow.core.workspace import Workspace
+from iqaflow.data.images import size_of
 from iqaflow.data.photographs import Photograph
-from iqaflow.regions import cut, layouts
-from iqaflow.regions.shape import Region, Segments, Window
+from iqaflow.regions import layouts
+from iqaflow.regions.shape import Region, Segments, Window, cut
 
 
 def of_photograph(photograph: Photograph, pixels: np.ndarray, config: Config, workspace: Workspace) -> Segments | None:
     place, layout = _masks(config, workspace)
     note = _note(photograph, place, workspace)
     try:
-        found = layout.read(place, photograph.origin, pixels.shape[:2], _cache(workspace))
+        segments = layout.read(place, photograph.origin, size_of(pixels), _cache(workspace))
     except layouts.MaskError as error:
         write_json(note, {"file": photograph.origin, "reason": str(error)})
         return None
     note.unlink(missing_ok=True)  # of an earlier run, before the mask was mended
-    return found
+    return segments
 
 
 def of_view(
     view: np.ndarray, window: Window, segments: Segments | None, config: Annotate, rng: np.random.Generator
 ) -> list[Region]:
-    return cut.regions(view, window, segments, config.area)
+    return cut(view, window, segments, config.area)
 
 
 def inputs(config: Config, workspace: Workspace) -> dict[str, str]:

@@ -82,16 +82,16 @@ def plain(name: str) -> str | None:
     """
     from iqaflow.tasks import grammar
 
-    said = re.split(r"[,;(/]", name.strip().lower())[0].replace("_", " ").strip()
-    said = re.sub(r"(-(merged|other|stuff))+$", "", said)
-    surface, _, kind = said.partition("-")
-    said = PLAIN.get(said) or (f"{kind} {surface}" if kind and surface in SURFACES else said)
-    said = " ".join(re.sub(r"[^\w' ]+", " ", said).split())
-    read = grammar.parse(said)
-    verdict = (read.categories, read.rating, read.better, read.vertical, read.horizontal, read.whole, grammar.spans(said))
-    if not said or len(said) > LONGEST or any(verdict) or read.affirmed is not None:
+    words = re.split(r"[,;(/]", name.strip().lower())[0].replace("_", " ").strip()
+    words = re.sub(r"(-(merged|other|stuff))+$", "", words)
+    surface, _, kind = words.partition("-")
+    words = PLAIN.get(words) or (f"{kind} {surface}" if kind and surface in SURFACES else words)
+    words = " ".join(re.sub(r"[^\w' ]+", " ", words).split())
+    read = grammar.parse(words)
+    verdict = (read.categories, read.rating, read.better, read.vertical, read.horizontal, read.whole, grammar.spans(words))
+    if not words or len(words) > LONGEST or any(verdict) or read.affirmed is not None:
         return None
-    return said
+    return words
 
 
 def crowd(name: str) -> str:
@@ -101,7 +101,7 @@ def crowd(name: str) -> str:
     return f"group of {head} {many}" if head else f"group of {many}"
 
 
-def told_apart(
+def distinguished(
     names: Sequence[str], areas: Sequence[float], boxes: Sequence[tuple[int, int, int, int]], size: tuple[int, int]
 ) -> list[str]:
     """Labels of the regions of one view of `size` (height, width): their names, and a word more for those that have both

@@ -25,7 +25,8 @@ def sure(logits: np.ndarray, scores: np.ndarray, predicted_iou: float, stability
     tiny.
     """
     core, hull, area = ((logits > limit).sum((1, 2)) for limit in (STABLE, -STABLE, 0))
-    return (scores >= predicted_iou) & (core >= stability * hull) & (area >= LEAST * logits[0].size)
+    trusted: np.ndarray = (scores >= predicted_iou) & (core >= stability * hull) & (area >= LEAST * logits[0].size)
+    return trusted
 
 
 def distinct(logits: np.ndarray, scores: np.ndarray, overlap: float) -> np.ndarray:

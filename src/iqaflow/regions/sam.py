@@ -22,10 +22,11 @@ from iqaflow.core.config import Config
 from iqaflow.core.config.schema import Annotate, Segmenter
 from iqaflow.core.files import write_bytes
 from iqaflow.core.workspace import Workspace
+from iqaflow.data.images import size_of
 from iqaflow.data.photographs import Photograph
 from iqaflow.model import promptable
-from iqaflow.regions import cut, proposals
-from iqaflow.regions.shape import MOST_SEGMENTS, Region, Segments, Window
+from iqaflow.regions import proposals
+from iqaflow.regions.shape import MOST_SEGMENTS, Region, Segments, Window, cut
 
 METHOD = 1  # of this file and proposals.py; a new number makes every photograph's segments anew
 POINTS = 64  # whose masks are held at once before the sure ones are picked
@@ -34,10 +35,10 @@ POINTS = 64  # whose masks are held at once before the sure ones are picked
 def of_photograph(photograph: Photograph, pixels: np.ndarray, config: Config, workspace: Workspace) -> Segments | None:
     sam = config.annotate.sam
     model = promptable.identity(sam, workspace)[1]
-    asked = [METHOD, photograph.sha256, model, sam.points_per_side, sam.predicted_iou, sam.stability, sam.overlap]
-    key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    settings = [METHOD, photograph.sha256, model, sam.points_per_side, sam.predicted_iou, sam.stability, sam.overlap]
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     path = workspace.state / "regions" / "sam" / key[:2] / f"{key}.npz"
-    labels = _kept(path, pixels.shape[:2])
+    labels = _kept(path, size_of(pixels))
     if labels is None:
         labels = segment(pixels, sam, workspace, config.resources.threads)
         buffer = io.BytesIO()
@@ -49,7 +50,7 @@ def of_photograph(photograph: Photograph, pixels: np.ndarray, config: Config, wo
 def of_view(
     view: np.ndarray, window: Window, segments: Segments | None, config: Annotate, rng: np.random.Generator
 ) -> list[Region]:
-    return cut.regions(view, window, segments, config.area)
+    return cut(view, window, segments, config.area)
 
 
 def inputs(config: Config, workspace: Workspace) -> dict[str, str]:
@@ -70,22 +71,23 @@ def segment(pixels: np.ndarray, sam: Segmenter, workspace: Workspace, threads: i
     finally:
         torch.set_num_threads(before)
     if not len(logits):
-        return np.zeros(pixels.shape[:2], np.uint8)
+        return np.zeros(size_of(pixels), np.uint8)
     chosen = proposals.distinct(logits, scores, sam.overlap)[:MOST_SEGMENTS]
-    return proposals.layered([proposals.mended(logits[at].astype(np.float32)) for at in chosen], pixels.shape[:2])
+    return proposals.layered([proposals.mended(logits[at].astype(np.float32)) for at in chosen], size_of(pixels))
 
 
 def sure_masks(seen: promptable.Seen, sam: Segmenter) -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, h, w) over the photograph and predicted IoUs (N) of the sure masks of all points."""
     points = proposals.grid(sam.points_per_side) * seen.shape[::-1]
-    found, trusted = [], []
+    sure: list[np.ndarray] = []
+    trusted: list[np.ndarray] = []
     for start in range(0, len(points), POINTS):
         masks, scores = seen.ask(points=points[start : start + POINTS])
         masks, scores = masks.reshape(-1, *masks.shape[2:]), scores.ravel()
         good = proposals.sure(masks, scores, sam.predicted_iou, sam.stability)
-        found.append(masks[good].astype(np.float16))
+        sure.append(masks[good].astype(np.float16))
         trusted.append(scores[good])
-    return np.concatenate(found), np.concatenate(trusted)
+    return np.concatenate(sure), np.concatenate(trusted)
 
 
 def _kept(path: Path, size: tuple[int, ...]) -> np.ndarray | None:

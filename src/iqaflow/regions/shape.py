@@ -1,4 +1,4 @@
-"""Regions, the windows that views are cut from, and the segments of a whole photograph."""
+"""Regions, the windows that views are cut from, the segments of a whole photograph, and the regions that a view has of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from iqaflow.data.images import size_of
+from iqaflow.data.masks import bounds
+from iqaflow.regions.phrase import described, distinguished
+
 MOST_SEGMENTS = 65_535
+NOTICED = 0.01  # share of a view from which a part counts when parts of one name are told apart
 
 
 @dataclass(frozen=True)
@@ -76,3 +81,27 @@ def segments(ids: np.ndarray, names: dict[int, str | None]) -> Segments:
     number = (order + 1).astype(dtype)[at]
     number[wanted[order][at] != ids] = 0
     return Segments(number, tuple(names.values()))
+
+
+def cut(view: np.ndarray, window: Window, segments: Segments | None, area: tuple[float, float]) -> list[Region]:
+    """Regions of a view (h, w, 3) out of the segments of its photograph: every segment whose share of the view lies within
+    `area`, in the order of the segments; its mask is the segment's own, not smoothed. None without segments.
+    """
+    if segments is None:
+        return []
+    labels = window.mask(segments.labels)
+    shares = np.bincount(labels.ravel(), minlength=len(segments.names) + 1)[1:] / labels.size
+    seen: list[int] = []
+    masks: list[np.ndarray | None] = []
+    names: list[str] = []
+    boxes: list[tuple[int, int, int, int]] = []
+    for at, (name, share) in enumerate(zip(segments.names, shares.tolist(), strict=True)):
+        wanted = max(area[0], 1 / labels.size) <= share <= area[1]
+        if wanted or (name and share >= NOTICED):  # a small dog makes the other one the larger dog
+            mask = labels == at + 1
+            seen.append(at)
+            masks.append(mask if wanted else None)
+            names.append(name or described(view, mask))
+            boxes.append(bounds(mask))
+    unique = distinguished(names, shares[seen].tolist(), boxes, size_of(labels))
+    return [Region(mask, box, label) for mask, box, label in zip(masks, boxes, unique, strict=True) if mask is not None]

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from iqaflow.core import lock as lease
@@ -22,6 +22,7 @@ from iqaflow.core.config.schema import Source
 from iqaflow.core.errors import DamagedError, InputError, PipelineError, StageError
 from iqaflow.core.files import write_json, write_text
 from iqaflow.core.hashes import sha256
+from iqaflow.core.http import Client
 from iqaflow.core.manifest import commit_directory, read_manifest
 from iqaflow.core.progress import Bar
 from iqaflow.core.security.escaping import cell
@@ -31,9 +32,6 @@ from iqaflow.sources import archive, transfer
 from iqaflow.sources.catalogue import Address, Catalogue, Part, addresses, inside, read
 from iqaflow.sources.licences import TABLE, Licences, is_licence
 from iqaflow.sources.listing import Holding, located
-
-if TYPE_CHECKING:
-    import httpx
 
 AT_ONCE = 8  # addresses of a list fetched side by side
 
@@ -82,7 +80,7 @@ def path(origin: str, source: Source, workspace: Workspace) -> Path:
     return _home(source.catalogue, source.path, workspace) / origin
 
 
-def _bring_part(http: httpx.Client, part: Part, home: Path) -> dict[str, Any]:
+def _bring_part(http: Client, part: Part, home: Path) -> dict[str, Any]:
     """Download and unpack one part; returns its manifest."""
     lock = _Lock(home.with_name(f"{home.name}.lock"))
     work = _work(part, home)
@@ -118,7 +116,7 @@ def _work(part: Part, home: Path) -> Path:
     return work
 
 
-def _fetch(http: httpx.Client, part: Part, fetched: Path, lock: _Lock) -> dict[str, Any]:
+def _fetch(http: Client, part: Part, fetched: Path, lock: _Lock) -> dict[str, Any]:
     """The file of a part, the same as the first time unless the catalogue itself says what it must be."""
     digest = sha256(fetched) if fetched.is_file() else ""  # there if a run was killed while it unpacked
     if not digest or part.sha256 not in (None, digest):
@@ -147,7 +145,7 @@ def _unpack(part: Part, fetched: Path, work: Path) -> list[dict[str, str]]:
     return left_out
 
 
-def _fetch_list(http: httpx.Client, part: Part, listed: Path, work: Path, lock: _Lock) -> list[dict[str, str]]:
+def _fetch_list(http: Client, part: Part, listed: Path, work: Path, lock: _Lock) -> list[dict[str, str]]:
     """Fetch every address of a list; those that answer with something wrong are left out, unreachable ones stop the run."""
     try:
         text = listed.read_text(encoding="utf-8-sig") if part.url else "\n".join(part.urls)
@@ -156,7 +154,7 @@ def _fetch_list(http: httpx.Client, part: Part, listed: Path, work: Path, lock: 
     wanted = addresses(text, part.url or f"the list {part.name}")
     known = lock.entries.get(part.folder, {})
 
-    def one(address: Address) -> tuple[str, str]:
+    def outcome(address: Address) -> tuple[str, str]:
         path = work / address.file
         if not path.is_file():
             try:
@@ -169,7 +167,7 @@ def _fetch_list(http: httpx.Client, part: Part, listed: Path, work: Path, lock: 
 
     with ThreadPoolExecutor(AT_ONCE) as pool, Bar(f"download {part.folder}") as bar:
         answers = []
-        for answer in pool.map(one, wanted):
+        for answer in pool.map(outcome, wanted):
             answers.append(answer)
             bar.update(len(answers), len(wanted))
     if failed := [why for what, why in answers if what == "unreachable"]:

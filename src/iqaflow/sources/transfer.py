@@ -13,12 +13,12 @@ import logging
 import os
 import re
 import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqaflow.core.errors import InputError, NoSpaceError, PipelineError, StageError
 from iqaflow.core.files import explain_full_disk, sync_directory, write_json
+from iqaflow.core.http import LONGEST_ASKED_S, Client, TryAgain, persist
 from iqaflow.core.version import VERSION
 
 if TYPE_CHECKING:
@@ -28,28 +28,21 @@ if TYPE_CHECKING:
 
 TRIES = 6  # failures in a row without a single new byte
 WAIT_SECONDS = 1.0  # after the first; doubled each time
-LONGEST_WAIT = 60.0
 RESERVE = 64 << 20  # bytes left free on the disk
 CHUNK = 1 << 20
-TRANSIENT = (408, 425, 429)
 log = logging.getLogger(__name__)
 
 
-class _Again(Exception):
-    """The transfer broke off, or the server is not well; trying again may help."""
-
-
-def client() -> httpx.Client:
+def client() -> Client:
     """A client that follows redirects and asks for the bytes as they are stored, so that they can be continued. User and
     password come from ~/.netrc, or the file that NETRC names, for the hosts it lists.
     """
-    import httpx
-
     netrc = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
-    return httpx.Client(
+    return Client(
+        timeout_s=60.0,
+        connect_s=20.0,
         auth=_netrc(netrc) if netrc.is_file() else None,
         follow_redirects=True,
-        timeout=httpx.Timeout(60.0, connect=20.0),
         headers={"User-Agent": f"iqaflow/{VERSION}", "Accept-Encoding": "identity"},
     )
 
@@ -66,7 +59,7 @@ def _netrc(path: Path) -> httpx.NetRCAuth:
 
 
 def fetch(
-    http: httpx.Client,
+    http: Client,
     url: str,
     path: Path,
     size: int | None = None,
@@ -83,28 +76,25 @@ def fetch(
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    failures = 0
-    while True:
-        before = _size(part)
-        try:
-            with explain_full_disk(part):
-                _stream(http, url, part, size, bar)
-            break
-        except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
-            why = f"{type(error).__name__}: {error}"
-            raise StageError(f"{url} leads nowhere ({why}): check the address in the catalogue.") from None
-        except (httpx.TransportError, _Again) as error:
-            failures = 0 if _size(part) > before else failures
-            failures += 1
-            why = str(error) if isinstance(error, _Again) else f"{type(error).__name__}: {error}"
-            if failures >= TRIES:
-                raise PipelineError(
-                    f"{url} cannot be downloaded ({why}): check the network and run the same command again; "
-                    "it goes on where it stopped."
-                ) from None
-            wait = min(WAIT_SECONDS * 2 ** (failures - 1), LONGEST_WAIT)
-            log.warning("iqaflow: %s: %s; trying again in %.0f s", url, why, wait)
-            time.sleep(wait)
+
+    def attempt() -> None:
+        with explain_full_disk(part):
+            _stream(http, url, part, size, bar)
+
+    def announce(failure: TryAgain, wait_s: float) -> None:
+        log.warning("iqaflow: %s: %s; trying again in %.0f s", url, failure, wait_s)
+
+    try:
+        persist(attempt, TRIES, WAIT_SECONDS, lambda: _size(part), announce)
+    except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise StageError(f"{url} leads nowhere ({why}): check the address in the catalogue.") from None
+    except TryAgain as failure:
+        asked = f", and asks to wait {failure.asked_s:.0f} s" if failure.asked_s > LONGEST_ASKED_S else ""
+        raise PipelineError(
+            f"{url} cannot be downloaded ({failure}{asked}): check the network and run the same command again; "
+            "it goes on where it stopped."
+        ) from None
     digest = _check(url, part, size, sha256, md5)
     with part.open("rb") as file:
         os.fsync(file.fileno())
@@ -125,7 +115,7 @@ def room(folder: Path, needed: int, what: str) -> None:
         )
 
 
-def _stream(http: httpx.Client, url: str, part: Path, size: int | None, bar: Bar | None) -> None:
+def _stream(http: Client, url: str, part: Path, size: int | None, bar: Bar | None) -> None:
     """Append what is missing to `part`."""
     mark = _mark(part, url)
     have = _size(part) if mark is not None else 0
@@ -134,14 +124,13 @@ def _stream(http: httpx.Client, url: str, part: Path, size: int | None, bar: Bar
         headers["Range"] = f"bytes={have}-"
         if mark and mark.get("version"):
             headers["If-Range"] = mark["version"]
-    with http.stream("GET", url, headers=headers) as response:
+    with http.stream("GET", url, _fault, headers=headers) as response:
         code = response.status_code
         if code == 416 and response.headers.get("content-range", "").endswith(f"/{have}"):
             return  # killed between the last byte and the rename
-        if code in TRANSIENT or code >= 500 or code == 416:
-            if code == 416:
-                _mark_path(part).unlink(missing_ok=True)  # longer than the file is now: afresh
-            raise _Again(f"the server answers {code} {response.reason_phrase}")
+        if code == 416:
+            _mark_path(part).unlink(missing_ok=True)  # longer than the file is now: afresh
+            raise TryAgain(_fault(response))
         if code >= 300:
             raise StageError(
                 f"{url} answers {code} {response.reason_phrase}: "
@@ -168,7 +157,7 @@ def _stream(http: httpx.Client, url: str, part: Path, size: int | None, bar: Bar
                 if bar and (megabytes := max(total or have, have) >> 20):
                     bar.update(have >> 20, megabytes, "MB")
     if total is not None and have < total:
-        raise _Again(f"the connection ended after {have} of {total} bytes")
+        raise TryAgain(f"the connection ended after {have} of {total} bytes")
 
 
 def _check(url: str, part: Path, size: int | None, sha256: str | None, md5: str | None) -> str:
@@ -195,10 +184,16 @@ def _check(url: str, part: Path, size: int | None, sha256: str | None, md5: str 
     return digests[0].hexdigest()
 
 
+def _fault(fault: httpx.Response | httpx.RequestError) -> str:
+    if isinstance(fault, Exception):
+        return f"{type(fault).__name__}: {fault}"
+    return f"the server answers {fault.status_code} {fault.reason_phrase}"
+
+
 def _version(response: httpx.Response) -> str:
     """What makes a continued download safe: a strong ETag, or the date of the last change."""
-    tag = response.headers.get("etag", "")
-    return tag if tag and not tag.startswith("W/") else response.headers.get("last-modified", "")
+    tag: str = response.headers.get("etag", "")
+    return tag if tag and not tag.startswith("W/") else str(response.headers.get("last-modified", ""))
 
 
 def _mark_path(part: Path) -> Path:
@@ -207,7 +202,7 @@ def _mark_path(part: Path) -> Path:
 
 def _mark(part: Path, url: str) -> dict[str, Any] | None:
     try:
-        mark = json.loads(_mark_path(part).read_text(encoding="utf-8"))
+        mark: dict[str, Any] = json.loads(_mark_path(part).read_text(encoding="utf-8"))
         return mark if mark["url"] == url else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from iqaflow.core.files import explain_full_disk
+from iqaflow.core.files import explain_full_disk, json_lines
 
 
 class StepLog:
@@ -35,13 +35,8 @@ def rows(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a log; a line cut short by a kill ends it, what follows is computed again."""
     if not path.is_file():
         return []
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            break
-    return found
+    with path.open("rb") as file:
+        return [line.value for line in json_lines(file, damaged="stop")]
 
 
 def write_curve(path: Path, logged: list[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from iqaflow.core.errors import InputError
+from iqaflow.core.files import json_lines
 
 LONGEST = 20_000  # characters of a text that are read
 
@@ -14,7 +15,7 @@ LONGEST = 20_000  # characters of a text that are read
 def load(path: Path) -> Any:
     """A JSON file, or one with an object per line. Raises InputError in one sentence if it is neither."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as text ({type(error).__name__}): give the label file.") from None
     try:
@@ -22,8 +23,8 @@ def load(path: Path) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (ValueError, RecursionError) as error:
+        return [line.value for line in json_lines(text.encode().splitlines())]
+    except ValueError as error:
         raise InputError(f"{path} is neither JSON nor JSON lines ({error}): give the label file.") from None
 
 

@@ -8,37 +8,30 @@ The key, if the server wants one, comes from the environment variable IQAFLOW_TE
 from __future__ import annotations
 
 import base64
-import email.utils
 import json
 import math
 import os
-import random
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from iqaflow.annotate.teachers import Completion
 from iqaflow.core.config.schema import Teacher
 from iqaflow.core.errors import ConfigError, InputError, PipelineError
+from iqaflow.core.http import LONGEST_ASKED_S, TRANSIENT, Client, TryAgain, persist
 from iqaflow.core.security.redaction import redact
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import encode_png
 
+if TYPE_CHECKING:
+    import httpx
+
 KEY = "IQAFLOW_TEACHER_KEY"
-FIRST_WAIT_S = 0.5  # before the first retry; it doubles, with up to half as much again at random
-LONGEST_WAIT_S = 120.0  # a server that asks for more is given up
+FIRST_WAIT_S = 0.5  # before the first retry
 LARGEST = 4_000_000  # bytes of a response
-BUSY = {408, 409, 425, 429}  # and every 5xx: worth another try
-
-
-class _TryAgain(Exception):
-    """The network or the server failed; `wait` is what the server asked for, in seconds."""
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait = wait
+BUSY = TRANSIENT | {409}
 
 
 class _Refused(Exception):
@@ -53,8 +46,6 @@ class Backend:
     parallel = True
 
     def __init__(self, config: Teacher, workspace: Workspace) -> None:
-        import httpx
-
         if not config.model:
             raise ConfigError("annotate.teacher.model is missing: kind=http needs the model's name at the endpoint.")
         if not config.url.startswith(("http://", "https://")):
@@ -63,10 +54,8 @@ class Backend:
         self.name = self.identity = config.model + (f"@{config.revision}" if config.revision else "")
         key = os.environ.get(KEY, "")
         self.url = config.url.rstrip("/") + "/chat/completions"
-        self.client = httpx.Client(
-            timeout=config.timeout_s,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            limits=httpx.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency),
+        self.client = Client(
+            config.timeout_s, headers={"Authorization": f"Bearer {key}"} if key else {}, connections=config.concurrency
         )
         self.extras = True  # a schema-guided reply with its probabilities, until the server says it cannot
 
@@ -83,61 +72,61 @@ class Backend:
             "logprobs": True,
             "response_format": {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}},
         }
-        refusal = None
         for body in ({**request, **extras}, request) if self.extras else (request,):
             try:
-                said = self._tried(body)
+                completion = self._patiently(body)
             except _Refused as refused:
-                refusal = self._sentence(refused.status, refused.words)
-                if refused.status not in (400, 422):
-                    break
+                if body is request or refused.status not in (400, 422):
+                    raise self._sentence(refused.status, refused.words) from None
                 continue  # perhaps the extras: not every server knows them
             self.extras = self.extras and body is not request
-            return said
-        raise refusal
+            return completion
+        raise AssertionError("unreachable")
 
-    def _tried(self, request: dict[str, Any]) -> Completion:
-        reason = ""
-        for attempt in range(self.config.retries + 1):
-            try:
-                return _said(self._post(request))
-            except _TryAgain as failure:
-                reason, wait = str(failure), failure.wait
-            if wait > LONGEST_WAIT_S:
-                raise PipelineError(f"The teacher at {self.url} asks to wait {wait:.0f} s ({reason}): try again later.")
-            if attempt < self.config.retries:
-                time.sleep(max(wait, FIRST_WAIT_S * 2**attempt * random.uniform(1.0, 1.5)))
-        raise PipelineError(
-            f"The teacher at {self.url} does not answer, {self.config.retries + 1} tries: {reason}. Start the "
-            "server or correct annotate.teacher.url, then run the same command; replies so far are kept."
-        )
+    def _patiently(self, request: dict[str, Any]) -> Completion:
+        try:
+            return persist(lambda: _completion(self._post(request)), self.config.retries + 1, FIRST_WAIT_S)
+        except TryAgain as failure:
+            if failure.asked_s > LONGEST_ASKED_S:
+                raise PipelineError(
+                    f"The teacher at {self.url} asks to wait {failure.asked_s:.0f} s ({failure}): try again later."
+                ) from None
+            raise PipelineError(
+                f"The teacher at {self.url} does not answer, {self.config.retries + 1} tries: {failure}. Start the "
+                "server or correct annotate.teacher.url, then run the same command; replies so far are kept."
+            ) from None
 
     def _post(self, request: dict[str, Any]) -> bytes:
+        """The body of the response. Raises TryAgain, or _Refused."""
+        until = time.monotonic() + self.config.timeout_s
+
+        def explain(fault: httpx.Response | httpx.RequestError) -> str:
+            if isinstance(fault, Exception):
+                return self._broken(fault)
+            return f"HTTP {fault.status_code} {_words(self._body(fault, until))}".strip()
+
+        with self.client.stream("POST", self.url, explain, json=request, transient=BUSY) as response:
+            body = self._body(response, until)
+        if response.status_code != 200:
+            raise _Refused(response.status_code, _words(body))
+        return body
+
+    def _body(self, response: httpx.Response, until: float) -> bytes:
+        body = b""
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > LARGEST:
+                raise TryAgain(f"a response of more than {LARGEST} bytes")
+            if time.monotonic() > until:
+                raise TryAgain(f"no whole response in {self.config.timeout_s:g} s")
+        return body
+
+    def _broken(self, error: httpx.RequestError) -> str:
         import httpx
 
-        until = time.monotonic() + self.config.timeout_s
-        body = b""
-        try:
-            with self.client.stream("POST", self.url, json=request) as response:
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > LARGEST:
-                        raise _TryAgain(f"a response of more than {LARGEST} bytes")
-                    if time.monotonic() > until:
-                        raise _TryAgain(f"no whole response in {self.config.timeout_s:g} s")
-                status, wait = response.status_code, response.headers.get("retry-after")
-        except httpx.TimeoutException:
-            raise _TryAgain(f"no response in {self.config.timeout_s:g} s") from None
-        except httpx.ConnectError:
-            raise _TryAgain("no connection") from None
-        except httpx.HTTPError as error:
-            raise _TryAgain(f"the connection broke ({type(error).__name__})") from None
-        if status == 200:
-            return body
-        words = _words(body)
-        if status in BUSY or status >= 500:
-            raise _TryAgain(f"HTTP {status} {words}".strip(), _seconds(wait))
-        raise _Refused(status, words)
+        if isinstance(error, httpx.TimeoutException):
+            return f"no response in {self.config.timeout_s:g} s"
+        return "no connection" if isinstance(error, httpx.ConnectError) else f"the connection broke ({type(error).__name__})"
 
     def _sentence(self, status: int, words: str) -> InputError:
         if status in (401, 403):
@@ -150,14 +139,14 @@ class Backend:
         return InputError(f"The teacher at {self.url} refuses the request (HTTP {status}): {words or 'it gives no reason'}")
 
 
-def _said(body: bytes) -> Completion:
+def _completion(body: bytes) -> Completion:
     try:
         choice = json.loads(body)["choices"][0]
         text = choice["message"]["content"] or ""
         if not isinstance(text, str):
             raise TypeError
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-        raise _TryAgain("the response is not in the OpenAI format") from None
+        raise TryAgain("the response is not in the OpenAI format") from None
     try:
         logs = [float(token["logprob"]) for token in choice["logprobs"]["content"]]
         sure = min(sum(map(math.exp, logs)) / len(logs), 1.0)
@@ -181,17 +170,3 @@ def _words(body: bytes) -> str:
     except (ValueError, RecursionError):
         pass  # not JSON: shown as it is
     return "".join(mark for mark in redact(" ".join(text.split())) if mark.isprintable())[:200]
-
-
-def _seconds(value: str | None) -> float:
-    """`Retry-After` as seconds from now: a number or a date; 0 if absent or unreadable."""
-    if not value:
-        return 0.0
-    try:
-        return max(float(value), 0.0) if math.isfinite(float(value)) else 0.0
-    except ValueError:
-        pass  # then it is a date
-    try:
-        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (ValueError, TypeError):
-        return 0.0

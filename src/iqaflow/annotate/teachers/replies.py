@@ -19,7 +19,7 @@ from typing import IO, Any, NoReturn, NotRequired, TypedDict, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from iqaflow.core.files import explain_full_disk
+from iqaflow.core.files import explain_full_disk, json_lines
 
 LONGEST = 20_000  # characters of a reply that are looked at
 Model = TypeVar("Model", bound=BaseModel)
@@ -107,10 +107,10 @@ class Cache:
         """Replies kept and dropped, per prompt, over all runs of this workspace."""
         counted: dict[str, Counter[str]] = {"kept": Counter(), "dropped": Counter()}
         for name, path in (("kept", self.path), ("dropped", self.dropped)):
-            for line in path.open("rb") if path.is_file() else ():
-                entry = _parsed(line)
-                if entry is not None:
-                    counted[name][str(entry.get("prompt"))] += 1
+            if path.is_file():
+                with path.open("rb") as file:
+                    entries = [line.value for line in json_lines(file, damaged="skip")]
+                counted[name].update(str(entry.get("prompt")) for entry in entries if isinstance(entry, dict))
         return counted
 
     def _catch_up(self, file: IO[bytes]) -> None:
@@ -119,15 +119,14 @@ class Cache:
         if os.fstat(file.fileno()).st_size < self.seen:
             self.places, self.seen = {}, 0  # somebody emptied it
         file.seek(self.seen)
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            entry = _parsed(line)
-            if entry is not None and isinstance(entry.get("key"), str):
+        begin = self.seen
+        for line in json_lines(file, damaged="null", ended=True):  # a damaged line is a reply less
+            entry, place = line.value, begin + line.start
+            if isinstance(entry, dict) and isinstance(entry.get("key"), str):
                 if entry.get("replaces"):
-                    self.places[entry["key"]] = self.seen
-                self.places.setdefault(entry["key"], self.seen)
-            self.seen += len(line)
+                    self.places[entry["key"]] = place
+                self.places.setdefault(entry["key"], place)
+            self.seen = place + len(line.raw)
 
     def _entry(self, key: str) -> Entry | None:
         if key not in self.places:
@@ -135,7 +134,7 @@ class Cache:
         try:
             with self.path.open("rb") as file:
                 file.seek(self.places[key])
-                entry = _parsed(file.readline())
+                entry = next((line.value for line in json_lines([file.readline()], damaged="skip")), None)
         except OSError:
             entry = None
         if not _is_reply(entry, key):
@@ -144,16 +143,8 @@ class Cache:
         return entry
 
 
-def _is_reply(entry: dict[str, Any] | None, key: str) -> TypeGuard[Entry]:
-    return entry is not None and entry.get("key") == key and isinstance(entry.get("reply"), str)
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None  # a damaged line is a reply less
-    return entry if isinstance(entry, dict) else None
+def _is_reply(entry: Any, key: str) -> TypeGuard[Entry]:
+    return isinstance(entry, dict) and entry.get("key") == key and isinstance(entry.get("reply"), str)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import numpy as np
 
 from iqaflow.core.errors import StageError
 from iqaflow.core.plugins import KINDS
-from iqaflow.regions.shape import Segments
+from iqaflow.regions.shape import Segments, segments
 
 
 class MaskError(ValueError):
@@ -46,6 +46,16 @@ def of(place: Path, named: str) -> Layout:
     )
 
 
+def is_folder_of(place: Path, suffix: str) -> bool:
+    """Whether a directory tree has a file of that suffix."""
+    return place.is_dir() and next(place.rglob(f"*{suffix}"), None) is not None
+
+
+def files_of(folder: Path, suffix: str) -> list[Path]:
+    """The files of a directory tree with that suffix, sorted."""
+    return sorted({path for paths in listing(folder, suffix).values() for path in paths})
+
+
 def listing(folder: Path, suffix: str) -> dict[str, tuple[Path, ...]]:
     """The files of a directory tree by their path without suffix, and by their bare name."""
     return _listing(folder, suffix, folder.stat().st_mtime_ns)
@@ -53,13 +63,13 @@ def listing(folder: Path, suffix: str) -> dict[str, tuple[Path, ...]]:
 
 @functools.lru_cache(maxsize=8)
 def _listing(folder: Path, suffix: str, changed: int) -> dict[str, tuple[Path, ...]]:
-    found: dict[str, tuple[Path, ...]] = {}
+    paths: dict[str, tuple[Path, ...]] = {}
     for path in sorted(folder.rglob(f"*{suffix}")):
         if path.is_file():
             inside = path.relative_to(folder).with_suffix("").as_posix()
             for key in dict.fromkeys((inside, path.stem)):
-                found[key] = (*found.get(key, ()), path)
-    return found
+                paths[key] = (*paths.get(key, ()), path)
+    return paths
 
 
 def beside(folder: Path, suffix: str, origin: str) -> Path | None:
@@ -68,12 +78,12 @@ def beside(folder: Path, suffix: str, origin: str) -> Path | None:
     """
     name = PurePosixPath(origin)
     files = listing(folder, suffix)
-    found = files.get(name.with_suffix("").as_posix()) or files.get(name.stem) or ()
-    if len(found) > 1:
+    matches = files.get(name.with_suffix("").as_posix()) or files.get(name.stem) or ()
+    if len(matches) > 1:
         raise MaskError(
-            f"{found[0].name} exists {len(found)} times under {folder.name}, and none of them lies where {origin} does"
+            f"{matches[0].name} exists {len(matches)} times under {folder.name}, and none of them lies where {origin} does"
         )
-    return found[0] if found else None
+    return matches[0] if matches else None
 
 
 def picture(path: Path, size: tuple[int, int]) -> np.ndarray:
@@ -100,8 +110,16 @@ def forget() -> None:
     _listing.cache_clear()
 
 
-def fits(name: str, found: tuple[int, ...], size: tuple[int, int]) -> None:
+def fits(name: str, shape: tuple[int, ...], size: tuple[int, int]) -> None:
     """MaskError if a mask is not as large as its photograph."""
-    if tuple(found[:2]) != tuple(size):
-        turned = ", as if the photograph had been turned" if tuple(found[:2]) == tuple(size[::-1]) else ""
-        raise MaskError(f"{name} is {found[1]}x{found[0]}, its photograph {size[1]}x{size[0]}{turned}")
+    if tuple(shape[:2]) != tuple(size):
+        turned = ", as if the photograph had been turned" if tuple(shape[:2]) == tuple(size[::-1]) else ""
+        raise MaskError(f"{name} is {shape[1]}x{shape[0]}, its photograph {size[1]}x{size[0]}{turned}")
+
+
+def segmented(name: str, ids: np.ndarray, names: dict[int, str | None]) -> Segments:
+    """`segments` of a map (H, W) that the file `name` holds. MaskError if there are more than a label map can hold."""
+    try:
+        return segments(ids, names)
+    except ValueError as error:
+        raise MaskError(f"{name}: {error}") from None

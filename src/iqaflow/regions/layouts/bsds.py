@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from iqaflow.regions.layouts import MaskError, beside, fits, listing
-from iqaflow.regions.shape import Segments, segments
+from iqaflow.regions.layouts import MaskError, beside, files_of, fits, is_folder_of, segmented
+from iqaflow.regions.shape import Segments
 
 SUFFIX = ".mat"
 
 
 def owns(place: Path) -> bool:
-    return place.is_dir() and next(place.rglob(f"*{SUFFIX}"), None) is not None
+    return is_folder_of(place, SUFFIX)
 
 
 def files(place: Path) -> Iterator[Path]:
-    yield from sorted({path for paths in listing(place, SUFFIX).values() for path in paths})
+    yield from files_of(place, SUFFIX)
 
 
 def covers(place: Path, origin: str, cache: Path) -> bool:
@@ -38,10 +38,7 @@ def read(place: Path, origin: str, size: tuple[int, int], cache: Path) -> Segmen
         fits(path.name, person.shape, size)
     counts = [len(np.unique(person)) for person in people]
     chosen = people[sorted(range(len(people)), key=lambda at: counts[at])[(len(people) - 1) // 2]].astype(np.int64)
-    try:
-        return segments(chosen, dict.fromkeys(np.unique(chosen).tolist()))
-    except ValueError as error:
-        raise MaskError(f"{path.name}: {error}") from None
+    return segmented(path.name, chosen, dict.fromkeys(np.unique(chosen).tolist()))
 
 
 def _people(path: Path) -> list[np.ndarray]:
@@ -49,8 +46,8 @@ def _people(path: Path) -> list[np.ndarray]:
     from scipy.io import loadmat
 
     try:
-        found = loadmat(path, variable_names=["groundTruth"])["groundTruth"]
-        people = [np.asarray(entry["Segmentation"][0, 0]) for entry in found.ravel()]
+        truth = loadmat(path, variable_names=["groundTruth"])["groundTruth"]
+        people = [np.asarray(entry["Segmentation"][0, 0]) for entry in truth.ravel()]
     except Exception as error:  # damaged files raise nearly anything; the reason is kept
         reason = "no groundTruth" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
         raise MaskError(f"{path.name} is not a BSDS segmentation ({reason})") from None

@@ -22,9 +22,9 @@ import numpy as np
 from iqaflow.core.errors import StageError
 from iqaflow.core.hashes import sha256
 from iqaflow.regions.json_parts import parts
-from iqaflow.regions.layouts import MaskError, fits, picture
+from iqaflow.regions.layouts import MaskError, fits, picture, segmented
 from iqaflow.regions.phrase import crowd, plain
-from iqaflow.regions.shape import Segments, segments
+from iqaflow.regions.shape import Segments
 
 BEYOND = 256**3  # numbers from here on cannot be spelt by a colour
 TABLES = """
@@ -64,19 +64,16 @@ def read(place: Path, origin: str, size: tuple[int, int], cache: Path) -> Segmen
     for id, category, is_crowd in json.loads(entries):
         if not 0 < id < BEYOND:
             raise MaskError(f"{place.name} gives {origin} a segment {id}, but a colour can only spell 1 to {BEYOND - 1}")
-        said = plain(categories.get(category, ""))
-        names[id] = crowd(said) if said and is_crowd else said
+        name = plain(categories.get(category, ""))
+        names[id] = crowd(name) if name and is_crowd else name
     colours = picture(folder / file_name, size)
     if colours.ndim != 3 or colours.shape[2] < 3:
         raise MaskError(f"{file_name} is not in colour, so it cannot spell the segments of {place.name}")
     ids = colours[..., 0] + colours[..., 1].astype(np.int32) * 256 + colours[..., 2].astype(np.int32) * 65536
-    try:
-        found = segments(ids, names)
-    except ValueError as error:
-        raise MaskError(f"{file_name}: {error}") from None
-    if names and not found.labels.any():
+    segments = segmented(file_name, ids, names)
+    if names and not segments.labels.any():
         raise MaskError(f"{file_name} shows none of the {len(names)} segments that {place.name} gives {origin}")
-    return found
+    return segments
 
 
 def _folder(place: Path) -> Path:
@@ -97,13 +94,14 @@ def _row(index: sqlite3.Connection, origin: str) -> tuple[str, int, int, str] | 
         if len(rows) > 1:
             raise MaskError(f"several photographs are called {name.stem}, and none has the path {origin}")
         if rows:
-            return rows[0]
+            row: tuple[str, int, int, str] = rows[0]
+            return row
     return None
 
 
 def _index(place: Path, cache: Path) -> sqlite3.Connection:
-    found = place.stat()
-    path = cache / f"panoptic-{_digest(place, found.st_mtime_ns, found.st_size)[:16]}.sqlite"
+    stat = place.stat()
+    path = cache / f"panoptic-{_digest(place, stat.st_mtime_ns, stat.st_size)[:16]}.sqlite"
     for _ in range(2):
         if not path.is_file():
             _build(place, path)
@@ -150,8 +148,10 @@ def _image(entry: dict[str, Any]) -> tuple[int, str, str, int, int]:
 
 
 def _annotation(entry: dict[str, Any]) -> tuple[int, str, str]:
-    wanted = [(int(one["id"]), int(one["category_id"]), int(one.get("iscrowd", 0))) for one in entry["segments_info"]]
-    return int(entry["image_id"]), str(entry["file_name"]), json.dumps(wanted)
+    segments = [
+        (int(segment["id"]), int(segment["category_id"]), int(segment.get("iscrowd", 0))) for segment in entry["segments_info"]
+    ]
+    return int(entry["image_id"]), str(entry["file_name"]), json.dumps(segments)
 
 
 ROWS = {

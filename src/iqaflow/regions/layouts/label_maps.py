@@ -15,22 +15,22 @@ from pathlib import Path
 import numpy as np
 
 from iqaflow.core.errors import StageError
-from iqaflow.regions.layouts import MaskError, beside, listing, picture
+from iqaflow.regions.layouts import MaskError, beside, files_of, is_folder_of, picture, segmented
 from iqaflow.regions.phrase import plain
-from iqaflow.regions.shape import Segments, segments
+from iqaflow.regions.shape import Segments
 
 SUFFIX = ".png"
 NAMES = "labels.json"
 
 
 def owns(place: Path) -> bool:
-    return place.is_dir() and next(place.rglob(f"*{SUFFIX}"), None) is not None
+    return is_folder_of(place, SUFFIX)
 
 
 def files(place: Path) -> Iterator[Path]:
     if (place / NAMES).is_file():
         yield place / NAMES
-    yield from sorted({path for paths in listing(place, SUFFIX).values() for path in paths})
+    yield from files_of(place, SUFFIX)
 
 
 def covers(place: Path, origin: str, cache: Path) -> bool:
@@ -51,10 +51,7 @@ def read(place: Path, origin: str, size: tuple[int, int], cache: Path) -> Segmen
     present = np.unique(ids).tolist()
     names = _names(place / NAMES, (place / NAMES).stat().st_mtime_ns if (place / NAMES).is_file() else None)
     wanted = {id: names.get(id) for id in present if (id in names if names else id != 0)}
-    try:
-        return segments(ids, wanted)
-    except ValueError as error:
-        raise MaskError(f"{path.name}: {error}") from None
+    return segmented(path.name, ids, wanted)
 
 
 @functools.lru_cache(maxsize=8)
