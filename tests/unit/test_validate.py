@@ -13,7 +13,8 @@ from PIL import Image
 
 from iqaflow.data import decoding, text_hygiene
 from iqaflow.data.masks import encode_mask, read_mask
-from iqaflow.validate import remedies, suites
+from iqaflow.validate import suites
+from iqaflow.validate.check import REMEDIES, remedy
 from iqaflow.validate.checks import answers, balance, chance, flatten, leakage, presence, truth
 from iqaflow.validate.expectations import plain
 from iqaflow.validate.report import examples
@@ -363,8 +364,8 @@ def test_every_check_has_a_remedy_and_a_place_in_the_report():
 
     rules = suites.layout() | suites.content(2)
     assert set(rules) == set(page.TABLES) == set(frames.IDS)
-    assert all("`iqaflow annotate`" in remedies.remedy(table, "anything") for table in rules)
-    assert {name.partition(".")[0] for name in remedies.REMEDIES} <= set(rules)
+    assert all("`iqaflow annotate`" in remedy(table, "anything") for table in rules)
+    assert {name.partition(".")[0] for name in REMEDIES} <= set(rules)
 
 
 def test_values_in_the_verdict_are_strict_json():
