@@ -78,7 +78,7 @@ def listed(*phrases: str) -> list[dict]:
 
 def found(places: dict, *phrases: str, height: int = 100, width: int = 100) -> list[RegionPrompt]:
     """Places of one image that suffers from `phrases`; `places` by kind of question."""
-    session = Session({}, {ground.asked(kind): place for kind, place in places.items()})
+    session = Session({}, {ground.plain_question(kind): place for kind, place in places.items()})
     return findings.places(Judge(), session, [subject(height, width)], [listed(*phrases)])[0]
 
 

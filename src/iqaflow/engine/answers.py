@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from iqaflow import tasks
 from iqaflow.data.images import decode
+from iqaflow.data.rows import ConversationRow
 from iqaflow.engine.session import Engine, Prompt
 from iqaflow.grounding.text_to_point import Spatial
 from iqaflow.tasks import grammar
@@ -59,13 +60,13 @@ def in_set(chances: np.ndarray, candidates: Sequence[str], chosen: int) -> float
 
 def closed_set(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     """A model's candidates for a conversation's question, or None where the answer is free."""
-    return tasks.find(row["task"]).closed(row, vocabulary)
+    return tasks.find(row["task"]).closed(cast(ConversationRow, row), vocabulary)
 
 
 def calibrated_set(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     """Like `closed_set`, and where `assess` asks more as a closed set: a region with at most one distortion."""
     task = tasks.find(row["task"])
-    return (task.calibrated or task.closed)(row, vocabulary)
+    return (task.calibrated or task.closed)(cast(ConversationRow, row), vocabulary)
 
 
 def read(
@@ -104,7 +105,9 @@ def _answers(session: Any, asked: list[tuple[int, Row | None]], keys: list[Any],
         if not candidates:
             yield from _open_answers(session, [(item, row) for item, row in members if row])
             continue
-        logs = session.choose([Prompt(item, _question(row) if row else rating.asked()) for item, row in members], candidates)
+        logs = session.choose(
+            [Prompt(item, _question(row) if row else rating.plain_question()) for item, row in members], candidates
+        )
         if candidates == vocabulary.ordered_pairs:
             candidates, logs = vocabulary.pairs(logs)
         for (item, row), log_probs in zip(members, logs, strict=True):

@@ -133,7 +133,7 @@ class Assessor:
         candidates = ("Image A", "Image B")
         views = self._together([*others, *pair])
         session = self.engine.session(views, [roles] * len(views))
-        logs = session.choose([Prompt(item, rate.asked()) for item in range(len(views))], candidates)
+        logs = session.choose([Prompt(item, rate.plain_question()) for item in range(len(views))], candidates)
         chances = self.probabilities("rate", (logs[1:] if len(views) > 1 else logs).mean(0))
         best = int(chances.argmax())
         ((reason, _),) = session.write([Prompt(0, rate.DETAILED[0], self.engine.ids(f"{candidates[best]} is better."))])
@@ -177,7 +177,7 @@ class Assessor:
             ]
         styles = ("brief", "detailed")
         small = [item for item, subject in enumerate(subjects) if not subject.mosaic]
-        prompts = [Prompt(item, describe.asked(style)) for item in small for style in styles]
+        prompts = [Prompt(item, describe.plain_question(style)) for item in small for style in styles]
         written = iter(session.write(prompts) if prompts else ())
         results = []
         for item, subject in enumerate(subjects):

@@ -46,7 +46,9 @@ class Evaluator(Protocol):
 
 def scores(evaluator: Evaluator, session: Session, subjects: Sequence[Subject]) -> list[Score]:
     """`{value, level, distribution, confidence}` of each image."""
-    logs = session.choose([Prompt(item, rating.asked()) for item in range(len(subjects))], evaluator.engine.vocabulary.ratings)
+    logs = session.choose(
+        [Prompt(item, rating.plain_question()) for item in range(len(subjects))], evaluator.engine.vocabulary.ratings
+    )
     out = []
     for subject, row in zip(subjects, logs, strict=True):
         tiled = subject.mosaic
@@ -72,7 +74,7 @@ def distortions(evaluator: Evaluator, session: Session, subjects: Sequence[Subje
     """What each whole image suffers from, most likely first; empty if it is clean."""
     vocabulary = evaluator.engine.vocabulary
     candidates = vocabulary.names
-    logs = session.choose([Prompt(item, identify.asked(1)) for item in range(len(subjects))], candidates)
+    logs = session.choose([Prompt(item, identify.plain_question(1)) for item in range(len(subjects))], candidates)
     listed = []
     raw, chances = np.exp(logs), _each(evaluator, "identify", logs)
     for item, subject in enumerate(subjects):
@@ -124,7 +126,7 @@ def places(
     if not targets:
         return wanted
     vocabulary = evaluator.engine.vocabulary
-    questions = [ground.asked(kind, vocabulary.phrase) for _, kind in targets]
+    questions = [ground.plain_question(kind, vocabulary.phrase) for _, kind in targets]
     answers = session.spatial([Prompt(item, question) for (item, _), question in zip(targets, questions, strict=True)])
     kept: dict[int, list[np.ndarray]] = {}
     for (item, _), question, (spatial, label) in zip(targets, questions, answers, strict=True):

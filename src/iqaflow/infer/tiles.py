@@ -74,8 +74,8 @@ class Mosaic:
                 [[part.of(image) for _, image in shown] for part in some], [[role for role, _ in shown]] * len(some)
             )
             items = range(len(some))
-            named.append(session.choose([Prompt(item, identify.asked(1)) for item in items], engine.vocabulary.names))
-            rated.append(session.choose([Prompt(item, rating.asked()) for item in items], engine.vocabulary.ratings))
+            named.append(session.choose([Prompt(item, identify.plain_question(1)) for item in items], engine.vocabulary.names))
+            rated.append(session.choose([Prompt(item, rating.plain_question()) for item in items], engine.vocabulary.ratings))
             if session.lens:
                 read += zip(session.lens.chances, session.lens.severities, strict=True)
         self.identify, self.ratings = np.concatenate(named), np.concatenate(rated)
