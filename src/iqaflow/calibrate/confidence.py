@@ -8,11 +8,11 @@ for one label), after the temperature (Guo et al. 2017).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from iqaflow.engine.calibration import log_odds, surely
+from iqaflow.grounding.record import Bin, Curve
 from iqaflow.grounding.text_to_point import softmax
 
 Answer = tuple[np.ndarray, int]
@@ -47,10 +47,10 @@ def judged(answers: Sequence[Answer], temperature: float) -> tuple[np.ndarray, n
     return np.array([row.max() for row in chances], dtype=np.float64), np.array(right, dtype=bool)
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> list[Bin]:
     """Equal-width bins (lo, hi] that hold answers: `lo, hi, n, confidence, accuracy`."""
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    rows = []
+    rows: list[Bin] = []
     for at in range(bins):
         chosen = index == at
         if chosen.any():
@@ -66,13 +66,13 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> li
     return rows
 
 
-def expected_error(rows: Sequence[dict[str, float]]) -> float:
+def expected_error(rows: Sequence[Bin]) -> float:
     """Expected calibration error (ECE): mean |confidence - accuracy| over the bins, weighted by their answers."""
     total = sum(row["n"] for row in rows)
     return sum(row["n"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / total if total else 0.0
 
 
-def calibrate(answers: Sequence[Answer], bins: int = 10, mapped: bool = True) -> dict[str, Any]:
+def calibrate(answers: Sequence[Answer], bins: int = 10, mapped: bool = True) -> Curve:
     """Temperature, the map of the chosen answer's chance (`mapped`), ECE before and after, and the reliability bins of both.
 
     `slope` and `offset` map the log-odds of the chosen answer (Platt 1999): a temperature can only make all answers more or less
@@ -135,7 +135,7 @@ def shifted(answers: Sequence[Answer], offset: float, clean: int = -1) -> list[A
     return moved
 
 
-def fit_logistic(scores: Sequence[float] | np.ndarray, truths: Sequence[bool] | np.ndarray, bins: int = 10) -> dict[str, Any]:
+def fit_logistic(scores: Sequence[float] | np.ndarray, truths: Sequence[bool] | np.ndarray, bins: int = 10) -> Curve:
     """Slope and offset of P(true) = sigmoid(slope * score + offset) by likelihood (Platt 1999), with the ECE before
     and after, the latter cross-fitted. Truths of one kind only leave slope 1 and offset 0.
     """
@@ -159,7 +159,7 @@ def fit_logistic(scores: Sequence[float] | np.ndarray, truths: Sequence[bool] | 
         return round(float(slope), 4), round(float(offset), 4)
 
     slope, offset = solve(values, right)
-    result: dict[str, Any] = {
+    result: Curve = {
         "slope": slope,
         "offset": offset,
         "n": len(values),

@@ -21,6 +21,7 @@ from iqaflow.data.masks import contains, iou
 from iqaflow.grounding import segmenters
 from iqaflow.grounding.ground import concentration
 from iqaflow.grounding.item import Item
+from iqaflow.grounding.record import AblationRow, Fit, SegmenterRow
 from iqaflow.grounding.text_to_point import READ_OUTS, Settings, is_whole, read_map, read_out, read_points, upsample
 
 STEPS = 64  # shares of the maximum at which a map is cut while read-outs are compared
@@ -30,7 +31,7 @@ NEGATIVES = (0, 3)
 MAX_LOCAL, MAX_POINTED, MAX_SLOW = 300, 1000, 48  # items used in all, and for each option of a slow segmenter
 
 
-def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
+def fit(items: Sequence[Item], config: Config, seed: int) -> Fit:
     """`text_to_point`, `segmenter`, `gate`, `region`, `ablation`, `segmenters`, `items` of the calibration record.
 
     Without local items all stay at their defaults: there is nothing to fit them to.
@@ -77,7 +78,7 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
         (whole(item)[0], prediction[1]) if says else prediction
         for item, says, prediction in zip(used, called, predictions[final], strict=True)
     ]
-    ablation = [{"method": name, **summary(used, row, seed)} for name, row in predictions.items()]
+    ablation: list[AblationRow] = [{"method": name, **summary(used, row, seed)} for name, row in predictions.items()]
     for family in ("HyD", "SiD", "DAO"):
         part = [at for at, item in enumerate(used) if sub_task(item.kind) == family]
         if part:
@@ -161,13 +162,13 @@ def _hits(settings: Settings, items: Sequence[Item]) -> np.ndarray:
 
 def fit_segmenter(
     settings: Settings, items: Sequence[Item], config: Config, rng: np.random.Generator
-) -> tuple[str, dict[str, Any], Settings, list[dict[str, Any]]]:
+) -> tuple[str, dict[str, Any], Settings, list[SegmenterRow]]:
     """The segmenter, its options and its points by mIoU. A later name of `calibrate.segmenters`, more points or
     negative points replace what is there only if they gain more than one standard error. The table has them all.
     """
     few = _some(items, MAX_SLOW, rng)
     best: tuple[np.ndarray, str, dict[str, Any]] | None = None
-    table = []
+    table: list[SegmenterRow] = []
     for name in config.calibrate.segmenters:
         module, _ = segmenters.find(name)
         sample = few if module.SLOW else items

@@ -6,12 +6,12 @@ The one function inference and benchmark call; everything it needs was fitted by
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from iqaflow.data.masks import bounds, pixel
 from iqaflow.grounding import segmenters
+from iqaflow.grounding.record import Calibration
 from iqaflow.grounding.text_to_point import (
     Point,
     Settings,
@@ -45,8 +45,8 @@ class Grounding:
     grid: int = GRID
 
 
-def ground(image: np.ndarray, spatial: Spatial, record: dict[str, Any]) -> Grounding:
-    """Ground one answer in a uint8 RGB image (H, W, 3) with a calibration record (`record.read` or `defaults`)."""
+def ground(image: np.ndarray, spatial: Spatial, record: Calibration) -> Grounding:
+    """Ground one answer in a uint8 RGB image (H, W, 3) with a calibration record (`engine.calibration.read` or `defaults`)."""
     height, width, grid = *image.shape[:2], spatial.grid
     settings, threshold = Settings.read(record["text_to_point"]), record["gate"]["threshold"]
     map_ = read_map(spatial, settings)
