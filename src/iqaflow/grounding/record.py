@@ -38,8 +38,8 @@ class Segmenter(TypedDict):
     options: dict[str, Any]
 
 
-# Log-odds above which an answer is the whole image; shares of both kinds that it gets wrong, and their numbers. `global` is a word
-# of the language, so this one cannot be written as a class.
+# Log-odds above which an answer is the whole image; shares of both kinds that it gets wrong, and their numbers. Not written as a
+# class, since `global` is a word of the language.
 Gate = TypedDict(
     "Gate",
     {
