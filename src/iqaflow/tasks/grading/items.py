@@ -5,12 +5,32 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypedDict
 
 from iqaflow import tasks
 from iqaflow.core.config import Config
 
 Row = dict[str, Any]
+
+
+class Question(TypedDict):
+    """What is asked, without its truth: the task, the cell it counts in, and the image it is about."""
+
+    family: str
+    cell: str
+    item_id: str
+    source_id: str
+    image_id: str
+
+
+class Item(Question):
+    """A question with its truth: the answer in one spelling, the number for a task that has one, and the strongest level asked
+    about (0: clean).
+    """
+
+    target: str
+    target_value: float | None
+    level: float | None
 
 
 def select(images: Iterable[Row], limit: int | None) -> list[Row]:
@@ -19,7 +39,7 @@ def select(images: Iterable[Row], limit: int | None) -> list[Row]:
     return sorted(rows[:limit], key=lambda row: row["image_id"])
 
 
-def truth(images: list[Row], conversations: Iterable[Row], config: Config) -> tuple[list[Row], list[Row]]:
+def truth(images: list[Row], conversations: Iterable[Row], config: Config) -> tuple[list[Item], list[Row]]:
     """The items these images are asked about, with their truth, and the conversations they come from.
 
     One item per image for a task whose value every image has (item_id = image_id), else one per conversation (item_id =
@@ -28,7 +48,8 @@ def truth(images: list[Row], conversations: Iterable[Row], config: Config) -> tu
     """
     by_id = {row["image_id"]: row for row in images}
     known = tasks.known()
-    items, asked = [], []
+    items: list[Item] = []
+    asked: list[Row] = []
     for row in sorted(images, key=lambda row: row["image_id"]):
         for task in known.values():
             value = task.value(row) if task.value else None
@@ -66,7 +87,7 @@ def _shuffle(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _item(image: Row, family: str, cell: str, item_id: str, target: str, level: float, value: float | None) -> Row:
+def _item(image: Row, family: str, cell: str, item_id: str, target: str, level: float, value: float | None) -> Item:
     return {
         "family": family,
         "cell": cell,
