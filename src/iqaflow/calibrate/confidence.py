@@ -31,8 +31,8 @@ def fit_temperature(answers: Sequence[Answer]) -> float:
     def loss(log_tau: float) -> float:
         return negative_log_likelihood(answers, float(np.exp(log_tau))) + log_tau**2 / len(answers)
 
-    found = minimize_scalar(loss, bounds=np.log(RANGE), method="bounded", options={"xatol": 1e-4})
-    return round(float(np.exp(found.x)), 4)
+    minimum = minimize_scalar(loss, bounds=np.log(RANGE), method="bounded", options={"xatol": 1e-4})
+    return round(float(np.exp(minimum.x)), 4)
 
 
 def negative_log_likelihood(answers: Sequence[Answer], temperature: float) -> float:
@@ -67,7 +67,12 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> li
 
 
 def expected_error(rows: Sequence[Bin]) -> float:
-    """Expected calibration error (ECE): mean |confidence - accuracy| over the bins, weighted by their answers."""
+    """Expected calibration error (ECE): mean |confidence - accuracy| over the bins, weighted by their answers.
+
+    Not shared with `benchmark.metrics.confidence.calibration_error`. The bins are the same, but this one averages each bin, as the
+    diagram shows it, while that one sums gaps by the weights of a thousand resamples at once: on the same answers the two agree to
+    1e-15, not to the last bit, and both values are stored.
+    """
     total = sum(row["n"] for row in rows)
     return sum(row["n"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / total if total else 0.0
 
@@ -82,7 +87,7 @@ def calibrate(answers: Sequence[Answer], bins: int = 10, mapped: bool = True) ->
     """
     answers = [(np.asarray(logs, dtype=np.float64), int(truth)) for logs, truth in answers]
     halves = [(answers[at::2], answers[1 - at :: 2]) for at in (0, 1)]
-    tried = {way: [_crossed(judge, fit, way) for judge, fit in halves if judge] for way in (False, True)}
+    tried = {way: [_crossed(held_out, fit, way) for held_out, fit in halves if held_out] for way in (False, True)}
     parts = {
         way: (np.concatenate([sure for sure, _ in halves_]), np.concatenate([right for _, right in halves_]))
         for way, halves_ in tried.items()
@@ -106,19 +111,19 @@ def calibrate(answers: Sequence[Answer], bins: int = 10, mapped: bool = True) ->
     }
 
 
-def _crossed(judge: Sequence[Answer], fit: Sequence[Answer], mapped: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence and rightness of `judge` with what `fit` gives."""
+def _crossed(held_out: Sequence[Answer], fit: Sequence[Answer], mapped: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence and rightness of `held_out` with what `fit` gives."""
     temperature = fit_temperature(fit)
     slope, offset = _fit_map(fit, temperature) if mapped else (1.0, 0.0)
-    chances = [surely(softmax(logs, temperature), slope, offset) for logs, _ in judge]
-    right = [int(np.argmax(row)) == truth for row, (_, truth) in zip(chances, judge, strict=True)]
+    chances = [surely(softmax(logs, temperature), slope, offset) for logs, _ in held_out]
+    right = [int(np.argmax(row)) == truth for row, (_, truth) in zip(chances, held_out, strict=True)]
     return np.array([row.max() for row in chances]), np.array(right, dtype=bool)
 
 
 def _fit_map(answers: Sequence[Answer], temperature: float) -> tuple[float, float]:
     sure, right = judged(answers, temperature)
-    found = fit_logistic(log_odds(sure), right)
-    return found["slope"], found["offset"]
+    line = fit_logistic(log_odds(sure), right)
+    return line["slope"], line["offset"]
 
 
 def _log_loss(sure: np.ndarray, right: np.ndarray) -> float:

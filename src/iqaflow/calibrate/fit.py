@@ -52,13 +52,15 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> Fit:
     rng = np.random.default_rng(seed)
     used = _some(local, MAX_LOCAL, rng)
     possible = [name for name in READ_OUTS if any(read_out(item.spatial, Settings(name)) == name for item in used)]
-    found = {name: fit_read_out(name, used, config.calibrate.temperatures) for name in possible if name not in ("product", "all")}
+    read_outs = {
+        name: fit_read_out(name, used, config.calibrate.temperatures) for name in possible if name not in ("product", "all")
+    }
     if "product" in possible:
-        found["product"] = fit_product(found, used)
+        read_outs["product"] = fit_product(read_outs, used)
     if "all" in possible:
-        found["all"] = fit_all(found, used)
-    variants = {name: fit_point(settings, used) for name, (settings, _) in found.items()}
-    best = max(found, key=lambda name: found[name][1])  # the earlier, simpler one if equal
+        read_outs["all"] = fit_all(read_outs, used)
+    variants = {name: fit_point(settings, used) for name, (settings, _) in read_outs.items()}
+    best = max(read_outs, key=lambda name: read_outs[name][1])  # the earlier, simpler one if equal
     pointed = fit_pointing(best, variants, _some(local, MAX_POINTED, rng))
     chosen, options, settings, table = fit_segmenter(pointed, used, config, rng)
     methods: dict[str, Method] = {
@@ -108,9 +110,9 @@ def fit_read_out(name: str, items: Sequence[Item], taus: Sequence[float]) -> tup
     return _best(tried, items)
 
 
-def fit_product(found: dict[str, tuple[Settings, float]], items: Sequence[Item]) -> tuple[Settings, float]:
+def fit_product(read_outs: dict[str, tuple[Settings, float]], items: Sequence[Item]) -> tuple[Settings, float]:
     """The share of cells and soft box in their product, each as fitted alone."""
-    cells, box, words = (found[name][0] for name in ("cells", "soft_box", "2x2"))
+    cells, box, words = (read_outs[name][0] for name in ("cells", "soft_box", "2x2"))
     base = Settings("product", words.tau_words, cells.tau_cells, box.tau_box, words.inset)
     return _best(
         [
@@ -122,9 +124,9 @@ def fit_product(found: dict[str, tuple[Settings, float]], items: Sequence[Item])
     )
 
 
-def fit_all(found: dict[str, tuple[Settings, float]], items: Sequence[Item]) -> tuple[Settings, float]:
+def fit_all(read_outs: dict[str, tuple[Settings, float]], items: Sequence[Item]) -> tuple[Settings, float]:
     """The share of the visual tokens beside the product, each as fitted alone."""
-    base = replace(found["product"][0], read_out="all", tau_visual=found["visual"][0].tau_visual)
+    base = replace(read_outs["product"][0], read_out="all", tau_visual=read_outs["visual"][0].tau_visual)
     return _best([replace(base, weight_visual=weight) for weight in WEIGHTS], items)
 
 
@@ -150,10 +152,10 @@ def fit_pointing(best: str, variants: dict[str, Settings], items: Sequence[Item]
 
 def _hits(settings: Settings, items: Sequence[Item]) -> np.ndarray:
     """Whether the point of each item lies in its mask (n,)."""
-    one = replace(settings, points=1, negatives=0)
+    first_point = replace(settings, points=1, negatives=0)
     return np.array(
         [
-            contains(item.true_mask, read_points(item.spatial, read_map(item.spatial, one), item.size, one)[0][0])
+            contains(item.true_mask, read_points(item.spatial, read_map(item.spatial, first_point), item.size, first_point)[0][0])
             for item in items
         ],
         np.float64,

@@ -83,7 +83,11 @@ def summary(items: Sequence[Item], predictions: Sequence[Prediction], seed: int)
 
 
 def interval(values: np.ndarray, seed: int) -> Interval:
-    """Mean with its 95 % percentile-bootstrap interval over items."""
+    """Mean with its 95 % percentile-bootstrap interval over items.
+
+    Not shared with `benchmark.stats`: the same estimate from other draws (here indices by `seed`, there counts by seed and number of
+    items, so that every metric on the same items sees the same resamples). On one input the limits differ in the third digit.
+    """
     picks = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
     low, high = np.percentile(values[picks].mean(1), (2.5, 97.5))
     return {"value": float(values.mean()), "ci95": [float(low), float(high)], "n": len(values)}

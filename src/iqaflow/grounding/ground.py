@@ -87,16 +87,16 @@ def parts(place: Grounding, least: float = 0.25) -> list[Grounding]:
     height, width = place.mask.shape
     dense = upsample(place.map, place.mask.shape)
     mass = np.bincount(labels.ravel(), weights=dense.ravel(), minlength=count + 1)
-    found = []
-    for one in sorted(range(1, count + 1), key=lambda one: -mass[one]):
-        if mass[one] < least * mass[1:].max():
+    places = []
+    for part in sorted(range(1, count + 1), key=lambda part: -mass[part]):
+        if mass[part] < least * mass[1:].max():
             break
-        mask = labels == one
+        mask = labels == part
         box = mask_box(mask)
         point = next((point for point in place.points if mask[pixel(point, mask.shape)]), None) or _middle(mask, dense)
         cells = cells_of(box, width, height, place.grid)
-        found.append(replace(place, mask=mask, points=[point], cells=cells, box_xyxy=box))
-    return found
+        places.append(replace(place, mask=mask, points=[point], cells=cells, box_xyxy=box))
+    return places
 
 
 def _middle(mask: np.ndarray, dense: np.ndarray) -> Point:

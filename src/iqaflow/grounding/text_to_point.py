@@ -3,7 +3,7 @@
 Published form (IQA-Spider, section 3.3 of the paper; `point_2x2`): one softmax over top/bottom, one over left/right,
 one point. Beyond it: three words an axis; the distribution over the point's cell as a map, the distributions over the
 box's two corner cells as a soft box, their product, what the visual tokens themselves say through the language head
-(`infer.lens`), and all of it together. `iqaflow calibrate` chooses among them.
+(`engine.logit_lens`), and all of it together. `iqaflow calibrate` chooses among them.
 
 Maps are (20, 20) arrays over the grid of the model's cells, row 0 at the top; those of visual tokens may be finer. Sizes are
 (height, width) in pixels, points (x, y) in pixels of the image, origin top left.
