@@ -69,9 +69,9 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> li
 def expected_error(rows: Sequence[Bin]) -> float:
     """Expected calibration error (ECE): mean |confidence - accuracy| over the bins, weighted by their answers.
 
-    Not shared with `benchmark.metrics.confidence.calibration_error`. The bins are the same, but this one averages each bin, as the
-    diagram shows it, while that one sums gaps by the weights of a thousand resamples at once: on the same answers the two agree to
-    1e-15, not to the last bit, and both values are stored.
+    Not shared with `benchmark.metrics.confidence.calibration_error`. An answer falls into the same bin, but this one averages
+    each bin, as the diagram shows it, while that one sums gaps by the weights of a thousand resamples at once: on the same
+    answers the two agree to 1e-15, not to the last bit.
     """
     total = sum(row["n"] for row in rows)
     return sum(row["n"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / total if total else 0.0

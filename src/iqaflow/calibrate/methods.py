@@ -85,8 +85,8 @@ def summary(items: Sequence[Item], predictions: Sequence[Prediction], seed: int)
 def interval(values: np.ndarray, seed: int) -> Interval:
     """Mean with its 95 % percentile-bootstrap interval over items.
 
-    Not shared with `benchmark.stats`: the same estimate from other draws (here indices by `seed`, there counts by seed and number of
-    items, so that every metric on the same items sees the same resamples). On one input the limits differ in the third digit.
+    Not shared with `benchmark.stats`: the same estimate from other draws (here indices by `seed`, there counts by seed and
+    number of items, all metrics at once), so that on one input the limits differ from the third decimal on.
     """
     picks = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
     low, high = np.percentile(values[picks].mean(1), (2.5, 97.5))

@@ -136,11 +136,12 @@ def metrics(record: Calibration) -> dict[str, float]:
 def markdown(record: Calibration) -> str:
     """What was chosen and what each step brings, for a person."""
     settings, segmenter, provenance = record["text_to_point"], record["segmenter"], record["provenance"]
+    local = provenance["items"]["fitted"] if provenance else 0
     lines = [
         "# Calibration",
         "",
         f"Read-out **{settings['read_out']}**, segmenter **{segmenter['name']}**, {settings['points']} positive and "
-        f"{settings['negatives']} negative points; fitted to {provenance['items']['fitted'] if provenance else 0} local places of "
+        f"{settings['negatives']} negative points; fitted to {local} local places of "
         f"the calibration split (the benchmark measures on the test split).",
         "",
         "| method | mIoU | 95 % | hit rate | 95 % | n |",
