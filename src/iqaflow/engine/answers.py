@@ -92,14 +92,14 @@ def read(
     for batch in progress(batches, len(batches), "asking the model"):
         pixels = [[decode(by_id[name]["reference" if role == "reference" else "image"]) for role, name in key] for key in batch]
         session = engine.session(pixels, [[role for role, _ in key] for key in batch])
-        asked = [(item, row) for item, key in enumerate(batch) for row in groups[key]]
-        yield from _answers(session, asked, batch, closed)
+        questions = [(item, row) for item, key in enumerate(batch) for row in groups[key]]
+        yield from _answers(session, questions, batch, closed)
 
 
-def _answers(session: Any, asked: list[tuple[int, Row | None]], keys: list[Any], closed: Any) -> Iterator[Reading]:
+def _answers(session: Any, questions: list[tuple[int, Row | None]], keys: list[Any], closed: Any) -> Iterator[Reading]:
     vocabulary = session.engine.vocabulary
     sets: dict[tuple[str, ...], list[tuple[int, Row | None]]] = {}
-    for item, row in asked:
+    for item, row in questions:
         sets.setdefault(closed(row, vocabulary) or () if row else vocabulary.ratings, []).append((item, row))
     for candidates, members in sorted(sets.items(), key=lambda pair: pair[0]):
         if not candidates:
@@ -118,8 +118,8 @@ def _answers(session: Any, asked: list[tuple[int, Row | None]], keys: list[Any],
 def _open_answers(session: Any, members: list[tuple[int, Row]]) -> Iterator[Reading]:
     places = [(item, row) for item, row in members if row["task"] == "ground"]
     if places:
-        found = session.spatial([Prompt(item, _question(row)) for item, row in places])
-        for (_, row), (spatial, label) in zip(places, found, strict=True):
+        logits = session.spatial([Prompt(item, _question(row)) for item, row in places])
+        for (_, row), (spatial, label) in zip(places, logits, strict=True):
             yield Reading(row["conversation_id"], "ground", row, spatial=spatial, label=label)
     lengths: dict[int, list[tuple[int, Row]]] = {}
     for item, row in members:

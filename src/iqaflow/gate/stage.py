@@ -10,9 +10,10 @@ registered as `challenger`, and the verdict says why.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from iqaflow.benchmark import results as measured
+from iqaflow.benchmark.metrics import Table
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import StageResult, Workspace
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from iqaflow.model.location import Location
-
-Results = dict[str, Any]
 
 
 def run(config: Config, workspace: Workspace) -> StageResult:
@@ -58,8 +57,8 @@ def run(config: Config, workspace: Workspace) -> StageResult:
 
 
 def _decide(
-    config: Config, workspace: Workspace, child: runs.StageRun, identity: str, results: Results, items: pd.DataFrame
-) -> tuple[Verdict, int, Results | None]:
+    config: Config, workspace: Workspace, child: runs.StageRun, identity: str, results: measured.Results, items: pd.DataFrame
+) -> tuple[Verdict, int, Table | None]:
     """The verdict, the model's version, and the champion's results on our items."""
     champion = versions.find(config, workspace, versions.CHAMPION)
     if champion and champion.tags.get(package.FINGERPRINT) == identity:
@@ -78,8 +77,8 @@ def _decide(
 
 
 def _champion_items(
-    config: Config, workspace: Workspace, champion: versions.Version, results: Results
-) -> tuple[pd.DataFrame, Results]:
+    config: Config, workspace: Workspace, champion: versions.Version, results: measured.Results
+) -> tuple[pd.DataFrame, Table]:
     """The champion's answers to our items: those kept with it if the test set is the same and its tags vouch for them, else it
     answers now.
     """
@@ -108,7 +107,7 @@ def _of_model(items: pd.DataFrame) -> pd.DataFrame:
     return items[items["predictor"] == MODEL]
 
 
-def _tell_parent(config: Config, workspace: Workspace, results: Results) -> None:
+def _tell_parent(config: Config, workspace: Workspace, results: Table) -> None:
     """Benchmark values on the parent run too: there MLflow compares retrainings."""
     parent, now = os.environ.get(runs.PARENT), records.milliseconds()
     rows: list[records.MetricRow] = [

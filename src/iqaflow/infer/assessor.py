@@ -16,6 +16,7 @@ from iqaflow.data.images import size_of
 from iqaflow.engine import calibration as records
 from iqaflow.engine.session import Engine, Prompt
 from iqaflow.grounding import ground as grounding
+from iqaflow.grounding.record import Calibration
 from iqaflow.infer import findings
 from iqaflow.infer.descriptions import descriptions
 from iqaflow.infer.differences import differences
@@ -36,7 +37,7 @@ SCORED_TILES, COMPARED_TILES = 32, 12  # enough for a mean
 class Assessor:
     """One loaded model. Not for several threads at once."""
 
-    def __init__(self, engine: Engine, record: dict[str, Any], model: dict[str, Any]) -> None:
+    def __init__(self, engine: Engine, record: Calibration, model: dict[str, Any]) -> None:
         self.engine, self.record, self.model = engine, record, model
         self.max_pixels = MAX_PIXELS  # of an encoded image, checked before it is decoded
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from iqaflow.benchmark import compare
 from iqaflow.benchmark.compare import ABOVE, BELOW, LEVEL, Comparison
+from iqaflow.benchmark.metrics import Entry
 from iqaflow.draw.html import charts, render
 from iqaflow.draw.html.charts import Mark
 from iqaflow.draw.html.text import share
@@ -112,6 +113,6 @@ def _marks(comparison: Comparison) -> list[Mark]:
     return marks
 
 
-def _mark(name: str, entry: Row, kind: str) -> Mark:
+def _mark(name: str, entry: Entry, kind: str) -> Mark:
     low, high = entry["ci95"] or (None, None)
     return Mark(name, entry["value"], low, high, kind)

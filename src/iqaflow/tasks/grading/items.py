@@ -5,16 +5,35 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypedDict, TypeVar, cast
 
 from iqaflow import tasks
 from iqaflow.core.config import Config
 from iqaflow.data.rows import ConversationRow, ImageRow
 
-Item = dict[str, Any]  # one benchmark item with its truth: see `_item`
 # rows as they were read from the tables, which say nothing of their types to mypy, or typed ones
 Image = TypeVar("Image", bound=Mapping[str, Any])
 Conversation = TypeVar("Conversation", bound=Mapping[str, Any])
+
+
+class Question(TypedDict):
+    """What is asked, without its truth: the task, the cell it counts in, and the image it is about."""
+
+    family: str
+    cell: str
+    item_id: str
+    source_id: str
+    image_id: str
+
+
+class Item(Question):
+    """A question with its truth: the answer in one spelling, the number for a task that has one, and the strongest level asked
+    about (0: clean).
+    """
+
+    target: str
+    target_value: float | None
+    level: float | None
 
 
 def select(images: Iterable[Image], limit: int | None) -> list[Image]:
