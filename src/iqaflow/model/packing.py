@@ -106,7 +106,7 @@ class Packer:
         places, numbers, rows, which = iter(placed), iter(range(len(images))), [], []
         for pack in packs:
             here, own = [next(places) for _ in pack.images], [next(numbers) for _ in pack.images]
-            for some in [[one] for one in pack.branches] or [[]] if self.alone else [pack.branches]:
+            for some in [[branch] for branch in pack.branches] or [[]] if self.alone else [pack.branches]:
                 rows.append(self._row(Pack(pack.images, pack.roles, some), here))
                 which += own
         width = max(len(row["ids"]) for row in rows)

@@ -5,6 +5,7 @@ The order is a function of (seed, epoch) alone, so it is the same for any number
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from iqaflow import tasks
 from iqaflow.core.config.schema import Train
+from iqaflow.core.errors import StageError
 from iqaflow.data.arrow_rows import Held
 from iqaflow.data.image_store import Pictures
 from iqaflow.data.images import decode
@@ -21,7 +23,6 @@ from iqaflow.model.dense_head import Truth, single_tokens
 from iqaflow.model.packing import Branch, Pack, Packer
 from iqaflow.tasks import score as rating
 from iqaflow.tasks.grammar import CELLS, GRID, RATINGS
-from iqaflow.train import mixture
 
 IMAGE_COLUMNS = ["origin", "width", "height", "distortions", "regions", "score", "score_std"]
 CONVERSATION_COLUMNS = ["task", "turns", "targets.region_ids"]
@@ -35,16 +36,16 @@ class Packs:
         self.packer, self.train, self.seed = packer, train, seed
         self.pictures = Pictures(folder, split, IMAGE_COLUMNS)
         self.conversations = Held(folder, "conversations", split, CONVERSATION_COLUMNS)
-        asked = Held(folder, "conversations", split, ["image_ids", "dataset"])
+        grouping = Held(folder, "conversations", split, ["image_ids", "dataset"])
         grouped: dict[tuple[tuple[str, str], ...], list[int]] = {}
-        for number, images in enumerate(asked.column("image_ids")):
+        for number, images in enumerate(grouping.column("image_ids")):
             grouped.setdefault(tuple((image["role"], image["image_id"]) for image in images), []).append(number)
         self.keys = sorted(grouped)
-        self.asked = [np.array(grouped[key], np.int32) for key in self.keys]
+        self.questions = [np.array(grouped[key], np.int32) for key in self.keys]
         self.mixed = None
         if train.mixture:
-            datasets = list(asked.column("dataset"))
-            self.mixed = mixture.of([datasets[rows[0]] for rows in self.asked], dict(train.mixture), seed)
+            datasets = list(grouping.column("dataset"))
+            self.mixed = mixed([datasets[rows[0]] for rows in self.questions], dict(train.mixture), seed)
         self._order = -1, np.empty(0, int)
         self._lengths: dict[int, int] = {}
         if train.soft_targets:
@@ -89,8 +90,8 @@ class Packs:
     def _drawn(self, number: int, epoch: int) -> list[int]:
         """The conversations a pack asks in this epoch."""
         rng = np.random.default_rng([self.seed, 23, epoch, int(number)])
-        chosen = sorted(rng.permutation(len(self.asked[number]))[: self.train.questions])
-        return self.asked[number][chosen].tolist()
+        chosen = sorted(rng.permutation(len(self.questions[number]))[: self.train.questions])
+        return self.questions[number][chosen].tolist()
 
     def _length(self, roles: list[str], row: int) -> int:
         if row not in self._lengths:
@@ -123,6 +124,37 @@ class Packs:
         if self.train.ratings != "distribution" or image["origin"] == "synthetic":
             return 0.0
         return rating.OPINIONS if image["score_std"] is None else image["score_std"]
+
+
+def mixed(datasets: Sequence[str], weights: dict[str, float], seed: int) -> Callable[[int], np.ndarray]:
+    """Orders of pack numbers by epoch under `train.mixture`: a pack is drawn from each data set as often as its weight says,
+    whatever their sizes. They are as long as `datasets`, which names the data set of every pack.
+
+    Every stretch of an order holds each data set in its share: the one that is furthest behind comes next. In an epoch no pack
+    comes twice before all of its data set came once. Raises StageError unless every data set has one weight.
+    """
+    names = sorted(set(datasets))
+    if set(names) != set(weights):
+        raise StageError(f"train.mixture weighs {sorted(weights)}, but the training split holds {names}: weigh each of these.")
+    shares = np.array([weights[name] for name in names], float)
+    shares /= shares.sum()
+    pools = [np.flatnonzero(np.array(datasets) == name) for name in names]
+
+    def order(epoch: int) -> np.ndarray:
+        draws = [_endless(pool, np.random.default_rng([seed, 29, epoch, which])) for which, pool in enumerate(pools)]
+        counts, numbers = np.zeros(len(names)), np.empty(len(datasets), int)
+        for step in range(len(datasets)):
+            which = int(np.argmax(shares * (step + 1) - counts))
+            counts[which] += 1
+            numbers[step] = next(draws[which])
+        return numbers
+
+    return order
+
+
+def _endless(pool: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
+    while True:
+        yield from rng.permutation(pool)
 
 
 def cell_shares(mask: np.ndarray) -> np.ndarray:

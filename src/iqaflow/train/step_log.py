@@ -35,13 +35,13 @@ def rows(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a log; a line cut short by a kill ends it, what follows is computed again."""
     if not path.is_file():
         return []
-    found = []
+    whole = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            found.append(json.loads(line))
+            whole.append(json.loads(line))
         except ValueError:
             break
-    return found
+    return whole
 
 
 def write_curve(path: Path, logged: list[dict[str, Any]]) -> None:

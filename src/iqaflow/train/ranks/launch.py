@@ -230,7 +230,9 @@ def _follow(processes: list[subprocess.Popen[Any]], work: Path, watch: Watch, la
             if all(code == 0 for code in codes):
                 break
             ended = [number for number, code in enumerate(codes) if code == 0] if local else []
-            hang = watch.look([row["step_seconds"] for row in logged], ended, [one.pid for one in processes] if local else [])
+            hang = watch.look(
+                [row["step_seconds"] for row in logged], ended, [process.pid for process in processes] if local else []
+            )
             if hang is not None:
                 _kill(processes, launcher)
                 if finished(work):
@@ -262,12 +264,12 @@ def _kill(processes: list[subprocess.Popen[Any]], launcher: str) -> None:
 
 def _failure(work: Path, code: int) -> dict[str, Any]:
     """What the ranks told, if it is a reason to try again; raised otherwise."""
-    told = [json.loads(path.read_text()) for path in sorted(work.glob("failure-*.json"))]
-    again = [one for one in told if one["code"] == AGAIN]  # the others then only lost their peer
+    reasons = [json.loads(path.read_text()) for path in sorted(work.glob("failure-*.json"))]
+    again = [reason for reason in reasons if reason["code"] == AGAIN]  # the others then only lost their peer
     if again:
-        return max(again, key=lambda one: one.get("out_of_memory", False))
-    if told:
-        first = told[0]
+        return max(again, key=lambda reason: reason.get("out_of_memory", False))
+    if reasons:
+        first = reasons[0]
         raise PipelineError(first["sentence"]) if first["code"] in (1, STOPPED) else StageError(first["sentence"])
     if code == FULL:
         raise NoSpaceError(FULL, f"No space left in {work}: free some disk space and run the same command again")

@@ -72,17 +72,17 @@ def run_rank(job_path: Path) -> int:
     redaction.guard_logging()
     die_with_parent()
     environment()
-    told = job_path.parent / f"failure-{os.environ['RANK']}.json"  # a rank's reason must survive the rank
+    reason_path = job_path.parent / f"failure-{os.environ['RANK']}.json"  # a rank's reason must survive the rank
     try:
         with explain_full_disk(job_path.parent):
             heartbeat.start(job_path.parent, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
         main(job_path)
     except (Again, Stopped) as error:
-        return _tell(told, {"sentence": str(error), "code": AGAIN if isinstance(error, Again) else STOPPED})
+        return _tell(reason_path, {"sentence": str(error), "code": AGAIN if isinstance(error, Again) else STOPPED})
     except Exception as error:
         if _out_of_memory(error):
-            return _tell(told, {"sentence": sentence(error), "code": AGAIN, "out_of_memory": True})
-        code = _tell(told, {"sentence": sentence(error), "code": exit_code(error)})
+            return _tell(reason_path, {"sentence": sentence(error), "code": AGAIN, "out_of_memory": True})
+        code = _tell(reason_path, {"sentence": sentence(error), "code": exit_code(error)})
         if os.environ.get("IQAFLOW_DEBUG"):
             raise
         if code != FULL:  # the log lies on the same disk
