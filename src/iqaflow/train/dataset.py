@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from iqaflow.data.arrow_rows import Held
 from iqaflow.data.image_store import Pictures
 from iqaflow.data.images import decode
 from iqaflow.data.masks import decode_mask
+from iqaflow.data.rows import ImageRow, Turn
 from iqaflow.model.dense_head import Truth, single_tokens
 from iqaflow.model.packing import Branch, Pack, Packer
 from iqaflow.tasks import score as rating
@@ -27,6 +28,14 @@ from iqaflow.tasks.grammar import CELLS, GRID, RATINGS
 IMAGE_COLUMNS = ["origin", "width", "height", "distortions", "regions", "score", "score_std"]
 CONVERSATION_COLUMNS = ["task", "turns", "targets.region_ids"]
 KNOWN = ("synthetic", "authentic")  # origins whose distortions are all in the table
+
+
+class QuestionRow(TypedDict):
+    """A conversation's CONVERSATION_COLUMNS."""
+
+    task: str
+    turns: list[Turn]
+    region_ids: list[int] | None
 
 
 class Packs:
@@ -68,12 +77,13 @@ class Packs:
     def pack(self, number: int, epoch: int) -> tuple[Pack, list[Truth]]:
         """Pack `number` with the questions of this epoch, and what is true of each of its images."""
         roles = [role for role, _ in self.keys[number]]
-        images, truths, known = [], [], {}
+        images, truths = [], []
+        known: dict[str, ImageRow] = {}
         for role, image_id in self.keys[number]:
-            known[image_id] = row = self.pictures.row(image_id)
+            known[image_id] = row = cast(ImageRow, self.pictures.row(image_id))  # its IMAGE_COLUMNS
             images.append(decode(self.pictures.read(image_id, "reference" if role == "reference" else "image")))
             truths.append(Truth(()) if role == "reference" or not self.train.dense else _truth(row))
-        rows = self.conversations.rows(self._drawn(number, epoch))
+        rows = cast(list[QuestionRow], self.conversations.rows(self._drawn(number, epoch)))
         branches = [self._branch(roles, row, known[self.keys[number][-1][1]]) for row in rows]
         return Pack(images, roles, branches), truths
 
@@ -99,14 +109,14 @@ class Packs:
             self._lengths[row] = len(branch.prompt) + len(branch.answer)
         return self._lengths[row]
 
-    def _branch(self, roles: list[str], row: dict[str, Any], image: dict[str, Any]) -> Branch:
+    def _branch(self, roles: list[str], row: QuestionRow, image: ImageRow) -> Branch:
         question, answer = (turn["text"] for turn in row["turns"])
         branch = replace(self.packer.branch(roles, question, answer), task=tasks.names().index(row["task"]))
         if self.train.soft_targets:
             self._soften(branch, row, image)
         return branch
 
-    def _soften(self, branch: Branch, row: dict[str, Any], image: dict[str, Any]) -> None:
+    def _soften(self, branch: Branch, row: QuestionRow, image: ImageRow) -> None:
         """Point cells learn the region's whole distribution, ratings what `train.ratings` says of the score."""
         ids = row["region_ids"]
         region = next((r for r in image["regions"] if ids and r["region_id"] == ids[0]), None)
@@ -119,7 +129,7 @@ class Packs:
             if point is not None:
                 branch.soft[point] = np.array(self._cells), cell_shares(decode_mask(region["mask_rle"]))
 
-    def _opinions(self, image: dict[str, Any]) -> float:
+    def _opinions(self, image: ImageRow) -> float:
         """The spread of a score that counts: a metric has none, people have theirs or a usual one."""
         if self.train.ratings != "distribution" or image["origin"] == "synthetic":
             return 0.0
@@ -166,14 +176,15 @@ def cell_shares(mask: np.ndarray) -> np.ndarray:
     return counts.ravel() / counts.sum()
 
 
-def _truth(row: dict[str, Any]) -> Truth:
+def _truth(row: ImageRow) -> Truth:
     unseen = row["origin"] != "synthetic" and not row["distortions"]  # rated, but nobody said what is wrong
-    if row["origin"] not in KNOWN or unseen or any(flaw["level"] is None for flaw in row["distortions"]):
+    if row["origin"] not in KNOWN or unseen:
         return Truth(None)
     masks = {region["region_id"]: region["mask_rle"] for region in row["regions"]}
-    return Truth(
-        tuple(
-            (flaw["category"], flaw["level"], None if flaw["region_id"] is None else decode_mask(masks[flaw["region_id"]]))
-            for flaw in row["distortions"]
-        )
-    )
+    flaws = []
+    for flaw in row["distortions"]:
+        if flaw["level"] is None:
+            return Truth(None)
+        mask = None if flaw["region_id"] is None else decode_mask(masks[flaw["region_id"]])
+        flaws.append((flaw["category"], flaw["level"], mask))
+    return Truth(tuple(flaws))

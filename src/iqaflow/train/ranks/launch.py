@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from iqaflow.core.config import Config
 from iqaflow.core.errors import DamagedError, NoSpaceError, PipelineError, StageError
@@ -38,6 +38,15 @@ FULL = 28  # exit code of a rank that could not even write down why it ends
 STOPPED = 130  # exit code of a rank that was asked to stop and committed its checkpoint
 SLURM_KILL_SECONDS = 60  # above SLURM's KillWait of 30
 WORKER = ("-m", "iqaflow.train.ranks.worker")
+
+
+class Failure(TypedDict):
+    """Why an attempt ended: a sentence, the exit code of the rank that says it, whether memory ran out, or who hung."""
+
+    sentence: str
+    code: NotRequired[int]
+    out_of_memory: NotRequired[bool]
+    hung: NotRequired[str]
 
 
 def ranks(config: Config) -> int:
@@ -165,7 +174,7 @@ def _newest_step(work: Path) -> int:
     return max((int(folder.name[5:]) for folder in (work / "checkpoints").glob("step-*")), default=0)
 
 
-def _attempt(config: Config, work: Path, here: int) -> dict[str, Any] | None:
+def _attempt(config: Config, work: Path, here: int) -> Failure | None:
     """Start everything once and wait. None when the model is there, else why to try again."""
     from iqaflow.core.process import stop
     from iqaflow.core.security.loopback import free_port
@@ -201,7 +210,7 @@ def _attempt(config: Config, work: Path, here: int) -> dict[str, Any] | None:
         shutil.rmtree(meeting, ignore_errors=True)
 
 
-def _follow(processes: list[subprocess.Popen[Any]], work: Path, watch: Watch, launcher: str) -> dict[str, Any] | None:
+def _follow(processes: list[subprocess.Popen[Any]], work: Path, watch: Watch, launcher: str) -> Failure | None:
     """Wait for all ranks, showing and recording their steps; the first that fails or hangs ends them all."""
     from iqaflow.core.progress import Bar
     from iqaflow.track import current
@@ -262,9 +271,9 @@ def _kill(processes: list[subprocess.Popen[Any]], launcher: str) -> None:
         process.wait()
 
 
-def _failure(work: Path, code: int) -> dict[str, Any]:
+def _failure(work: Path, code: int) -> Failure:
     """What the ranks told, if it is a reason to try again; raised otherwise."""
-    reasons = [json.loads(path.read_text()) for path in sorted(work.glob("failure-*.json"))]
+    reasons: list[Failure] = [json.loads(path.read_text()) for path in sorted(work.glob("failure-*.json"))]
     again = [reason for reason in reasons if reason["code"] == AGAIN]  # the others then only lost their peer
     if again:
         return max(again, key=lambda reason: reason.get("out_of_memory", False))

@@ -7,14 +7,13 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from iqaflow.core.config import Config
 from iqaflow.core.errors import NoSpaceError
 from iqaflow.core.files import explain_full_disk, write_json
 from iqaflow.core.workspace import Workspace
 from iqaflow.train.ranks import heartbeat
-from iqaflow.train.ranks.launch import AGAIN, FULL, STOPPED
+from iqaflow.train.ranks.launch import AGAIN, FULL, STOPPED, Failure
 from iqaflow.train.run import Again, Run, Stopped
 
 SLURM = {"RANK": "SLURM_PROCID", "LOCAL_RANK": "SLURM_LOCALID", "WORLD_SIZE": "SLURM_NTASKS"}
@@ -91,13 +90,13 @@ def run_rank(job_path: Path) -> int:
     return 0
 
 
-def _tell(path: Path, reason: dict[str, Any]) -> int:
+def _tell(path: Path, reason: Failure) -> int:
     """Leave the reason to the launcher; the exit code that goes with it."""
     try:
         write_json(path, reason)
     except NoSpaceError:
         return FULL
-    return int(reason["code"])
+    return reason["code"]
 
 
 if __name__ == "__main__":

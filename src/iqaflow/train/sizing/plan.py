@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from iqaflow.core.config import Config
+from iqaflow.core.config.schema import Train
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.train import student
@@ -107,13 +108,13 @@ def plan(config: Config, workspace: Workspace, trial: bool = False) -> Plan:
     )
 
 
-def steps(train: Any, packs: int, load: Load) -> int:
+def steps(train: Train, packs: int, load: Load) -> int:
     """Optimizer steps of a run over so many packs; under a token budget an estimate from their mean length."""
     by_epochs = max(1, round(train.epochs * packs / _per_step(train, load)))
     return min(by_epochs, train.max_steps or by_epochs)
 
 
-def _per_step(train: Any, load: Load) -> float:
+def _per_step(train: Train, load: Load) -> float:
     packs = max(1.0, train.tokens / load.tokens) if train.tokens else train.micro_batch
     return packs * train.micro_batches
 

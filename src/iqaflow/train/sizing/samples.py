@@ -5,18 +5,19 @@ there is any.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from iqaflow.core.config import Config
 from iqaflow.core.workspace import Workspace
+from iqaflow.model.packing import Pack, Packer
+from iqaflow.tasks.scene import Exchange
 from iqaflow.train.sizing.footprint import Load
 
 SAMPLE = 32  # packs looked at
 
 
-def annotated(config: Config, workspace: Workspace, packer: Any) -> tuple[list[Any], tuple[str, int]]:
+def annotated(config: Config, workspace: Workspace, packer: Packer) -> tuple[list[Pack], tuple[str, int]]:
     """A sample of the packs that training will see, where they come from, and how many there are."""
     from iqaflow.train.dataset import Packs
 
@@ -26,10 +27,8 @@ def annotated(config: Config, workspace: Workspace, packer: Any) -> tuple[list[A
     return sample, (f"{len(sample)} packs of data/annotated", len(packs))
 
 
-def templates(config: Config, packer: Any) -> tuple[list[Any], tuple[str, int]]:
+def templates(config: Config, packer: Packer) -> tuple[list[Pack], tuple[str, int]]:
     """Packs of the task templates on blank images of the configured sizes, before there is data."""
-    from iqaflow.model.packing import Pack
-
     rng, packs = np.random.default_rng([config.seed, 29]), []
     annotate = config.annotate
     kinds = (("image",), ("reference", "image"), ("A", "B"))
@@ -44,7 +43,7 @@ def templates(config: Config, packer: Any) -> tuple[list[Any], tuple[str, int]]:
     return packs, ("the task templates and annotate.sizes_px", round(annotate.images.train * float(shares.sum())))
 
 
-def _exchanges(config: Config, roles: tuple[str, ...], height: int, width: int, rng: np.random.Generator) -> Iterator[Any]:
+def _exchanges(config: Config, roles: tuple[str, ...], height: int, width: int, rng: np.random.Generator) -> Iterator[Exchange]:
     """Questions and answers of all tasks about a made-up scene: four quarters, clean or with one or two distortions."""
     from iqaflow import distortions, tasks
     from iqaflow.tasks.scene import Area, Flaw, Scene
@@ -85,7 +84,7 @@ def _exchanges(config: Config, roles: tuple[str, ...], height: int, width: int, 
         yield from task.questions(subject, reference, rng)
 
 
-def load(packs: list[Any], packer: Any) -> Load:
+def load(packs: list[Pack], packer: Packer) -> Load:
     """What the packs bring to a step, from the tensors they become."""
     rows = []
     for pack in packs:
