@@ -41,12 +41,12 @@ class Probes:
             return None
         training = model.training
         session = Engine(model, processor).session([[image] for image, _ in self.images], [["image"]] * len(self.images))
-        found = session.spatial([Prompt(item, plain_question("worst")) for item in range(len(self.images))])
+        answers = session.spatial([Prompt(item, plain_question("worst")) for item in range(len(self.images))])
         model.train(training)
         settings = calibration.defaults()
         return sheets.overlays_png(
             [
                 examples.example(encode_lossless(image), mask, ground.ground(image, spatial, settings), "worst")
-                for (image, mask), (spatial, _) in zip(self.images, found, strict=True)
+                for (image, mask), (spatial, _) in zip(self.images, answers, strict=True)
             ]
         )

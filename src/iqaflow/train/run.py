@@ -229,8 +229,6 @@ class Run:
     def _finish(self) -> None:
         import torch.distributed as dist
 
-        from iqaflow.train import card
-
         mark("saving", self.steps)
         state = student.gathered(self.model, self.settings.zero_stage)
         if self.rank == 0:
@@ -239,7 +237,7 @@ class Run:
                 student.save(self.model, self.processor, state, self.settings, work)
             rows = self.log.rows() if self.log is not None else []
             (work / "README.md").write_text(
-                card.stage_one(self.config, self.steps, rows[-1]["loss"] if rows else math.nan), encoding="utf-8"
+                student.card(self.config, self.steps, rows[-1]["loss"] if rows else math.nan), encoding="utf-8"
             )
             write_curve(self.work / "train.csv", rows)
             commit_directory(

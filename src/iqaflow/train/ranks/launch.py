@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from iqaflow.core.config import Config
 from iqaflow.core.errors import DamagedError, NoSpaceError, PipelineError, StageError
@@ -40,6 +40,15 @@ STOPPED = 130  # exit code of a rank that was asked to stop and committed its ch
 SLURM_KILL_SECONDS = 60  # above SLURM's KillWait of 30
 WORKER = ("-m", "iqaflow.train.ranks.worker")
 log = logging.getLogger(__name__)
+
+
+class Failure(TypedDict):
+    """Why an attempt ended: a sentence, the exit code of the rank that says it, whether memory ran out, or who hung."""
+
+    sentence: str
+    code: NotRequired[int]
+    out_of_memory: NotRequired[bool]
+    hung: NotRequired[str]
 
 
 def ranks(config: Config) -> int:
@@ -167,7 +176,7 @@ def _newest_step(work: Path) -> int:
     return max((int(folder.name[5:]) for folder in (work / "checkpoints").glob("step-*")), default=0)
 
 
-def _attempt(config: Config, work: Path, here: int) -> dict[str, Any] | None:
+def _attempt(config: Config, work: Path, here: int) -> Failure | None:
     """Start everything once and wait. None when the model is there, else why to try again."""
     from iqaflow.core.process import stop
     from iqaflow.core.security.loopback import free_port
@@ -203,7 +212,7 @@ def _attempt(config: Config, work: Path, here: int) -> dict[str, Any] | None:
         shutil.rmtree(meeting, ignore_errors=True)
 
 
-def _follow(processes: list[subprocess.Popen[Any]], work: Path, watch: Watch, launcher: str) -> dict[str, Any] | None:
+def _follow(processes: list[subprocess.Popen[Any]], work: Path, watch: Watch, launcher: str) -> Failure | None:
     """Wait for all ranks, showing and recording their steps; the first that fails or hangs ends them all."""
     from iqaflow.core.progress import Bar
     from iqaflow.track import current
@@ -232,7 +241,9 @@ def _follow(processes: list[subprocess.Popen[Any]], work: Path, watch: Watch, la
             if all(code == 0 for code in codes):
                 break
             ended = [number for number, code in enumerate(codes) if code == 0] if local else []
-            hang = watch.look([row["step_seconds"] for row in logged], ended, [one.pid for one in processes] if local else [])
+            hang = watch.look(
+                [row["step_seconds"] for row in logged], ended, [process.pid for process in processes] if local else []
+            )
             if hang is not None:
                 _kill(processes, launcher)
                 if finished(work):
@@ -262,14 +273,14 @@ def _kill(processes: list[subprocess.Popen[Any]], launcher: str) -> None:
         process.wait()
 
 
-def _failure(work: Path, code: int) -> dict[str, Any]:
+def _failure(work: Path, code: int) -> Failure:
     """What the ranks told, if it is a reason to try again; raised otherwise."""
-    told = [json.loads(path.read_text()) for path in sorted(work.glob("failure-*.json"))]
-    again = [one for one in told if one["code"] == AGAIN]  # the others then only lost their peer
+    reasons: list[Failure] = [json.loads(path.read_text()) for path in sorted(work.glob("failure-*.json"))]
+    again = [reason for reason in reasons if reason["code"] == AGAIN]  # the others then only lost their peer
     if again:
-        return max(again, key=lambda one: one.get("out_of_memory", False))
-    if told:
-        first = told[0]
+        return max(again, key=lambda reason: reason.get("out_of_memory", False))
+    if reasons:
+        first = reasons[0]
         raise PipelineError(first["sentence"]) if first["code"] in (1, STOPPED) else StageError(first["sentence"])
     if code == FULL:
         raise NoSpaceError(FULL, f"No space left in {work}: free some disk space and run the same command again")
