@@ -177,12 +177,12 @@ def _fluent(tracking_uri: str) -> Iterator[None]:
     import mlflow
 
     paths, variable = list(sys.path), os.environ.get("MLFLOW_TRACKING_URI")
-    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None  # type: ignore[no-untyped-call]  # MLflow's
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     mlflow.set_tracking_uri(tracking_uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it, which its hint forgets
         sys.path[:] = paths
         os.environ.pop("MLFLOW_TRACKING_URI", None)
         if variable is not None:

@@ -46,7 +46,8 @@ WHEN = {
     504: "No answer in time.",
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Refusal, "description": sentence} for status, sentence in {**WHEN, "default": "Any other refusal."}.items()
+    **{status: {"model": Refusal, "description": sentence} for status, sentence in WHEN.items()},
+    "default": {"model": Refusal, "description": "Any other refusal."},
 }
 
 _log = logging.getLogger("uvicorn.error")  # the server's own log
@@ -55,6 +56,7 @@ _log = logging.getLogger("uvicorn.error")  # the server's own log
 def application(assessor: Assessor, seconds: float | None = limits.SECONDS) -> FastAPI:
     """The application that asks this model, which takes pictures of at most `limits.MAX_PIXELS` from now on."""
     assessor.max_pixels = limits.MAX_PIXELS
+    handlers: dict[int | type[Exception], Any] = {HTTPException: _refused, RequestValidationError: _unfit, InputError: _unusable}
     app = FastAPI(
         title="iqaflow",
         summary="What is wrong with an image, where, how badly, and how sure the model is.",
@@ -62,7 +64,7 @@ def application(assessor: Assessor, seconds: float | None = limits.SECONDS) -> F
         docs_url=None,  # these pages would load scripts from another host
         redoc_url=None,
         middleware=[Middleware(Doorkeeper), Middleware(limits.Limits, refuse=refusal, mib=limits.max_mib(), seconds=seconds)],
-        exception_handlers={HTTPException: _refused, RequestValidationError: _unfit, InputError: _unusable},
+        exception_handlers=handlers,
     )
     app.include_router(_routes(Desk(assessor)))
     app.openapi()  # kept from here on: MLflow adds routes of its own to the application, which are never reached
