@@ -19,8 +19,9 @@ import pytest
 from PIL import Image
 
 from iqaflow import sources
-from iqaflow.core import config, http
+from iqaflow.core import config
 from iqaflow.core import lock as lease
+from iqaflow.core.clients import http
 from iqaflow.core.errors import InputError, NoSpaceError, PipelineError, StageError
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.photographs import Index

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from iqaflow.core import git
+from iqaflow.core.clients import git
 from iqaflow.core.errors import BAD_INPUT, FAILED, InputError, PipelineError, exit_code, sentence
 
 

@@ -9,7 +9,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from iqaflow.core import git
+from iqaflow.core.clients import git
 from iqaflow.core.errors import StageError
 from iqaflow.core.files import write_json
 from iqaflow.core.workspace import Workspace

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from iqaflow.core import files, git, process
+from iqaflow.core import files, process
+from iqaflow.core.clients import git
 from iqaflow.core.errors import InputError, PipelineError
 from iqaflow.core.log import FORM
 from iqaflow.core.workspace import Workspace

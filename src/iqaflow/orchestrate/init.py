@@ -10,7 +10,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from iqaflow.core import files, git
+from iqaflow.core import files
+from iqaflow.core.clients import git
 from iqaflow.core.config import Config, params_file
 from iqaflow.core.errors import InputError
 from iqaflow.core.version import VERSION

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from iqaflow.core import git
+from iqaflow.core.clients import git
 from iqaflow.core.config import load
 from iqaflow.core.workspace import Workspace
 from iqaflow.orchestrate import dvc, installed

@@ -14,7 +14,8 @@ import socket
 import sys
 from pathlib import Path
 
-from iqaflow.core import git, hashes, manifest, process
+from iqaflow.core import hashes, manifest, process
+from iqaflow.core.clients import git
 from iqaflow.core.config import Config
 from iqaflow.core.security.redaction import redact
 from iqaflow.core.version import VERSION

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from iqaflow.core import environment, git, process
+from iqaflow.core import environment, process
+from iqaflow.core.clients import git
 from iqaflow.core.security import loopback
 from iqaflow.core.workspace import Workspace
 from iqaflow.orchestrate.doctor.report import Finding, version
