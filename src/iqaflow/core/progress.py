@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import shutil
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -63,7 +63,10 @@ def _new_bar(label: str, total: int, initial: int) -> Any:
     from tqdm import tqdm
 
     unwatched: Any = type("unwatched", (tqdm,), {"monitor_interval": 0})  # no thread: every call of `update` draws
-    width = shutil.get_terminal_size((0, 0)).columns
+    try:  # not COLUMNS: tqdm asks the terminal itself
+        width = os.get_terminal_size(raw(sys.stderr).fileno()).columns
+    except (OSError, ValueError):
+        width = 0
     return unwatched(
         desc=label,
         total=total,
