@@ -37,8 +37,8 @@ def opened(image: Source, max_pixels: int = MAX_PIXELS) -> Subject:
                 raise InputError(f"The image is {image.shape[1]}x{image.shape[0]}, its short side is under {MIN_SIDE} px.")
             pixels, data = image, image.tobytes()
         else:
-            data = image if isinstance(image, bytes) else Path(image).read_bytes()
             path = None if isinstance(image, bytes) else str(image)
+            data = image if isinstance(image, bytes) else Path(image).read_bytes()
             pixels = decode(data, max_pixels, MIN_SIDE)
     except ImageError as error:
         raise InputError(f"{path or 'The image'} cannot be used: it {str(error).removeprefix('image ')}.") from None
