@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,22 +48,6 @@ def faults(distortions: Iterable[Any], confidence: bool = True) -> str:
         sure = next((entry[key] for key in ("confidence", "probability") if entry.get(key) is not None), None)
         parts.append(f"{words} {percent(sure)}" if confidence and sure is not None else words)
     return ", ".join(part for part in parts if part)
-
-
-def recipe(image: Mapping[str, Any], named: bool = False) -> list[str]:
-    """What was done to an image (a row of the `images` table), a phrase for each distortion: `moderate blur in a region`, or,
-    with regions `named`, `moderate blur in the dark green region`. A category that nobody knows any more keeps its name.
-    """
-    from iqaflow.distortions import categories
-
-    known = categories()
-    labels = {region["region_id"]: region["label"] for region in (image["regions"] or () if named else ()) if region}
-    phrases = []
-    for distortion in filter(None, image["distortions"] or ()):
-        category, place = distortion["category"], distortion["region_id"]
-        where = "" if place is None else f" in the {labels.get(place, 'unknown region')}" if named else " in a region"
-        phrases.append(f"{distortion['severity']} {known[category].phrase if category in known else category}{where}")
-    return phrases
 
 
 def _phrase(category: Any, spoken: Any = None) -> str:

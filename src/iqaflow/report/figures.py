@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from iqaflow.data.images import decode
 from iqaflow.data.masks import decode_mask
 from iqaflow.draw.html import pictures
-from iqaflow.draw.text import recipe
+from iqaflow.draw.html.text import recipe
 from iqaflow.grounding.examples import evenly
 
 if TYPE_CHECKING:

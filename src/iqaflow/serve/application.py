@@ -67,7 +67,9 @@ def application(assessor: Assessor, seconds: float | None = limits.SECONDS) -> F
         exception_handlers=handlers,
     )
     app.include_router(_routes(Desk(assessor)))
-    app.openapi()  # kept from here on: MLflow adds routes of its own to the application, which are never reached
+    schema = app.openapi()
+    # FastAPI's way to set it for good: MLflow adds routes to the application that are never reached, since ours come first
+    app.openapi = lambda: schema  # type: ignore[method-assign]
     return app
 
 

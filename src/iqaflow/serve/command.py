@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 
 from iqaflow.core.errors import InputError
 from iqaflow.core.security import loopback
@@ -31,7 +32,8 @@ def run(model: str, host: str, port: int | None) -> None:
         address, chosen = listening.getsockname()[:2]
         where = f"[{address}]" if ":" in address else address
         print(f"The model is served at http://{where}:{chosen} (Ctrl-C ends it).", flush=True)
-        uvicorn.Server(uvicorn.Config(app, log_config=LOGS, server_header=False)).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # uvicorn has shut down by then
+            uvicorn.Server(uvicorn.Config(app, log_config=LOGS, server_header=False)).run(sockets=[listening])
 
 
 def _listening(host: str, port: int | None) -> socket.socket:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -45,3 +46,19 @@ def plural(count: int, noun: str) -> str:
 def share(value: float) -> str:
     """A fraction as per cent."""
     return f"{100 * value:.0f} %"
+
+
+def recipe(image: Mapping[str, Any], named: bool = False) -> list[str]:
+    """What was done to an image (a row of the `images` table), a phrase for each distortion: `moderate blur in a region`, or,
+    with regions `named`, `moderate blur in the dark green region`. A category that nobody knows any more keeps its name.
+    """
+    from iqaflow.distortions import categories
+
+    known = categories()
+    labels = {region["region_id"]: region["label"] for region in (image["regions"] or () if named else ()) if region}
+    phrases = []
+    for distortion in filter(None, image["distortions"] or ()):
+        category, place = distortion["category"], distortion["region_id"]
+        where = "" if place is None else f" in the {labels.get(place, 'unknown region')}" if named else " in a region"
+        phrases.append(f"{distortion['severity']} {known[category].phrase if category in known else category}{where}")
+    return phrases

@@ -10,8 +10,7 @@ from iqaflow.data.decoding import decode
 from iqaflow.data.masks import read_mask
 from iqaflow.data.tables import parts
 from iqaflow.draw.html import pictures
-from iqaflow.draw.html.text import short
-from iqaflow.draw.text import recipe
+from iqaflow.draw.html.text import recipe, short
 
 if TYPE_CHECKING:
     import numpy as np
