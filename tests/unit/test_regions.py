@@ -190,9 +190,6 @@ def test_like_regions_are_told_apart_only_where_position_does_not():
     assert phrase.distinguished(["dog", "dog"], [0.1, 0.2], [here, (5, 5, 40, 40)], size) == ["smaller dog", "larger dog"]
     cups = phrase.distinguished(["cup", "cup"], [0.1, 0.11], [(0, 25, 20, 45), (0, 0, 20, 20)], size)
     assert cups == ["lower cup", "upper cup"]
-        "lower cup",
-        "upper cup",
-    ]
     assert phrase.distinguished(["cup", "cup"], [0.1, 0.11], [here, here], size) == ["cup", "cup"]
     told = phrase.distinguished(["cup", "cup", "cup", "dog"], [0.1, 0.3, 0.11, 0.2], [here] * 4, size)
     assert told == ["cup", "largest cup", "cup", "dog"]

@@ -20,7 +20,7 @@ def encode_mask(mask: np.ndarray) -> Rle:
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
-def decode_mask(rle: dict[str, Any]) -> np.ndarray:
+def decode_mask(rle: Rle) -> np.ndarray:
     """COCO RLE as a boolean array (H, W). Raises ValueError for a code that does not fit its size, before any pixel is
     allocated.
     """
