@@ -6,13 +6,14 @@ iqaflow up        # creates the pool, starts a worker, registers this
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from prefect import flow
+from prefect import Flow, flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.schedules import Cron
 
@@ -24,8 +25,6 @@ from iqaflow.core.workspace import Workspace
 from iqaflow.orchestrate import run as pipeline
 from iqaflow.orchestrate import worktree
 from iqaflow.orchestrate.zombies import claimed
-
-NAME = "iqaflow"
 
 
 @flow(name="scheduled-retrain", flow_run_name="scheduled-retrain", log_prints=True)
@@ -48,19 +47,17 @@ def scheduled_retrain(
 
 def create_pool(config: Config) -> None:
     """Make the process work pool if it is not there."""
-    with get_client(sync_client=True) as client:
-        try:
-            client.create_work_pool(WorkPoolCreate(name=config.schedule.work_pool, type="process"))
-        except ObjectAlreadyExists:
-            return
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=config.schedule.work_pool, type="process"))
 
 
 def register(config: Config, workspace: Workspace) -> None:
     """Register the deployment, or bring it up to date; a run that is due while another works waits its turn."""
     home = Path(__file__).parents[1]  # the checkout, or where the package is installed
-    source: Any = flow.from_source(source=str(home), entrypoint="flows/deployments.py:scheduled_retrain")
+    source = flow.from_source(source=str(home), entrypoint="flows/deployments.py:scheduled_retrain")
+    assert isinstance(source, Flow)  # not a coroutine: nobody awaits here
     deployment = source.to_deployment(
-        name=NAME,
+        name="iqaflow",
         work_pool_name=config.schedule.work_pool,
         schedules=[Cron(config.schedule.cron, timezone=config.schedule.timezone)],
         tags=["iqaflow"],
@@ -68,6 +65,7 @@ def register(config: Config, workspace: Workspace) -> None:
         description="Retrains on schedule, in a worktree of its own; promotes only what is better.",
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
     )
+    assert isinstance(deployment, RunnerDeployment)
     deployment.apply()
 
 
@@ -76,13 +74,7 @@ def wait_for_worker(config: Config, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     with get_client(sync_client=True) as client:
         while time.monotonic() < deadline:
-            answer = client.request(
-                "POST",
-                "/work_pools/{work_pool_name}/workers/filter",
-                json={},
-                path_params={"work_pool_name": config.schedule.work_pool},
-            )
-            if any(worker["status"] == "ONLINE" for worker in answer.json()):
+            if any(worker.status == "ONLINE" for worker in client.read_workers_for_work_pool(config.schedule.work_pool)):
                 return True
             time.sleep(0.5)
     return False

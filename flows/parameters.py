@@ -7,7 +7,7 @@ from prefect.client.orchestration import get_client
 from iqaflow.core.config import refusal
 from iqaflow.core.errors import ConfigError
 from iqaflow.core.security.redaction import redact_all
-from iqaflow.orchestrate.zombies import this_run
+from iqaflow.orchestrate import zombies
 
 
 def refuse_secrets(overrides: list[str] | None) -> None:
@@ -17,7 +17,7 @@ def refuse_secrets(overrides: list[str] | None) -> None:
     for text in overrides or ():
         key, _, value = text.partition("=")
         if refused := refusal.parameter({key: value}):
-            run = this_run()
+            run = zombies.current()
             kept = {**run.parameters, "overrides": [each.partition("=")[0] + "=***" for each in overrides or ()]}
             with get_client(sync_client=True) as client:
                 client.update_flow_run(run.id, parameters=redact_all(kept))

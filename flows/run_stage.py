@@ -16,11 +16,13 @@ from prefect.tasks import exponential_backoff
 
 from iqaflow.core.config import load
 from iqaflow.core.errors import FAILED, PipelineError, StageError
+from iqaflow.core.log import set_up
 from iqaflow.core.security.redaction import Lines, guard_logging, redact
 from iqaflow.core.workspace import StageResult, Workspace
-from iqaflow.orchestrate import dvc, failures, results
+from iqaflow.orchestrate import dvc, results
 
 guard_logging()  # Prefect keeps what is logged, also in a worker's process
+set_up()
 
 
 def run_stage(stage: str, root: str, force: bool = False) -> str:
@@ -34,8 +36,7 @@ def run_stage(stage: str, root: str, force: bool = False) -> str:
         retry_condition_fn=may_work_next_time,
     )
     ran = attempt(stage, root, force)
-    result = results.of(workspace, stage, ran)
-    if result is not None:
+    if (result := results.of(workspace, stage, ran)) is not None:
         publish(result, workspace)
     return f"done in {time.monotonic() - started:.0f} s" if ran else "up to date"
 
@@ -50,19 +51,18 @@ def reproduce(stage: str, root: str, force: bool) -> bool:
             logger.info(text)
             print(f"  {stage:<9} | {text}", flush=True)
 
-    failures.clear(workspace, stage)
+    results.clear_failure(workspace, stage)
     os.environ["IQAFLOW_FLOW_RUN"] = str(flow_run.id)  # the stage's MLflow run points back to this one
     try:
         return dvc.reproduce(workspace, ("sources", stage) if stage == "annotate" else (stage,), line, force)
     except PipelineError as error:
-        failure = failures.read(workspace, stage) or failures.Failure(redact(str(error)), FAILED)
+        failure = results.read_failure(workspace, stage) or results.Failure(redact(str(error)), FAILED)
         raise (StageError if failure.permanent else PipelineError)(f"{stage}: {failure.sentence}") from None
 
 
 def may_work_next_time(task: Any, run: Any, state: Any) -> bool:
     """Retry a crash, a lost process, a busy lock; not a failed gate or bad parameters, which would fail again."""
-    error = state.result(raise_on_failure=False)
-    return not isinstance(error, StageError)
+    return not isinstance(state.result(raise_on_failure=False), StageError)
 
 
 def publish(result: StageResult, workspace: Workspace) -> None:
@@ -73,8 +73,7 @@ def publish(result: StageResult, workspace: Workspace) -> None:
         rows = [{"metric": name, "value": round(value, 6)} for name, value in result.metrics.items()]
         create_table_artifact(rows, key=f"{result.stage}-metrics", description=f"Numbers of {result.stage}")
     for name in result.images[:1]:
-        picture = results.as_data_url(workspace.root / name)
-        if picture:
+        if picture := results.as_data_url(workspace.root / name):
             create_image_artifact(picture, key=f"{result.stage}-picture", description=name)
     for name in result.artifacts:
         page = workspace.root / name / "index.html" if (workspace.root / name).is_dir() else workspace.root / name

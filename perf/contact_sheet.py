@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from iqaflow import distortions
 
 TILE, GAP, LABEL, HEAD = 74, 4, 156, 122  # pixels
-STEP = 4  # of the grey levels in the file, too fine to see; keeps it small
+COLOURS, ROUNDS = 256, 5  # of the palette, and of k-means that fits it: less than half the bytes of full colour
 BLOCKS = (  # side by side, about as long as each other
     ("blur", "noise", "compression", "pixelate", "oversharpen", "contrast_weaken"),
     ("brighten", "darken", "contrast_strengthen", "saturate_strengthen", "saturate_weaken", "quantization"),
@@ -52,7 +52,7 @@ def sheet() -> Image.Image:
             for level in range(1, 6):
                 tile = distortions.apply(image, name, level, np.random.default_rng(0))
                 page.paste(Image.fromarray(tile), (left + LABEL + (level - 1) * (TILE + GAP), top))
-    return page.point(lambda value: min(255, round(value / STEP) * STEP))
+    return page.quantize(COLOURS, Image.Quantize.MEDIANCUT, ROUNDS)
 
 
 def lines(name: str, category: str) -> list[str]:

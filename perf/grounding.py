@@ -33,7 +33,7 @@ from iqaflow.engine.answers import read
 from iqaflow.grounding.text_to_point import READ_OUTS, Settings, is_whole, read_out
 from iqaflow.infer import findings, load
 from iqaflow.infer.picture import opened
-from iqaflow.infer.regions import asked_region
+from iqaflow.infer.regions import region_prompt
 from iqaflow.tasks import grammar
 from iqaflow.tasks.grading.answers import set_credit
 from iqaflow.tasks.refer import faults
@@ -199,7 +199,7 @@ def referring(judge: Any, images: dict[str, Any]) -> None:
         subject = opened(decode(row["image"]))
         session = judge.engine.session([[subject.pixels]], [["image"]])
         asked = [
-            (way, truth, asked_region(subject.pixels, **{**NOTHING, **given}))
+            (way, truth, region_prompt(subject.pixels, **{**NOTHING, **given}))
             for truth, ways in regions(row)
             for way, given in ways.items()
         ]

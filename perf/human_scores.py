@@ -187,7 +187,7 @@ def train(model, processor, data: Data, learnt: np.ndarray, fold: int, chosen: a
             view = np.ascontiguousarray(view[:, ::-1] if rng.random() < 0.5 else view)
             score = float(data.scores[one])
             spread = (data.spreads[one] or rating.OPINIONS) if chosen.ratings == "distribution" else 0.0
-            branch = packer.branch(["image"], rating.asked(), rating.word(score))
+            branch = packer.branch(["image"], rating.plain_question(), rating.word(score))
             branch.soft[0] = words, rating.shares(score, spread)
             packs.append(Pack([view], ["image"], [branch]))
         loss, _ = objective(packer.collate(packs))
@@ -207,7 +207,7 @@ def read(engine: Engine, images: list[list[np.ndarray]]) -> np.ndarray:
         for start in range(0, len(flat), BATCH):
             some = flat[start : start + BATCH]
             session = engine.session([[view] for view in some], [["image"]] * len(some))
-            logs = session.choose([Prompt(at, rating.asked()) for at in range(len(some))], RATINGS)
+            logs = session.choose([Prompt(at, rating.plain_question()) for at in range(len(some))], RATINGS)
             scores.append(np.exp(logs) @ np.array(rating.VALUES))
     return np.concatenate(scores).reshape(-1, several)
 

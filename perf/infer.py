@@ -25,11 +25,11 @@ REGIONS = (
     "[gray region](<200, 389>) at the bottom left",
 )
 QUESTIONS = (
-    identify.asked(1),
-    score.asked(),
-    describe.asked("brief"),
-    describe.asked("detailed"),
-    ground.asked("worst"),
+    identify.plain_question(1),
+    score.plain_question(),
+    describe.plain_question("brief"),
+    describe.plain_question("detailed"),
+    ground.plain_question("worst"),
     *(refer.SHORT[0].format(region=region) for region in REGIONS),
 )
 MAX_TOKENS, TOGETHER = 64, 8

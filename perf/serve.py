@@ -37,7 +37,7 @@ from iqaflow.core.workspace import Workspace
 from iqaflow.engine import calibration
 from iqaflow.model import integrity
 from iqaflow.registry import versions
-from iqaflow.registry.locate import locate
+from iqaflow.registry.versions import locate
 from iqaflow.track import parent_run
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")

@@ -13,8 +13,10 @@ import pytest
 from filelock import FileLock
 
 from iqaflow.core.environment import prepare
+from iqaflow.core.log import set_up
 
 prepare()
+set_up()  # as the command line does: some tests read on stderr what is told
 os.environ["IQAFLOW_TRACKING_URI"] = ""  # tests choose their own store
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, and so would its children
 

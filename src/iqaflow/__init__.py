@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from iqaflow.core.version import VERSION
+
+if TYPE_CHECKING:
+    from iqaflow.infer.assessor import Assessor
 
 __version__ = VERSION
 
 
-def load(uri: str = "champion") -> Any:
+def load(uri: str | Path = "champion") -> Assessor:
     """The model at `uri` (a folder, `models:/name@alias`, or `champion`), ready to `assess`, `compare` and `score`."""
     from iqaflow.infer import load as load_model
 

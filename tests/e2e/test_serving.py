@@ -1,4 +1,4 @@
-"""The registered model behind `mlflow models serve`, as clients and strangers meet it."""
+"""A model behind `iqaflow serve` and behind `mlflow models serve`, as clients and strangers meet it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from pydantic import TypeAdapter
 
 import iqaflow
 from iqaflow.data.images import encode_png
-from iqaflow.serve import limits
+from iqaflow.infer.schema import Assessment, Comparison
+from iqaflow.serve.request import COLUMNS
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (72, 96, 3), np.uint8)
 JSON = {"Content-Type": "application/json"}
@@ -54,8 +56,8 @@ def bomb(side: int) -> str:
     return base64.b64encode(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")).decode()
 
 
-@pytest.fixture(scope="module")
-def server(registered, tmp_path_factory) -> Iterator[tuple[int, Path]]:
+@pytest.fixture(scope="module", params=["iqaflow", "mlflow"])
+def server(request, registered, tmp_path_factory) -> Iterator[tuple[int, Path]]:
     """Its port and its log."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -66,25 +68,15 @@ def server(registered, tmp_path_factory) -> Iterator[tuple[int, Path]]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "IQAFLOW_MAX_REQUEST_MIB": "12",
     }
-    for name in ("PYTHONPATH", "IQAFLOW_IMAGE_PATHS"):  # the package's code is in the model
-        environment.pop(name, None)
+    environment.pop("IQAFLOW_IMAGE_PATHS", None)
+    if request.param == "mlflow":
+        environment.pop("PYTHONPATH", None)  # the package's code is in the model
+        command = ["mlflow", "models", "serve", "-m", str(registered), "--env-manager", "local", "--host", "127.0.0.1"]
+    else:
+        command = ["iqaflow.cli", "serve", "--model", str(registered / "artifacts")]
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "mlflow",
-                "models",
-                "serve",
-                "-m",
-                str(registered),
-                "--env-manager",
-                "local",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-            ],
+            [sys.executable, "-m", *command, "--port", str(port)],
             cwd=log.parent,
             env=environment,
             stdout=file,
@@ -92,8 +84,8 @@ def server(registered, tmp_path_factory) -> Iterator[tuple[int, Path]]:
             start_new_session=True,
         )
     try:
-        until = time.monotonic() + 100
-        while not reachable(port):
+        until = time.monotonic() + 300  # beside other work
+        while "Application startup complete" not in log.read_text():
             assert process.poll() is None and time.monotonic() < until, log.read_text()
             time.sleep(0.2)
         yield port, log
@@ -102,22 +94,23 @@ def server(registered, tmp_path_factory) -> Iterator[tuple[int, Path]]:
         process.wait()
 
 
-def reachable(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def send(port: int, method: str, path: str, body: str | bytes | None = None, headers: dict[str, str] | None = None):
+    """Status and bytes of an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path, body, headers or {})
+    response = connection.getresponse()
+    answer = response.status, response.read()
+    connection.close()
+    return answer
 
 
 @pytest.fixture
 def ask(server):
-    def asked(body: dict | str | bytes, headers: dict[str, str] = JSON) -> tuple[int, dict]:
-        connection = http.client.HTTPConnection("127.0.0.1", server[0], timeout=60)
-        connection.request("POST", "/invocations", json.dumps(body) if isinstance(body, dict) else body, headers)
-        response = connection.getresponse()
-        answer = response.status, json.loads(response.read())
-        connection.close()
-        return answer
+    def asking(body: dict | str | bytes, headers: dict[str, str] = JSON, path: str = "/invocations") -> tuple[int, dict]:
+        status, answer = send(server[0], "POST", path, json.dumps(body) if isinstance(body, dict) else body, headers)
+        return status, json.loads(answer)
 
-    return asked
+    return asking
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +120,8 @@ def assessor(registered):
 
 def same(answer: str | dict, expected: dict) -> None:
     """Equal but for the time taken and the folder the model was loaded from."""
-    found = json.loads(answer) if isinstance(answer, str) else answer
-    parts = [{key: value for key, value in one.items() if key not in ("timing_ms", "model")} for one in (found, expected)]
+    given = json.loads(answer) if isinstance(answer, str) else answer
+    parts = [{key: value for key, value in result.items() if key not in ("timing_ms", "model")} for result in (given, expected)]
     assert parts[0] == json.loads(json.dumps(parts[1]))
 
 
@@ -223,7 +216,7 @@ BAD_ROWS = {
     "two regions": ({**GOOD, "point": [1, 2], "region": [1, 2, 3, 4]}, "not both"),
     "mask size": ({**GOOD, "mask": [[1, 0]]}, "equal size"),
     "huge question": ({**GOOD, "question": "why " * 100_000}, "at most 1000 characters"),
-    "half a character": ({**GOOD, "question": "\ud800"}, "surrogates not allowed"),
+    "half a character": ({**GOOD, "question": "\ud800"}, "must hold Unicode text"),
     "question is a list": ({**GOOD, "question": ["a"]}, "must hold Unicode text"),
     "compare a region": ({**GOOD, "compare_with": text(), "region": [1, 2, 3, 4]}, "leave out region"),
 }
@@ -236,15 +229,20 @@ BAD_BODIES = {
     "not JSON": ('{"dataframe_split": ' + "secret" * 1000, JSON, 400, "is not JSON"),
     "not UTF-8": (b"\xff\xfe{}", JSON, 400, "is not JSON"),
     "nothing": ("", JSON, 400, "is not JSON"),
-    "a list": ("[1]", JSON, 400, "list"),
+    "a list": ("[1]", JSON, 400, "cannot be used"),
+    "a list as rows": ({"inputs": [[1]]}, JSON, 400, "cannot be used (inputs"),
+    "two tables": ({**frame(GOOD), "inputs": []}, JSON, 400, "dataframe_split"),
+    "short rows": ({"dataframe_split": {"columns": ["image", "a"], "data": [["b"]]}}, JSON, 400, "as many cells as columns"),
+    "no columns": ({"dataframe_split": {"data": [["b"]]}}, JSON, 400, "missing inputs ['image']"),
+    "columns are lists": ({"dataframe_split": {"columns": [[]], "data": [["b"]]}}, JSON, 400, "cannot be used"),
     "endless number": (f'{{"inputs": [{{"image": {"1" * 5000}}}]}}', JSON, 400, "cannot be read"),
     "unknown key": ({"rows": [1]}, JSON, 400, "dataframe_split"),
     "no image column": (frame({"picture": text()}), JSON, 400, "missing inputs ['image']"),
-    "chat": ({"messages": [{"role": "user", "content": "hello"}]}, JSON, 400, "missing inputs"),
+    "chat": ({"messages": [{"role": "user", "content": "hello"}]}, JSON, 400, "dataframe_split"),
     "no rows": ({"dataframe_split": {"columns": ["image"], "data": []}}, JSON, 400, "has 0 rows"),
     "too many rows": (frame(*[GOOD] * 33), JSON, 400, "has 33 rows"),
     "all rows bad": (frame({"image": "?"}, {"image": "!"}), JSON, 400, "None of the 2 rows"),
-    "same column twice": ({"dataframe_split": {"columns": ["image", "image"], "data": [["", ""]]}}, JSON, 400, ""),
+    "same column twice": ({"dataframe_split": {"columns": ["image", "image"], "data": [["", ""]]}}, JSON, 400, "the same name"),
     "CSV": ("image\nx\n", {"Content-Type": "text/csv"}, 415, "must be application/json"),
     "parquet": (b"PAR1", {"Content-Type": "application/vnd.apache.parquet"}, 415, "must be application/json"),
     "no content type": (frame(GOOD), {}, 415, "must be application/json"),
@@ -279,21 +277,156 @@ def test_good_rows_beside_bad_ones_are_answered(ask, assessor):
     assert bad == {"schema": "iqaflow.assessment/1", "error": "The column `image` holds no base64 text; paths are not read here."}
 
 
-def test_a_fault_of_the_model_is_the_servers(monkeypatch):
-    """The one 5xx: `predict` fails for a reason nobody foresaw."""
-    from mlflow.models import Model
-    from mlflow.pyfunc import scoring_server
+def test_a_row_alone_is_inputs_too(ask, assessor):
+    status, answer = ask({"inputs": GOOD})
+    assert status == 200, answer
+    same(answer["predictions"][0], assessor.assess(encode_png(PIXELS)))
 
-    class Broken:
-        metadata = Model()
 
-        def predict(self, data, params=None):
-            raise MemoryError("a secret of the machine")
+@pytest.mark.parametrize(("columns", "options"), OPTIONS, ids=[next(iter(columns), "image") for columns, _ in OPTIONS])
+def test_one_image_is_assessed_as_plain_json(ask, assessor, columns, options):
+    status, answer = ask({**GOOD, **columns}, path="/assess")
+    assert status == 200, answer
+    TypeAdapter(Assessment).validate_python(answer, strict=True)
+    same(answer, assessor.assess(encode_png(PIXELS), **options))
 
-    monkeypatch.setattr(scoring_server, "invocations", scoring_server.invocations)
-    limits.install()
-    found = scoring_server.invocations(json.dumps(frame(GOOD)).encode(), "application/json", Broken(), None)
-    assert found.status == 500 and "server's log" in found.response and "secret" not in found.response
+
+def test_two_images_are_compared_as_plain_json(ask, assessor):
+    status, answer = ask({**GOOD, "compare_with": text(PIXELS[::-1])}, path="/compare")
+    assert status == 200, answer
+    TypeAdapter(Comparison).validate_python(answer, strict=True)
+    same(answer, assessor.compare(encode_png(PIXELS), encode_png(PIXELS[::-1])))
+
+
+def form(files: dict[str, bytes], **words: str) -> tuple[bytes, dict[str, str]]:
+    """Body and header of a form, as a browser or curl -F sends it."""
+    parts = [(f'name="{name}"; filename="a.png"', data) for name, data in files.items()]
+    parts += [(f'name="{name}"', word.encode()) for name, word in words.items()]
+    body = b"".join(
+        b"--edge\r\nContent-Disposition: form-data; " + head.encode() + b"\r\n\r\n" + data + b"\r\n" for head, data in parts
+    )
+    return body + b"--edge--\r\n", {"Content-Type": "multipart/form-data; boundary=edge"}
+
+
+def test_a_form_uploads_files(ask, assessor):
+    white = encode_png(np.repeat(MASK[..., None] * np.uint8(255), 3, 2))
+    status, answer = ask(
+        *form({"image": encode_png(PIXELS), "mask": white}, phrase="the wall", question="Why?"), "/assess/upload"
+    )
+    assert status == 200, answer
+    same(answer, assessor.assess(encode_png(PIXELS), mask=MASK, phrase="the wall", question="Why?"))
+    status, answer = ask(*form({"image": encode_png(PIXELS)}, point="40,30"), "/assess/upload")
+    same(answer, assessor.assess(encode_png(PIXELS), point=(40, 30)))
+
+
+BAD_ALONE = {
+    "no image": ("/assess", {}, JSON, 400, "(image: Field required)"),
+    "empty image": ("/assess", {"image": ""}, JSON, 400, "is empty"),
+    "a misspelt field": ("/assess", {**GOOD, "regoin": [1, 2, 3, 4]}, JSON, 400, "(regoin: Extra inputs are not permitted)"),
+    "a field of two lines": ("/assess", {**GOOD, "a\nb": 1}, JSON, 400, "(a b: "),
+    "path": ("/assess", {"image": "/etc/passwd"}, JSON, 400, "paths are not read here"),
+    "bomb": ("/assess", {"image": bomb(9_000)}, JSON, 400, "above the limit of 60000000"),
+    "region outside": ("/assess", {**GOOD, "region": [0, 0, 97, 72]}, JSON, 400, "inside the image of 96x72"),
+    "not JSON": ("/assess", "{", JSON, 400, 'is not JSON: send JSON such as {"image": "BASE64"}'),
+    "nothing": ("/assess", "", JSON, 400, "is not JSON"),
+    "a list": ("/assess", "[]", JSON, 400, "cannot be used"),
+    "text": ("/assess", json.dumps(GOOD), {"Content-Type": "text/plain"}, 415, "must be application/json"),
+    "a form": ("/assess", *form({"image": encode_png(PIXELS)}), 415, "must be application/json"),
+    "too large": ("/assess", {"image": "A" * (13 * 2**20)}, JSON, 413, "has 13.0 MiB, above the limit of 12 MiB"),
+    "one of two": ("/compare", GOOD, JSON, 400, "(compare_with: Field required)"),
+    "compare a region": ("/compare", {**GOOD, "compare_with": text(), "region": [1, 2, 3, 4]}, JSON, 400, "(region: "),
+    "no file": ("/assess/upload", *form({}, phrase="the wall"), 400, "(image: "),
+    "no picture": ("/assess/upload", *form({"image": b"<svg/>"}), 400, "not an image of a known format"),
+    "words for a file": ("/assess/upload", *form({}, image="a.png"), 400, "(image: "),
+    "large form": ("/assess/upload", *form({"image": bytes(13 * 2**20)}), 413, "above the limit of 12 MiB"),
+    "no form": ("/assess/upload", GOOD, JSON, 400, "(image: "),
+    "torn form": ("/assess/upload", b"--edge\r\nx", {"Content-Type": "multipart/form-data; boundary=edge"}, 400, ""),
+    "nowhere": ("/nothing", {}, JSON, 404, "Not Found"),
+    "openapi": ("/openapi.json", {}, JSON, 405, "Method Not Allowed"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ALONE)
+def test_what_the_other_routes_cannot_use_is_4xx_and_one_sentence(ask, name):
+    path, body, headers, status, says = BAD_ALONE[name]
+    is_a_sentence(*ask(body, headers, path), status, says)
+
+
+def test_openapi_has_the_schemas_of_requests_and_results(server):
+    status, body = send(server[0], "GET", "/openapi.json")
+    api = json.loads(body)
+    assert status == 200 and api["info"]["title"] == "iqaflow"
+    assert set(api["paths"]) == {
+        "/assess", "/assess/upload", "/compare", "/invocations", "/ping", "/health", "/version",
+    }  # fmt: skip
+    schemas = api["components"]["schemas"]
+    for result in (Assessment, Comparison):
+        wanted = json.dumps(TypeAdapter(result).json_schema(ref_template="#/components/schemas/{model}"))
+        wanted = json.loads(wanted)
+        parts = wanted.pop("$defs")
+        assert {name: schemas[name] for name in parts} == parts and schemas[result.__name__] == wanted
+    posts = {path: routes["post"] for path, routes in api["paths"].items() if "post" in routes}
+
+    def of(holder: dict) -> str:
+        [(_, content)] = holder["content"].items()
+        return content["schema"]["$ref"].rpartition("/")[2]
+
+    assert {path: (of(post["requestBody"]), of(post["responses"]["200"])) for path, post in posts.items()} == {
+        "/assess": ("AssessRequest", "Assessment"),
+        "/compare": ("CompareRequest", "Comparison"),
+        "/assess/upload": ("Body_upload_assess_upload_post", "Assessment"),
+        "/invocations": ("Table", "Predictions"),
+    }
+    assert all(of(post["responses"][status]) == "Refusal" for post in posts.values() for status in ("400", "413", "415", "503"))
+    assert set(schemas["Row"]["properties"]) == set(COLUMNS)
+    assert "422" not in posts["/assess"]["responses"]
+
+
+def test_health_and_the_protocols_version(server):
+    import mlflow
+
+    assert send(server[0], "GET", "/ping") == send(server[0], "GET", "/health") == (200, b"\n")
+    assert send(server[0], "GET", "/version") == (200, mlflow.__version__.encode())
+    assert send(server[0], "GET", "/docs")[0] == 404  # it would load scripts from another host
+
+
+@pytest.mark.parametrize("path", ["/invocations", "/assess", "/assess/upload", "/ping", "/openapi.json", "/nothing"])
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1:1"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+    ids=str,
+)
+def test_the_doorkeeper_stands_before_every_route(server, path, forged):
+    method = "GET" if path in ("/ping", "/openapi.json") else "POST"
+    status, answer = send(server[0], method, path, json.dumps(frame(GOOD)) if method == "POST" else None, {**JSON, **forged})
+    assert status == 403 and answer.count(b"\n") == 1, answer
+    assert b"refused" in answer or b"does not answer to this Host" in answer
+
+
+def test_answers_may_not_be_framed(server):
+    for path in ("/ping", "/openapi.json", "/nothing"):
+        connection = http.client.HTTPConnection("127.0.0.1", server[0], timeout=60)
+        connection.request("GET", path)
+        headers = connection.getresponse().headers
+        assert "frame-ancestors 'self'" in headers["content-security-policy"], path
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        connection.close()
+
+
+def test_an_mlflow_whose_server_is_another_answers_nothing(registered, monkeypatch):
+    """Where its application is not ours, no request would meet the doorkeeper or the limits."""
+    import mlflow.pyfunc
+
+    loaded = mlflow.pyfunc.load_model(str(registered))
+    monkeypatch.setitem(sys.modules, "mlflow.pyfunc.scoring_server.app", sys)
+    with pytest.raises(RuntimeError, match="use `iqaflow serve`"):
+        loaded.predict(pd.DataFrame({"image": [text()]}))
 
 
 def test_the_server_is_well_afterwards(ask, server):

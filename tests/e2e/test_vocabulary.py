@@ -60,7 +60,7 @@ from iqaflow.core.workspace import Workspace
 from iqaflow.gate import stage as gate
 from iqaflow.model import integrity
 from iqaflow.registry import versions
-from iqaflow.registry.locate import locate
+from iqaflow.registry.versions import locate
 from iqaflow.train import stage as train
 
 prepare()

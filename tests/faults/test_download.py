@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iqaflow.core import http
+from iqaflow.core.clients import http
 from iqaflow.core.errors import NoSpaceError, PipelineError, StageError
 from iqaflow.sources import transfer
 from tests.faults.file_server import Checkout, Server, photographs, zipped

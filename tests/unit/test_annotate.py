@@ -132,7 +132,7 @@ def test_calibration_and_test_ask_plainly(annotated):
         }
         for split in tables.SPLITS
     }
-    assert asked["calibration"] == asked["test"] == {identify.asked(1), identify.asked(2)}
+    assert asked["calibration"] == asked["test"] == {identify.plain_question(1), identify.plain_question(2)}
     assert len(asked["train"]) > 10
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from iqaflow.infer.regions import MOST_LETTERS, asked_region, located
+from iqaflow.infer.regions import MOST_LETTERS, located, region_prompt
 from iqaflow.infer.tiles import Part
 from iqaflow.tasks import grammar
 
@@ -78,28 +78,28 @@ def test_a_large_picture_gets_a_mask_of_its_own_size():
 
 
 def test_a_phrase_alone_is_put_to_the_model_as_spoken():
-    asked = asked_region(picture((10, 10, RED)), None, None, None, "  the red\n square [1] ")
+    asked = region_prompt(picture((10, 10, RED)), None, None, None, "  the red\n square [1] ")
     assert asked.spoken == asked.named(WIDTH, HEIGHT) == "the red square [1]"
     assert asked.label == "the red square 1"  # brackets would end a label in the grammar
     assert overlap(asked.mask, 10, 10) > 0.7 and asked.confidence is None
-    assert len(asked_region(picture(), None, None, None, "very " * 90).spoken) == MOST_LETTERS
+    assert len(region_prompt(picture(), None, None, None, "very " * 90).spoken) == MOST_LETTERS
 
 
 def test_a_phrase_beside_a_box_is_its_name():
-    asked = asked_region(picture((10, 10, RED)), (80, 60, 120, 100), None, None, "the wall")
+    asked = region_prompt(picture((10, 10, RED)), (80, 60, 120, 100), None, None, "the wall")
     assert asked.spoken is None and asked.box == (80, 60, 120, 100) and asked.mask.sum() == 40 * 40
     first, last = 10 * grammar.GRID + 10, 16 * grammar.GRID + 14  # rows 60..99 of 120, columns 80..119 of 160
     assert asked.cells == (first, last)
     assert asked.named(WIDTH, HEIGHT) == f"[the wall](<{first}, {last}>) at the bottom right"
-    assert asked_region(picture(), None, None, None, None) is None and asked_region(picture(), None, None, None, "") is None
+    assert region_prompt(picture(), None, None, None, None) is None and region_prompt(picture(), None, None, None, "") is None
 
 
 def test_within_a_part_a_region_has_the_parts_coordinates():
-    asked = asked_region(picture(), (80, 60, 120, 100), None, None, "the wall")
+    asked = region_prompt(picture(), (80, 60, 120, 100), None, None, "the wall")
     part = asked.within(Part(60, 100, 60, 60))  # holds its right half
     assert part.box == (0, 0, 20, 40) and part.mask.shape == (60, 60) and part.mask.sum() == 20 * 40
     assert part.cells == (0, 13 * grammar.GRID + 6)  # to row 39 of 60, column 19 of 60
     assert part.named(60, 60) == f"[the wall](<0, {part.cells[1]}>) at the top left"
     assert asked.within(Part(0, 0, HEIGHT, WIDTH)).mask.sum() == asked.mask.sum() and asked.box == (80, 60, 120, 100)
-    spoken = asked_region(picture(), None, None, None, "the wall").within(Part(0, 0, 60, 60))
+    spoken = region_prompt(picture(), None, None, None, "the wall").within(Part(0, 0, 60, 60))
     assert spoken.named(60, 60) == "the wall"

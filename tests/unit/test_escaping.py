@@ -123,7 +123,7 @@ def test_names_on_a_real_terminal_and_the_bar_still_moves(tmp_path):
         "with Bar('x') as bar:\n    bar.update(1, 2, 'a\\x1b[2J')\n"
     )
     moved = on_a_terminal("-c", code)
-    assert moved.startswith(b"\r\x1b[Kx: 1/2") and moved.count(b"\x1b") == 1 and rb"a\x1b[2J" in moved
+    assert moved.startswith(b"\rx: ") and b"1/2" in moved and b"\x1b" not in moved and rb"a\x1b[2J" in moved
 
 
 def test_json_that_is_piped_stays_as_it_was():

@@ -15,7 +15,7 @@ from iqaflow.grounding.ground import Grounding
 from iqaflow.infer import findings
 from iqaflow.infer.assessor import Assessor
 from iqaflow.infer.picture import Subject
-from iqaflow.infer.regions import Asked, asked_region
+from iqaflow.infer.regions import RegionPrompt, region_prompt
 from iqaflow.tasks import grammar, ground
 from iqaflow.tasks.vocabulary import current
 
@@ -76,9 +76,9 @@ def listed(*phrases: str) -> list[dict]:
     return [{"category": grammar.phrases()[phrase], "phrase": phrase} for phrase in phrases]
 
 
-def found(places: dict, *phrases: str, height: int = 100, width: int = 100) -> list[Asked]:
+def found(places: dict, *phrases: str, height: int = 100, width: int = 100) -> list[RegionPrompt]:
     """Places of one image that suffers from `phrases`; `places` by kind of question."""
-    session = Session({}, {ground.asked(kind): place for kind, place in places.items()})
+    session = Session({}, {ground.plain_question(kind): place for kind, place in places.items()})
     return findings.places(Judge(), session, [subject(height, width)], [listed(*phrases)])[0]
 
 
@@ -161,8 +161,8 @@ def test_a_point_at_the_very_edge_stays_on_the_image():
         assert asked.mask[int(y), int(x)]
 
 
-def region(label: str) -> Asked:
-    return asked_region(subject().pixels, (10, 10, 50, 50), None, None, label)
+def region(label: str) -> RegionPrompt:
+    return region_prompt(subject().pixels, (10, 10, 50, 50), None, None, label)
 
 
 CLEAR, NOISY = {"none": 0.9, "noise": 0.1}, {"noise": 0.8, "blur": 0.1, "none": 0.1}

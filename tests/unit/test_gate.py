@@ -20,7 +20,7 @@ from iqaflow.gate import compare, verdict
 from iqaflow.gate import stage as gate
 from iqaflow.model import integrity
 from iqaflow.registry import versions
-from iqaflow.registry.locate import locate
+from iqaflow.registry.versions import locate
 from iqaflow.serve.signature import served
 from iqaflow.track import parent_run, store
 from iqaflow.track.run import PARENT

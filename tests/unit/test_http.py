@@ -9,8 +9,8 @@ from email.utils import formatdate
 import httpx
 import pytest
 
-from iqaflow.core import http
-from iqaflow.core.http import Client, TryAgain, persist
+from iqaflow.core.clients import http
+from iqaflow.core.clients.http import Client, TryAgain, persist
 from tests.chat_server import scripted
 
 

@@ -131,3 +131,20 @@ def test_environment_only_fills_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert os.environ["PREFECT_HOME"].startswith(str(tmp_path))
     for name in (*environment.QUIET, *environment.MODEST, "PREFECT_HOME", "MLFLOW_TRACKING_URI"):
         monkeypatch.setenv(name, os.environ[name])  # so that monkeypatch takes it away again
+
+
+@pytest.mark.parametrize("stage", ["calibrate", "benchmark", "report", "gate"])
+def test_a_stage_without_a_model_says_how_to_get_one(stage: str, tmp_path: Path) -> None:
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-m", "iqaflow.cli", stage],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
+    assert done.returncode == 3
+    assert done.stderr == (
+        "iqaflow: models/stage1 holds no model: run `iqaflow train` first, or `iqaflow run`, which runs all that is missing.\n"
+    )

@@ -16,7 +16,7 @@ from iqaflow.core.config import Config
 from iqaflow.core.errors import STOPPED, DamagedError
 from iqaflow.core.workspace import Workspace
 from iqaflow.model import base, integrity
-from iqaflow.registry.locate import locate
+from iqaflow.registry.versions import locate
 from iqaflow.train import student
 from tests.representatives import representatives
 

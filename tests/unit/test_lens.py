@@ -28,7 +28,7 @@ def lens(left: dict[str, float], right: dict[str, float], levels: tuple[int, int
 
 
 def halves(made: Lens, kind: str) -> tuple[float, float]:
-    map_ = made.map(0, ground.asked(kind))
+    map_ = made.map(0, ground.plain_question(kind))
     for half in (LEFT, RIGHT):
         assert np.ptp(map_[half]) < 1e-6
     return float(map_[0, 0]), float(map_[0, -1])
@@ -65,7 +65,7 @@ def test_what_came_first_needs_the_named_one_and_another():
 
 @pytest.mark.parametrize(("side", "shown"), [(4, GRID), (GRID, GRID), (33, 33)])
 def test_the_map_has_a_cell_for_every_token_and_no_fewer_than_the_grid(side, shown):
-    map_ = lens({"noise": 0.8}, {}, side=side).map(0, ground.asked("worst"))
+    map_ = lens({"noise": 0.8}, {}, side=side).map(0, ground.plain_question("worst"))
     assert map_.shape == (shown, shown)
     assert map_[:, 0] == pytest.approx(np.full(shown, 0.8)) and map_[:, -1] == pytest.approx(np.zeros(shown))
     assert (np.diff(map_, axis=1) <= 1e-6).all()  # no overshoot between
@@ -75,4 +75,4 @@ def test_a_map_is_of_its_own_image():
     one, two = lens({"noise": 0.5}, {}), lens({}, {"blur": 0.7})
     both = Lens([*one.chances, *two.chances], [*one.severities, *two.severities], current())
     for item, alone in enumerate((one, two)):
-        assert (both.map(item, ground.asked("worst")) == alone.map(0, ground.asked("worst"))).all()
+        assert (both.map(item, ground.plain_question("worst")) == alone.map(0, ground.plain_question("worst"))).all()

@@ -63,7 +63,7 @@ def test_numbers_stand_beside_bars_and_colours():
     assert "91%" in views.bars([FAULT]) and "width:91.0%" in views.bars([FAULT])
     assert "No distortion" in views.bars([])
     assert views.score(RATED).count("<li") == 5 and 'class="iq-best"><span>60%' in views.score(RATED)
-    legend = views.legend([region(), region()], asked=True)
+    legend = views.legend([region(), region()], pointed=True)
     for at in (0, 1):
         assert "rgb({},{},{})".format(*PALETTE[at]) in legend
     assert legend.count("you asked") == 1 and "50% sure of the place" in legend and "50% sure of the answer" in legend

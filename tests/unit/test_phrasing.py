@@ -37,8 +37,8 @@ QUESTIONS = {
     "best": (g.BEST, 12),
     "one distortion": (g.WORST_OF + g.BEST_OF, 16),
     "order": (g.ORDER + g.FIRST + g.LAST, 18),
-    "refer, one, short": (f.SHORT_ONE, 14),
-    "refer, one, long": (f.LONG_ONE, 14),
+    "refer, one, short": (f.SHORT_SINGLE, 14),
+    "refer, one, long": (f.LONG_SINGLE, 14),
     "refer, two, short": (f.SHORT_TWO, 14),
     "refer, two, long": (f.LONG_TWO, 14),
     "score": (s.IMAGE, 8),
@@ -67,7 +67,7 @@ ANSWERS = {
     "clean": (d.CLEAN, 5),
     "overall": (d.VERDICTS, 5),
     "local": (dl.VERDICTS, 4),
-    "one fault": (f.ONE, 6),
+    "one fault": (f.SINGLE, 6),
     "two faults": (f.TWO, 6),
     "clear": (f.CLEAR, 4),
     "where, yes": (v.YES_PRESENT, 3),
@@ -77,24 +77,24 @@ ANSWERS = {
     **{f"effect of {category}": (effects, 5) for category, effects in EFFECTS.items()},
 }
 TEST_QUESTIONS = {
-    identify.asked(0): "Name the ONE distortion of the image. Answer with a single word or phrase.",
-    identify.asked(1): "Name the ONE distortion of the image. Answer with a single word or phrase.",
-    identify.asked(2): "Name the TWO distortions of the image. Answer with a single word or phrase.",
+    identify.plain_question(0): "Name the ONE distortion of the image. Answer with a single word or phrase.",
+    identify.plain_question(1): "Name the ONE distortion of the image. Answer with a single word or phrase.",
+    identify.plain_question(2): "Name the TWO distortions of the image. Answer with a single word or phrase.",
     identify.POOL[0]: "What distortion does the image show?",
-    score.asked(): "Rate the quality of the image.",
-    rate.asked(): "Which image has the better quality? Answer with a single word or phrase.",
+    score.plain_question(): "Rate the quality of the image.",
+    rate.plain_question(): "Which image has the better quality? Answer with a single word or phrase.",
     rate.DETAILED[0]: "Compare the quality of both images and explain the choice.",
-    describe.asked("brief"): "Describe the quality of the image briefly.",
-    describe.asked("detailed"): "Describe the quality of the image in detail, with boxes.",
-    ground.asked("worst"): "Where is the quality worst?",
-    ground.asked("best"): "Which distorted region is degraded the least?",
-    ground.asked("worst_contrast_weaken"): "Where is the insufficient contrast strongest?",
-    ground.asked("best_blur"): "Where is the blur weakest?",
-    ground.asked(
+    describe.plain_question("brief"): "Describe the quality of the image briefly.",
+    describe.plain_question("detailed"): "Describe the quality of the image in detail, with boxes.",
+    ground.plain_question("worst"): "Where is the quality worst?",
+    ground.plain_question("best"): "Which distorted region is degraded the least?",
+    ground.plain_question("worst_contrast_weaken"): "Where is the insufficient contrast strongest?",
+    ground.plain_question("best_blur"): "Where is the blur weakest?",
+    ground.plain_question(
         "order_contrast_weaken_saturate_weaken"
     ): "Which region was distorted by insufficient contrast first and by insufficient saturation after that?",
-    ground.asked("first_blur"): "Which region was distorted by blur first, before another distortion?",
-    ground.asked("last_noise"): "Which region was distorted by noise last, after another distortion?",
+    ground.plain_question("first_blur"): "Which region was distorted by blur first, before another distortion?",
+    ground.plain_question("last_noise"): "Which region was distorted by noise last, after another distortion?",
 }
 
 
@@ -108,12 +108,12 @@ def test_test_questions_are_what_models_were_trained_on(one):
         assert said == known
     named, box = "[dark green region](<63, 190>) at the top left", "[dark green region](<63, 190>)"
     the = area(0, "dark green region", (15, 12, 52, 38))
-    assert refer.asked(one, the) == f"List the distortions of the {named} as short phrases."
-    assert refer.asked(one, the, "long") == f"Explain the distortions of the {named} and their effect."
-    assert describe_local.asked(one, the) == f"Describe the quality of the {named}."
-    assert score.asked_region(one, the) == f"Rate the quality of the {named}."
-    assert vqa.asked(one, the, "noise") == f"Is the {box} affected by noise?"
-    assert vqa.asked(one, the) == f"What distortion affects the {box}? Answer with a single word or phrase."
+    assert refer.plain_question(one, the) == f"List the distortions of the {named} as short phrases."
+    assert refer.plain_question(one, the, "long") == f"Explain the distortions of the {named} and their effect."
+    assert describe_local.plain_question(one, the) == f"Describe the quality of the {named}."
+    assert score.plain_region_question(one, the) == f"Rate the quality of the {named}."
+    assert vqa.plain_question(one, the, "noise") == f"Is the {box} affected by noise?"
+    assert vqa.plain_question(one, the) == f"What distortion affects the {box}? Answer with a single word or phrase."
     # the single templates that inference fills in itself
     assert refer.SHORT[0].format(region="it") == "List the distortions of the it as short phrases."
     assert score.REGION[0].format(region="it") == "Rate the quality of the it."

@@ -20,6 +20,7 @@ from iqaflow.train import student
 from iqaflow.train.dataset import Packs
 from iqaflow.train.objective import Objective
 from iqaflow.train.sizing import plan as module
+from iqaflow.train.sizing import samples
 from iqaflow.train.sizing.footprint import activations, memory, parameters, skeleton
 from tests.representatives import representatives
 
@@ -145,7 +146,7 @@ def test_activations_are_near_what_the_backward_pass_keeps(annotated, small_conf
     made = module.plan(config, Workspace(annotated))
     model, processor = base.load(BASE, config.train)
     packs = Packs(Workspace(annotated).annotated, "train", packer := packer_for(model, processor), config.train, config.seed)
-    sample = [packs.pack(number, 0)[0] for number in packs.order(0)[: module.SAMPLE]]
+    sample = [packs.pack(number, 0)[0] for number in packs.order(0)[: samples.SAMPLE]]
     batch = packer.collate(sorted(sample, key=lambda pack: sum(len(branch.prompt) for branch in pack.branches))[-2:])
     kept: dict[int, int] = {}
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}

@@ -225,6 +225,6 @@ def test_every_task_has_all_fields(name) -> None:
     assert {field.name for field in fields(task)} == set(vars(task))
     assert all(map(callable, (task.questions, task.check, task.closed, task.item)))
     assert metrics.find(name, task.headline).family == name
-    assert max(task.place, task.asked, task.benchmarked) < LAST, "an order that decides bytes is written down"
+    assert max(task.place, task.question_place, task.benchmarked) < LAST, "an order that decides bytes is written down"
     assert task.value or task.item is not Task.item, "the benchmark measures it"
     assert min(task.tokens) > 0

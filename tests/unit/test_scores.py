@@ -311,7 +311,7 @@ def test_training_on_scores_end_to_end(scored) -> None:
     result = stage.run(chosen, workspace)
     assert np.isfinite(result.metrics["final_loss"])
     session = Engine.load(workspace.stage1).session([[np.zeros((64, 64, 3), np.uint8)]], [["image"]])
-    logs = session.choose([Prompt(0, rating.asked())], grammar.RATINGS)
+    logs = session.choose([Prompt(0, rating.plain_question())], grammar.RATINGS)
     assert np.exp(logs).sum() == pytest.approx(1) and np.isfinite(logs).all()
 
 

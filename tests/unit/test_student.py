@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import Workspace
-from iqaflow.train import mixture, stage, student
+from iqaflow.train import dataset, stage, student
 
 BASE = Path(__file__).parents[2] / "models" / "base-tiny"
 
@@ -74,16 +74,16 @@ def test_what_cannot_be_frozen_is_said(small_config):
 
 def test_a_mixture_holds_its_shares_everywhere():
     names = ["a"] * 900 + ["b"] * 100
-    order = mixture.of(names, {"a": 1.0, "b": 3.0}, seed=3)
+    order = dataset.mixed(names, {"a": 1.0, "b": 3.0}, seed=3)
     first = order(0)
-    assert len(first) == 1000 and np.array_equal(first, mixture.of(names, {"a": 1.0, "b": 3.0}, seed=3)(0))
+    assert len(first) == 1000 and np.array_equal(first, dataset.mixed(names, {"a": 1.0, "b": 3.0}, seed=3)(0))
     for start in range(0, 1000, 100):
         assert sum(names[number] == "b" for number in first[start : start + 100]) == pytest.approx(75, abs=1)
     seen = [number for number in first if names[number] == "b"]
     assert set(seen[:100]) == set(seen[100:200]) == set(range(900, 1000))  # all of them before one comes again
     assert not np.array_equal(first, order(1))
     with pytest.raises(StageError, match="weigh each of these"):
-        mixture.of(names, {"a": 1.0}, seed=0)
+        dataset.mixed(names, {"a": 1.0}, seed=0)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from iqaflow import tasks
 from iqaflow.distortions import SEVERITIES, SEVERITIES_PAIR
 from iqaflow.tasks import grammar, ground, rate, score, vqa
 from iqaflow.tasks.grammar import TAIL
-from iqaflow.tasks.scene import Exchange, Flaw, Scene, Targets, said
+from iqaflow.tasks.scene import Exchange, Flaw, Scene, Targets, fault_phrases
 from tests.scenes import HEIGHT, WIDTH, area, every, flaw, random_scene, scene, wording
 
 
@@ -40,7 +40,7 @@ def check(made: Scene, one: Exchange) -> None:
     elif one.task == "refer":
         assert [flaw.category for flaw in about] == list(said_.categories) == list(targets.categories)
         assert said_.faults == tuple((flaw.severity, flaw.category) for flaw in about)
-        assert one.style == "detailed" or one.answer == (", ".join(said(about)) or "none")
+        assert one.style == "detailed" or one.answer == (", ".join(fault_phrases(about)) or "none")
     elif one.task == "ground":
         check_place(made, one, said_, boxes)
     elif one.task == "vqa":

@@ -9,6 +9,7 @@ import pytest
 
 from iqaflow.engine.calibration import defaults
 from iqaflow.grounding.ground import concentration, ground, mask_box
+from iqaflow.grounding.record import TextToPoint
 from iqaflow.grounding.text_to_point import (
     Settings,
     Spatial,
@@ -45,6 +46,11 @@ def certain(*cells: int, sure: float = 50.0) -> np.ndarray:
     logits = np.zeros(400)
     logits[list(cells)] = sure
     return logits
+
+
+def test_the_record_stores_every_setting_and_no_other():
+    assert list(TextToPoint.__annotations__) == list(Settings().tree())
+    assert Settings.read(Settings(cut=0.25).tree()) == Settings(cut=0.25)
 
 
 def test_softmax_with_temperature():

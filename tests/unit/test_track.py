@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -259,14 +258,11 @@ def test_a_cell_is_base64_or_a_path_unless_served(tmp_path, monkeypatch):
         request.picture("image", str(path), paths=False)
     with pytest.raises(InputError, match="must hold Unicode"):
         request.text("question", "half a character: \ud800")
-    for value, allowed in ((None, True), ("0", False), ("1", True)):
-        monkeypatch.delenv("IQAFLOW_IMAGE_PATHS", raising=False)
-        if value:
-            monkeypatch.setenv("IQAFLOW_IMAGE_PATHS", value)
-        assert limits.paths() is allowed
-    monkeypatch.delenv("IQAFLOW_IMAGE_PATHS")
-    monkeypatch.setitem(sys.modules, limits.SERVER, limits)
-    assert limits.paths() is False
+    monkeypatch.delenv("IQAFLOW_IMAGE_PATHS", raising=False)
+    assert limits.paths() is False and limits.paths(default=True) is True
+    for value, allowed in (("0", False), ("1", True)):
+        monkeypatch.setenv("IQAFLOW_IMAGE_PATHS", value)
+        assert limits.paths() is limits.paths(default=True) is allowed
 
 
 def picture():

@@ -73,6 +73,6 @@ def test_what_is_said_after_a_middle_still_begins_at_an_end(rich):
     """The answer goes on with top or bottom, left or right: the grammar has no middle."""
     prompt = Prompt(0, QUESTION)
     session(rich).spatial([prompt])
-    said = rich.processor.tokenizer.decode(prompt.said)
+    said = rich.processor.tokenizer.decode(prompt.answer_ids)
     assert grammar.parse(said).vertical in grammar.VERTICAL and grammar.parse(said).horizontal in grammar.HORIZONTAL
     assert "middle" not in said.split(":")[0] and "center" not in said.split(":")[0]

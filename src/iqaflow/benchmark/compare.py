@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from iqaflow import tasks
 from iqaflow.benchmark import metrics, stats
 from iqaflow.benchmark.items import MODEL
+from iqaflow.benchmark.metrics import Entry
+from iqaflow.benchmark.results import Results
 from iqaflow.core.config import Config
 
 if TYPE_CHECKING:
@@ -25,15 +27,23 @@ class Comparison:
     """
 
     metric: metrics.Metric
-    model: dict[str, Any]
+    model: Entry
     rival: str | None
-    baseline: dict[str, Any] | None
-    others: dict[str, dict[str, Any]]
+    baseline: Entry | None
+    others: dict[str, Entry]
     verdict: str | None
 
     @property
     def key(self) -> str:
         return f"{self.metric.family}.{self.metric.name}"
+
+
+class Difference(TypedDict):
+    """How much better one predictor is than another on the `n` items that count for both; None where it is undefined."""
+
+    difference: float | None
+    ci95: list[float] | None
+    n: int
 
 
 def yardsticks() -> set[str]:
@@ -43,7 +53,7 @@ def yardsticks() -> set[str]:
     return {name for name, entry in baselines.known().items() if entry.sees_reference}
 
 
-def rival(results: dict[str, Any], family: str, name: str) -> str | None:
+def rival(results: Results, family: str, name: str) -> str | None:
     """The strongest baseline in a metric that sees no more than the model does."""
     entry = metrics.find(family, name)
     # where lower is better another metric names the rival: a guess of `none` raises no false alarm, and means nothing
@@ -56,9 +66,9 @@ def rival(results: dict[str, Any], family: str, name: str) -> str | None:
     return max(sorted(values), key=lambda baseline: values[baseline]) if values else None
 
 
-def compare(results: dict[str, Any], frame: pd.DataFrame, config: Config) -> list[Comparison]:
+def compare(results: Results, frame: pd.DataFrame, config: Config) -> list[Comparison]:
     """The headline metrics the model has, with their rivals."""
-    found = []
+    comparisons = []
     for family, name in metrics.headlines():
         if name not in results["model"].get(family, {}):
             continue
@@ -73,7 +83,7 @@ def compare(results: dict[str, Any], frame: pd.DataFrame, config: Config) -> lis
             )
             low, high = gap["ci95"] or (0.0, 0.0)
             verdict = ABOVE if low > 0 else BELOW if high < 0 else LEVEL
-        found.append(
+        comparisons.append(
             Comparison(
                 metrics.find(family, name),
                 results["model"][family][name],
@@ -83,7 +93,7 @@ def compare(results: dict[str, Any], frame: pd.DataFrame, config: Config) -> lis
                 verdict,
             )
         )
-    return found
+    return comparisons
 
 
 def shown(value: float, maximum: float) -> str:
@@ -94,18 +104,19 @@ def shown(value: float, maximum: float) -> str:
 def markdown(comparisons: list[Comparison]) -> str:
     """The headline table for a terminal, Prefect and MLflow."""
     lines = ["| metric | model | 95 % interval | n | best baseline | |", "|---|---|---|---|---|---|"]
-    for one in comparisons:
-        top = one.metric.maximum
-        limits = one.model["ci95"]
+    for comparison in comparisons:
+        top, model = comparison.metric.maximum, comparison.model
+        limits = model["ci95"]
         interval = f"{shown(limits[0], top)} to {shown(limits[1], top)}" if limits else ""
-        best = f"{shown(one.baseline['value'], top)} ({one.rival})" if one.baseline else ""
+        best = f"{shown(comparison.baseline['value'], top)} ({comparison.rival})" if comparison.baseline else ""
         lines.append(
-            f"| {one.key} | **{shown(one.model['value'], top)}** | {interval} | {one.model['n']} | {best} | {one.verdict or ''} |"
+            f"| {comparison.key} | **{shown(model['value'], top)}** | {interval} | {model['n']} | {best} | "
+            f"{comparison.verdict or ''} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def paired_difference(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, seed: int) -> dict[str, Any]:
+def paired_difference(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, seed: int) -> Difference:
     """How much better `new` is than `old` (item rows of one predictor and one family each) on the items both
     answered, both resampled together: `{difference, ci95, n}`. Positive is better, also where a lower value is.
     """

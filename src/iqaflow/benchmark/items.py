@@ -7,17 +7,41 @@ the same for all, so no predictor can choose, skip or grade its own items. The t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
 
 from iqaflow import tasks
 from iqaflow.core.errors import StageError
+from iqaflow.tasks.grading.items import Item
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-Row = dict[str, Any]
-MODEL = "model"
+MODEL: Final = "model"
+
+
+class Answer(TypedDict):
+    """What a predictor says to one item. `value` counts where the text earns no credit of its own; `predictor` names a variant
+    among the model's own answers.
+    """
+
+    family: str
+    item_id: str
+    prediction: str
+    value: NotRequired[float | None]
+    confidence: NotRequired[float | None]
+    hit: NotRequired[float | None]
+    predictor: NotRequired[str]
+
+
+class ItemRow(Item):
+    """An item, a predictor's answer and what it earned: a row of `reports/items.parquet`, whose columns `schema` explains."""
+
+    predictor: str
+    prediction: str
+    value: float | None
+    confidence: float | None
+    hit: float | None
 
 
 def schema() -> pa.Schema:
@@ -47,14 +71,14 @@ def schema() -> pa.Schema:
     )
 
 
-def grade(predictor: str, items: list[Row], given: Iterable[Row], complete: bool = False) -> list[Row]:
+def grade(predictor: str, items: list[Item], given: Iterable[Answer], complete: bool = False) -> list[ItemRow]:
     """Join a predictor's answers to the items of the same family and id, and give credit where the text decides.
 
     Answers need `family`, `item_id`, `prediction` and, where they apply, `value`, `confidence`, `hit`. Answers to
     unknown items raise StageError, and so do missing ones if `complete`.
     """
     by_key = {(item["family"], item["item_id"]): item for item in items}
-    rows = {}
+    rows: dict[tuple[str, str], ItemRow] = {}
     for answer in given:
         key = (answer["family"], answer["item_id"])
         if key not in by_key or key in rows:
@@ -70,7 +94,7 @@ def grade(predictor: str, items: list[Row], given: Iterable[Row], complete: bool
     return list(rows.values())
 
 
-def frame(rows: Iterable[Row]) -> pd.DataFrame:
+def frame(rows: Iterable[ItemRow]) -> pd.DataFrame:
     """Rows as a frame in the order they are stored: the model, then other predictors by name; family; cell; id."""
     import pandas as pd
 
@@ -102,15 +126,20 @@ def read(path: Any) -> pd.DataFrame:
     return pq.read_table(path, page_checksum_verification=True).to_pandas()
 
 
-def _graded(predictor: str, item: Row, answer: Row) -> Row:
+def _graded(predictor: str, item: Item, answer: Answer) -> ItemRow:
     text, value = str(answer.get("prediction") or ""), answer.get("value")
     if credit := tasks.find(item["family"]).credit:
         text, value = credit(item["target"], text)
-    numbers = {"value": value, "confidence": answer.get("confidence"), "hit": answer.get("hit")}
-    # six decimals: more than any metric shows, fewer than differ between two machines' arithmetic
     return {
         **item,
         "predictor": predictor,
         "prediction": text,
-        **{name: None if number is None else round(float(number), 6) for name, number in numbers.items()},
+        "value": _rounded(value),
+        "confidence": _rounded(answer.get("confidence")),
+        "hit": _rounded(answer.get("hit")),
     }
+
+
+def _rounded(number: float | None) -> float | None:
+    """Six decimals: more than any metric shows, fewer than differ between two machines' arithmetic."""
+    return None if number is None else round(float(number), 6)

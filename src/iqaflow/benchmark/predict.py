@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from iqaflow.benchmark.items import Answer
 from iqaflow.core.config import Config
 from iqaflow.data.masks import contains, decode_mask, iou
 from iqaflow.grounding import examples
@@ -16,7 +17,7 @@ Row = dict[str, Any]
 EXAMPLES = 60  # kept for the report
 
 
-def predict(assessor: Any, images: Sequence[Row], conversations: Sequence[Row], config: Config) -> tuple[list[Row], list[Row]]:
+def predict(assessor: Any, images: Sequence[Row], conversations: Sequence[Row], config: Config) -> tuple[list[Answer], list[Row]]:
     """Answer rows (see `items.grade`) of the predictors `model` and `argmax_words`, and grounded examples for the
     report.
 
@@ -25,7 +26,7 @@ def predict(assessor: Any, images: Sequence[Row], conversations: Sequence[Row], 
     from iqaflow.engine.answers import in_set, read
 
     by_id = {row["image_id"]: row for row in images}
-    rows: list[Row] = []
+    rows: list[Answer] = []
     grounded: list[Row] = []
     for reading in read(assessor.engine, images, conversations):
         if reading.spatial is not None:
@@ -36,7 +37,12 @@ def predict(assessor: Any, images: Sequence[Row], conversations: Sequence[Row], 
             sure = float(probabilities[best])
             if reading.kind == "identify_two":
                 sure = in_set(probabilities, reading.candidates, best)
-            row = {"family": reading.task, "item_id": reading.item_id, "prediction": reading.candidates[best], "confidence": sure}
+            row: Answer = {
+                "family": reading.task,
+                "item_id": reading.item_id,
+                "prediction": reading.candidates[best],
+                "confidence": sure,
+            }
             if reading.task == "score":
                 row["value"] = assessor.expected_score(probabilities)
             rows.append(row)
@@ -47,7 +53,7 @@ def predict(assessor: Any, images: Sequence[Row], conversations: Sequence[Row], 
     return rows, grounded
 
 
-def _place(assessor: Any, reading: Any, by_id: dict[str, Row], grounded: list[Row]) -> list[Row]:
+def _place(assessor: Any, reading: Any, by_id: dict[str, Row], grounded: list[Row]) -> list[Answer]:
     from iqaflow.data.images import decode
 
     targets = reading.conversation["targets"]
@@ -57,9 +63,9 @@ def _place(assessor: Any, reading: Any, by_id: dict[str, Row], grounded: list[Ro
     regions = {region["region_id"]: region for region in image_row["regions"]}
     whole = not len(targets["region_ids"])
     truth = np.ones(shape, bool) if whole else decode_mask(regions[targets["region_ids"][0]]["mask_rle"])
-    found = assessor.ground(image, reading.spatial)
-    text = grammar.WHOLE if found.whole else f"{reading.label}"
-    rows = [_row(reading, truth, found.mask, found.points[0], text, found.confidence)]
+    place = assessor.ground(image, reading.spatial)
+    text = grammar.WHOLE if place.whole else f"{reading.label}"
+    rows = [_row(reading, truth, place.mask, place.points[0], text, place.confidence)]
     # the words alone, no distribution: the quadrant the two most likely words name
     vertical, horizontal = (int(np.argmax(side)) for side in (reading.spatial.vertical, reading.spatial.horizontal))
     quadrant = np.zeros(shape, bool)
@@ -73,7 +79,7 @@ def _place(assessor: Any, reading: Any, by_id: dict[str, Row], grounded: list[Ro
     if len(grounded) < EXAMPLES and not whole:
         grounded.append(
             examples.example(
-                image_row["image"], truth, found, f"{reading.conversation['turns'][0]['text']} {words}: {text}", reading.item_id
+                image_row["image"], truth, place, f"{reading.conversation['turns'][0]['text']} {words}: {text}", reading.item_id
             )
         )
     return rows
@@ -81,7 +87,7 @@ def _place(assessor: Any, reading: Any, by_id: dict[str, Row], grounded: list[Ro
 
 def _row(
     reading: Any, truth: np.ndarray, mask: np.ndarray, point: tuple[float, float], text: str, confidence: float | None
-) -> Row:
+) -> Answer:
     return {
         "family": "ground",
         "item_id": reading.item_id,

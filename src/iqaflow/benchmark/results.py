@@ -5,9 +5,10 @@ model that answered by `reports/manifest.json`. Nothing else is believed.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from iqaflow.benchmark import items
+from iqaflow.benchmark.metrics import Table
 from iqaflow.core.errors import StageError
 from iqaflow.core.files import write_bytes, write_json
 from iqaflow.core.manifest import read_manifest, write_manifest
@@ -20,7 +21,30 @@ if TYPE_CHECKING:
 REMEDY = "run `iqaflow benchmark` again"
 
 
-def write(workspace: Workspace, results: dict[str, Any], frame: pd.DataFrame) -> None:
+class Measured(TypedDict):
+    """What was measured on: the data set and test set by SHA-256, how many images, photographs and items of each family.
+    `left_out` counts items beyond the model's vocabulary, where there are any.
+    """
+
+    dataset_sha256: str
+    test_sha256: str
+    images: int
+    photographs: int
+    counts: dict[str, int]
+    score_sources: list[str]
+    bootstrap: int
+    left_out: NotRequired[int]
+
+
+class Results(TypedDict):
+    """`reports/metrics.json`: the table of the model and of each baseline."""
+
+    model: Table
+    baselines: dict[str, Table]
+    items: Measured
+
+
+def write(workspace: Workspace, results: Results, frame: pd.DataFrame) -> None:
     """Write the metrics and the items frame; the manifest comes last."""
     write_json(workspace.metrics, results)
     write_bytes(workspace.items, items.file_bytes(frame))
@@ -34,7 +58,7 @@ def model_of(workspace: Workspace) -> str | None:
     return integrity.identity(workspace.models) if workspace.calibration.is_file() else None
 
 
-def read(workspace: Workspace, model: str | None) -> tuple[dict[str, Any], pd.DataFrame]:
+def read(workspace: Workspace, model: str | None) -> tuple[Results, pd.DataFrame]:
     """Metrics and items of the model with this fingerprint. Raises StageError where they are absent or another model's,
     DamagedError where a byte of them was altered.
     """

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from iqaflow import tasks
 from iqaflow.benchmark import baselines, compare, items, metrics
 from iqaflow.benchmark import results as measured
-from iqaflow.benchmark.items import MODEL, Row
+from iqaflow.benchmark.items import MODEL, Answer, ItemRow
+from iqaflow.benchmark.metrics import Table
+from iqaflow.benchmark.results import Measured, Results
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
 from iqaflow.core.hashes import sha256
@@ -25,6 +27,7 @@ from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.grounding import examples
 from iqaflow.model.location import in_folder
 from iqaflow.tasks.grading import items as questions
+from iqaflow.tasks.grading.items import Item
 from iqaflow.tasks.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -32,18 +35,23 @@ if TYPE_CHECKING:
 
     from iqaflow.model.location import Location
 
+Row = dict[str, Any]  # of the data set's tables
+
 
 def run(config: Config, workspace: Workspace) -> StageResult:
-    """Benchmark `models/stage1` with its calibration. Raises StageError if the test split is empty, and DamagedError
+    """Benchmark `models/stage1` with its calibration. Raises StageError without a model or test images, and DamagedError
     if the data set is incomplete.
     """
+    workspace.needs_model()
     model = in_folder(workspace.stage1, workspace.relative(workspace.stage1))
     exam = Exam.load(config, workspace).within(model.vocabulary)
     answers, grounded = _ask(model, exam, config)
     return conclude(exam, answers, grounded, config, workspace)
 
 
-def conclude(exam: Exam, answers: dict[str, list[Row]], grounded: list[Row], config: Config, workspace: Workspace) -> StageResult:
+def conclude(
+    exam: Exam, answers: dict[str, list[Answer]], grounded: list[Row], config: Config, workspace: Workspace
+) -> StageResult:
     """Everything after the model has answered: baselines, metrics, items, plots, report. `answers` by predictor must
     hold the predictor `model`, complete; `extras` are grounding overlays (see `figures.overlay`).
     """
@@ -60,7 +68,9 @@ def conclude(exam: Exam, answers: dict[str, list[Row]], grounded: list[Row], con
         artifacts=[workspace.relative(path) for path in (workspace.metrics, workspace.items)],
         details={
             "items": results["items"],
-            "comparisons": [{"metric": one.key, "rival": one.rival, "verdict": one.verdict} for one in comparisons],
+            "comparisons": [
+                {"metric": comparison.key, "rival": comparison.rival, "verdict": comparison.verdict} for comparison in comparisons
+            ],
         },
     )
     result.save(workspace)
@@ -76,23 +86,21 @@ def evaluate(model: Location, config: Config, workspace: Workspace) -> pd.DataFr
     return _graded(exam, {MODEL: answers[MODEL]})
 
 
-def summarise(frame: pd.DataFrame, exam: Exam, config: Config, workspace: Workspace) -> dict[str, Any]:
+def summarise(frame: pd.DataFrame, exam: Exam, config: Config, workspace: Workspace) -> Results:
     """`metrics.json`: the table of every predictor and what it was measured on."""
     tables = {str(name): metrics.table(rows, config) for name, rows in frame.groupby("predictor", sort=False)}
-    return {
-        MODEL: tables.pop(MODEL),
-        "baselines": tables,
-        "items": {
-            "dataset_sha256": sha256(workspace.annotated / MANIFEST),
-            "test_sha256": exam.sha256(),
-            "images": len(exam.images),
-            "photographs": len({row["source_id"] for row in exam.images}),
-            "counts": {family: sum(item["family"] == family for item in exam.items) for family in tasks.benchmarked()},
-            "score_sources": sorted({row["score_source"] for row in exam.images if row["score_source"]}),
-            "bootstrap": config.benchmark.bootstrap,
-            **({"left_out": exam.left_out} if exam.left_out else {}),
-        },
+    known: Measured = {
+        "dataset_sha256": sha256(workspace.annotated / MANIFEST),
+        "test_sha256": exam.sha256(),
+        "images": len(exam.images),
+        "photographs": len({row["source_id"] for row in exam.images}),
+        "counts": {family: sum(item["family"] == family for item in exam.items) for family in tasks.benchmarked()},
+        "score_sources": sorted({row["score_source"] for row in exam.images if row["score_source"]}),
+        "bootstrap": config.benchmark.bootstrap,
     }
+    if exam.left_out:
+        known["left_out"] = exam.left_out
+    return {MODEL: tables.pop(MODEL), "baselines": tables, "items": known}
 
 
 class Exam:
@@ -100,8 +108,8 @@ class Exam:
     the items that a model's vocabulary has no words for.
     """
 
-    def __init__(self, images: list[Row], asked: list[Row], conversations: list[Row]) -> None:
-        self.images, self.items, self.conversations = images, asked, conversations
+    def __init__(self, images: list[Row], items: list[Item], conversations: list[Row]) -> None:
+        self.images, self.items, self.conversations = images, items, conversations
         self.left_out, self._sha256 = 0, ""
 
     @classmethod
@@ -151,26 +159,26 @@ class Exam:
         )
 
 
-def _ask(model: Location, exam: Exam, config: Config) -> tuple[dict[str, list[Row]], list[Row]]:
+def _ask(model: Location, exam: Exam, config: Config) -> tuple[dict[str, list[Answer]], list[Row]]:
     """The model's answers by predictor (itself, and variants that `predict` names), and grounded examples for the report."""
     from iqaflow.benchmark.predict import predict
     from iqaflow.infer.assessor import Assessor
 
     rows, grounded = predict(Assessor.load(model), exam.images, exam.conversations, config)
-    answers: dict[str, list[Row]] = {MODEL: []}
+    answers: dict[str, list[Answer]] = {MODEL: []}
     for row in rows:
         answers.setdefault(row.get("predictor", MODEL), []).append(row)
     return answers, grounded
 
 
-def _graded(exam: Exam, answers: dict[str, list[Row]]) -> pd.DataFrame:
-    rows = []
+def _graded(exam: Exam, answers: dict[str, list[Answer]]) -> pd.DataFrame:
+    rows: list[ItemRow] = []
     for predictor, given in answers.items():
         rows += items.grade(predictor, exam.items, given, complete=predictor == MODEL)
     return items.frame(rows)
 
 
-def _flat(table: dict[str, Any]) -> dict[str, float]:
+def _flat(table: Table) -> dict[str, float]:
     """`family.metric` to value, with the interval as `.low` and `.high`."""
     flat = {}
     for family, entries in table.items():

@@ -8,11 +8,11 @@ for one label), after the temperature (Guo et al. 2017).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from iqaflow.engine.calibration import log_odds, surely
+from iqaflow.grounding.record import Bin, Curve
 from iqaflow.grounding.text_to_point import softmax
 
 Answer = tuple[np.ndarray, int]
@@ -31,8 +31,8 @@ def fit_temperature(answers: Sequence[Answer]) -> float:
     def loss(log_tau: float) -> float:
         return negative_log_likelihood(answers, float(np.exp(log_tau))) + log_tau**2 / len(answers)
 
-    found = minimize_scalar(loss, bounds=np.log(RANGE), method="bounded", options={"xatol": 1e-4})
-    return round(float(np.exp(found.x)), 4)
+    minimum = minimize_scalar(loss, bounds=np.log(RANGE), method="bounded", options={"xatol": 1e-4})
+    return round(float(np.exp(minimum.x)), 4)
 
 
 def negative_log_likelihood(answers: Sequence[Answer], temperature: float) -> float:
@@ -47,10 +47,10 @@ def judged(answers: Sequence[Answer], temperature: float) -> tuple[np.ndarray, n
     return np.array([row.max() for row in chances], dtype=np.float64), np.array(right, dtype=bool)
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> list[Bin]:
     """Equal-width bins (lo, hi] that hold answers: `lo, hi, n, confidence, accuracy`."""
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    rows = []
+    rows: list[Bin] = []
     for at in range(bins):
         chosen = index == at
         if chosen.any():
@@ -66,13 +66,18 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> li
     return rows
 
 
-def expected_error(rows: Sequence[dict[str, float]]) -> float:
-    """Expected calibration error (ECE): mean |confidence - accuracy| over the bins, weighted by their answers."""
+def expected_error(rows: Sequence[Bin]) -> float:
+    """Expected calibration error (ECE): mean |confidence - accuracy| over the bins, weighted by their answers.
+
+    Not shared with `benchmark.metrics.confidence.calibration_error`. An answer falls into the same bin, but this one averages
+    each bin, as the diagram shows it, while that one sums gaps by the weights of a thousand resamples at once: on the same
+    answers the two agree to 1e-15, not to the last bit.
+    """
     total = sum(row["n"] for row in rows)
     return sum(row["n"] * abs(row["confidence"] - row["accuracy"]) for row in rows) / total if total else 0.0
 
 
-def calibrate(answers: Sequence[Answer], bins: int = 10, mapped: bool = True) -> dict[str, Any]:
+def calibrate(answers: Sequence[Answer], bins: int = 10, mapped: bool = True) -> Curve:
     """Temperature, the map of the chosen answer's chance (`mapped`), ECE before and after, and the reliability bins of both.
 
     `slope` and `offset` map the log-odds of the chosen answer (Platt 1999): a temperature can only make all answers more or less
@@ -82,7 +87,7 @@ def calibrate(answers: Sequence[Answer], bins: int = 10, mapped: bool = True) ->
     """
     answers = [(np.asarray(logs, dtype=np.float64), int(truth)) for logs, truth in answers]
     halves = [(answers[at::2], answers[1 - at :: 2]) for at in (0, 1)]
-    tried = {way: [_crossed(judge, fit, way) for judge, fit in halves if judge] for way in (False, True)}
+    tried = {way: [_crossed(held_out, fit, way) for held_out, fit in halves if held_out] for way in (False, True)}
     parts = {
         way: (np.concatenate([sure for sure, _ in halves_]), np.concatenate([right for _, right in halves_]))
         for way, halves_ in tried.items()
@@ -106,19 +111,19 @@ def calibrate(answers: Sequence[Answer], bins: int = 10, mapped: bool = True) ->
     }
 
 
-def _crossed(judge: Sequence[Answer], fit: Sequence[Answer], mapped: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence and rightness of `judge` with what `fit` gives."""
+def _crossed(held_out: Sequence[Answer], fit: Sequence[Answer], mapped: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence and rightness of `held_out` with what `fit` gives."""
     temperature = fit_temperature(fit)
     slope, offset = _fit_map(fit, temperature) if mapped else (1.0, 0.0)
-    chances = [surely(softmax(logs, temperature), slope, offset) for logs, _ in judge]
-    right = [int(np.argmax(row)) == truth for row, (_, truth) in zip(chances, judge, strict=True)]
+    chances = [surely(softmax(logs, temperature), slope, offset) for logs, _ in held_out]
+    right = [int(np.argmax(row)) == truth for row, (_, truth) in zip(chances, held_out, strict=True)]
     return np.array([row.max() for row in chances]), np.array(right, dtype=bool)
 
 
 def _fit_map(answers: Sequence[Answer], temperature: float) -> tuple[float, float]:
     sure, right = judged(answers, temperature)
-    found = fit_logistic(log_odds(sure), right)
-    return found["slope"], found["offset"]
+    line = fit_logistic(log_odds(sure), right)
+    return line["slope"], line["offset"]
 
 
 def _log_loss(sure: np.ndarray, right: np.ndarray) -> float:
@@ -135,7 +140,7 @@ def shifted(answers: Sequence[Answer], offset: float, clean: int = -1) -> list[A
     return moved
 
 
-def fit_logistic(scores: Sequence[float] | np.ndarray, truths: Sequence[bool] | np.ndarray, bins: int = 10) -> dict[str, Any]:
+def fit_logistic(scores: Sequence[float] | np.ndarray, truths: Sequence[bool] | np.ndarray, bins: int = 10) -> Curve:
     """Slope and offset of P(true) = sigmoid(slope * score + offset) by likelihood (Platt 1999), with the ECE before
     and after, the latter cross-fitted. Truths of one kind only leave slope 1 and offset 0.
     """
@@ -159,7 +164,7 @@ def fit_logistic(scores: Sequence[float] | np.ndarray, truths: Sequence[bool] | 
         return round(float(slope), 4), round(float(offset), 4)
 
     slope, offset = solve(values, right)
-    result: dict[str, Any] = {
+    result: Curve = {
         "slope": slope,
         "offset": offset,
         "n": len(values),

@@ -21,6 +21,7 @@ from iqaflow.data.masks import contains, iou
 from iqaflow.grounding import segmenters
 from iqaflow.grounding.ground import concentration
 from iqaflow.grounding.item import Item
+from iqaflow.grounding.record import AblationRow, Fit, SegmenterRow
 from iqaflow.grounding.text_to_point import READ_OUTS, Settings, is_whole, read_map, read_out, read_points, upsample
 
 STEPS = 64  # shares of the maximum at which a map is cut while read-outs are compared
@@ -30,7 +31,7 @@ NEGATIVES = (0, 3)
 MAX_LOCAL, MAX_POINTED, MAX_SLOW = 300, 1000, 48  # items used in all, and for each option of a slow segmenter
 
 
-def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
+def fit(items: Sequence[Item], config: Config, seed: int) -> Fit:
     """`text_to_point`, `segmenter`, `gate`, `region`, `ablation`, `segmenters`, `items` of the calibration record.
 
     Without local items all stay at their defaults: there is nothing to fit them to.
@@ -51,13 +52,15 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     used = _some(local, MAX_LOCAL, rng)
     possible = [name for name in READ_OUTS if any(read_out(item.spatial, Settings(name)) == name for item in used)]
-    found = {name: fit_read_out(name, used, config.calibrate.temperatures) for name in possible if name not in ("product", "all")}
+    read_outs = {
+        name: fit_read_out(name, used, config.calibrate.temperatures) for name in possible if name not in ("product", "all")
+    }
     if "product" in possible:
-        found["product"] = fit_product(found, used)
+        read_outs["product"] = fit_product(read_outs, used)
     if "all" in possible:
-        found["all"] = fit_all(found, used)
-    variants = {name: fit_point(settings, used) for name, (settings, _) in found.items()}
-    best = max(found, key=lambda name: found[name][1])  # the earlier, simpler one if equal
+        read_outs["all"] = fit_all(read_outs, used)
+    variants = {name: fit_point(settings, used) for name, (settings, _) in read_outs.items()}
+    best = max(read_outs, key=lambda name: read_outs[name][1])  # the earlier, simpler one if equal
     pointed = fit_pointing(best, variants, _some(local, MAX_POINTED, rng))
     chosen, options, settings, table = fit_segmenter(pointed, used, config, rng)
     methods: dict[str, Method] = {
@@ -77,7 +80,7 @@ def fit(items: Sequence[Item], config: Config, seed: int) -> dict[str, Any]:
         (whole(item)[0], prediction[1]) if says else prediction
         for item, says, prediction in zip(used, called, predictions[final], strict=True)
     ]
-    ablation = [{"method": name, **summary(used, row, seed)} for name, row in predictions.items()]
+    ablation: list[AblationRow] = [{"method": name, **summary(used, row, seed)} for name, row in predictions.items()]
     for family in ("HyD", "SiD", "DAO"):
         part = [at for at, item in enumerate(used) if sub_task(item.kind) == family]
         if part:
@@ -107,9 +110,9 @@ def fit_read_out(name: str, items: Sequence[Item], taus: Sequence[float]) -> tup
     return _best(tried, items)
 
 
-def fit_product(found: dict[str, tuple[Settings, float]], items: Sequence[Item]) -> tuple[Settings, float]:
+def fit_product(read_outs: dict[str, tuple[Settings, float]], items: Sequence[Item]) -> tuple[Settings, float]:
     """The share of cells and soft box in their product, each as fitted alone."""
-    cells, box, words = (found[name][0] for name in ("cells", "soft_box", "2x2"))
+    cells, box, words = (read_outs[name][0] for name in ("cells", "soft_box", "2x2"))
     base = Settings("product", words.tau_words, cells.tau_cells, box.tau_box, words.inset)
     return _best(
         [
@@ -121,9 +124,9 @@ def fit_product(found: dict[str, tuple[Settings, float]], items: Sequence[Item])
     )
 
 
-def fit_all(found: dict[str, tuple[Settings, float]], items: Sequence[Item]) -> tuple[Settings, float]:
+def fit_all(read_outs: dict[str, tuple[Settings, float]], items: Sequence[Item]) -> tuple[Settings, float]:
     """The share of the visual tokens beside the product, each as fitted alone."""
-    base = replace(found["product"][0], read_out="all", tau_visual=found["visual"][0].tau_visual)
+    base = replace(read_outs["product"][0], read_out="all", tau_visual=read_outs["visual"][0].tau_visual)
     return _best([replace(base, weight_visual=weight) for weight in WEIGHTS], items)
 
 
@@ -149,10 +152,10 @@ def fit_pointing(best: str, variants: dict[str, Settings], items: Sequence[Item]
 
 def _hits(settings: Settings, items: Sequence[Item]) -> np.ndarray:
     """Whether the point of each item lies in its mask (n,)."""
-    one = replace(settings, points=1, negatives=0)
+    first_point = replace(settings, points=1, negatives=0)
     return np.array(
         [
-            contains(item.true_mask, read_points(item.spatial, read_map(item.spatial, one), item.size, one)[0][0])
+            contains(item.true_mask, read_points(item.spatial, read_map(item.spatial, first_point), item.size, first_point)[0][0])
             for item in items
         ],
         np.float64,
@@ -161,13 +164,13 @@ def _hits(settings: Settings, items: Sequence[Item]) -> np.ndarray:
 
 def fit_segmenter(
     settings: Settings, items: Sequence[Item], config: Config, rng: np.random.Generator
-) -> tuple[str, dict[str, Any], Settings, list[dict[str, Any]]]:
+) -> tuple[str, dict[str, Any], Settings, list[SegmenterRow]]:
     """The segmenter, its options and its points by mIoU. A later name of `calibrate.segmenters`, more points or
     negative points replace what is there only if they gain more than one standard error. The table has them all.
     """
     few = _some(items, MAX_SLOW, rng)
     best: tuple[np.ndarray, str, dict[str, Any]] | None = None
-    table = []
+    table: list[SegmenterRow] = []
     for name in config.calibrate.segmenters:
         module, _ = segmenters.find(name)
         sample = few if module.SLOW else items

@@ -10,6 +10,7 @@ import numpy as np
 from iqaflow.data.masks import contains, iou, rectangle
 from iqaflow.grounding import segmenters
 from iqaflow.grounding.item import Item
+from iqaflow.grounding.record import Interval, Scores
 from iqaflow.grounding.text_to_point import Point, Settings, box_cells, dense_map, read_map, read_points
 from iqaflow.tasks.grammar import cells_box
 
@@ -71,7 +72,7 @@ def argmax_box(item: Item) -> Prediction:
     return rectangle(item.size, box), ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
 
 
-def summary(items: Sequence[Item], predictions: Sequence[Prediction], seed: int) -> dict[str, Any]:
+def summary(items: Sequence[Item], predictions: Sequence[Prediction], seed: int) -> Scores:
     """`miou` and `hit_rate` as {value, ci95, n}; the hit rate is None for a method without points."""
     values = [iou(mask, item.true_mask) for item, (mask, _) in zip(items, predictions, strict=True)]
     hits = [contains(item.true_mask, point) for item, (_, point) in zip(items, predictions, strict=True) if point]
@@ -81,8 +82,12 @@ def summary(items: Sequence[Item], predictions: Sequence[Prediction], seed: int)
     }
 
 
-def interval(values: np.ndarray, seed: int) -> dict[str, Any]:
-    """Mean with its 95 % percentile-bootstrap interval over items."""
+def interval(values: np.ndarray, seed: int) -> Interval:
+    """Mean with its 95 % percentile-bootstrap interval over items.
+
+    Not shared with `benchmark.stats`: the same estimate from other draws (here indices by `seed`, there counts by seed and
+    number of items, all metrics at once), so that on one input the limits differ from the third decimal on.
+    """
     picks = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
     low, high = np.percentile(values[picks].mean(1), (2.5, 97.5))
     return {"value": float(values.mean()), "ci95": [float(low), float(high)], "n": len(values)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from iqaflow.engine.calibration import SCHEMA, rounded
 from iqaflow.grounding import examples, segmenters
 from iqaflow.grounding.ground import ground
 from iqaflow.grounding.item import Item
+from iqaflow.grounding.record import AblationRow, Calibration, Clean, Confidence, Curve, Fit, Interval
 from iqaflow.model.integrity import bind
 from iqaflow.tasks import vocabulary
 
@@ -44,6 +45,7 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
     """
     import cv2
 
+    workspace.needs_model()
     for path in (workspace.models / MANIFEST, workspace.calibration):  # an old calibration must not outlive a new model
         path.unlink(missing_ok=True)
     for folder in (workspace.stage1, workspace.annotated):
@@ -65,21 +67,28 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
         read = ask
     items, answers = read(workspace.stage1, images, conversations, config)
     cv2.setNumThreads(1)  # images are small: threads only wait for each other
-    record, curves = calibrate(items, answers, config)
-    record["provenance"] = {
-        "stage1_manifest_sha256": sha256(workspace.stage1 / MANIFEST),
-        "data_manifest_sha256": sha256(workspace.annotated / MANIFEST),
-        "split": SPLIT,
-        "images": len(images),
-        "items": record.pop("items") | {task: len(given) for task, given in sorted(answers.items())},
-        "seed": config.seed,
-    }
-    record = {
-        **dict.fromkeys(("schema", "provenance", vocabulary.KEY)),
-        **record,
+    places, clean, curves = calibrate(items, answers, config)
+    record: Calibration = {
+        "schema": SCHEMA,
+        "provenance": {
+            "stage1_manifest_sha256": sha256(workspace.stage1 / MANIFEST),
+            "data_manifest_sha256": sha256(workspace.annotated / MANIFEST),
+            "split": SPLIT,
+            "images": len(images),
+            "items": places["items"] | {task: len(given) for task, given in sorted(answers.items())},
+            "seed": config.seed,
+        },
         vocabulary.KEY: vocabulary.of_model(workspace.stage1).tree(),
+        "text_to_point": places["text_to_point"],
+        "segmenter": places["segmenter"],
+        "gate": places["gate"],
+        "region": _without_bins(curves["region"]),
+        "ablation": places["ablation"],
+        "segmenters": places["segmenters"],
+        "clean": clean,
+        "confidence": {task: _without_bins(curve) for task, curve in curves.items() if task != "region"},
     }
-    record = {key: rounded(value) for key, value in record.items()}
+    record = rounded(record)
     _write(workspace, record, curves, items)
     result = StageResult(
         "calibrate",
@@ -94,54 +103,53 @@ def run(config: Config, workspace: Workspace, read: Reader | None = None) -> Sta
     return result
 
 
-def calibrate(items: Sequence[Item], answers: Answers, config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The record (`calibration.json` without provenance) and the reliability curve of every task and of regions."""
-    record = {"schema": SCHEMA, **fit(items, config, config.seed)}
+def calibrate(items: Sequence[Item], answers: Answers, config: Config) -> tuple[Fit, Clean, dict[str, Curve]]:
+    """What is fitted to places, to `none`, and the confidence with its reliability of every task and of regions."""
+    places = fit(items, config, config.seed)
     named = answers.get("identify", [])
-    record["clean"] = thresholds.fit_clean(np.array([logs for logs, _ in named]), np.array([truth for _, truth in named]))
-    curves = {}
+    clean = thresholds.fit_clean(np.array([logs for logs, _ in named]), np.array([truth for _, truth in named]))
+    curves: dict[str, Curve] = {}
     for task, given in sorted(answers.items()):
         if task == "identify":
-            given = confidence.shifted(given, record["clean"]["offset"])
+            given = confidence.shifted(given, clean["offset"])
         # of a score the whole distribution is the answer, so only its temperature is fitted
         curves[task] = confidence.calibrate(given, config.calibrate.bins, mapped=task != "score")
-    curves["region"] = record["region"]
-    record["region"] = _without_bins(record["region"])
-    record["confidence"] = {task: _without_bins(curve) for task, curve in curves.items() if task != "region"}
-    return record, curves
+    curves["region"] = places["region"]
+    return places, clean, curves
 
 
-def metrics(record: dict[str, Any]) -> dict[str, float]:
+def metrics(record: Calibration) -> dict[str, float]:
     """The numbers worth a line in MLflow."""
-    found: dict[str, float | None] = {
+    values: dict[str, float | None] = {
         "gate.missed_global": record["gate"]["missed_global"],
         "gate.local_called_whole": record["gate"]["local_called_whole"],
         "clean.false_alarm": record["clean"]["false_alarm"],
         "clean.accuracy": record["clean"]["accuracy"],
     }
     for task, row in (record["confidence"] | {"region": record["region"]}).items():
-        found |= {f"ece.{task}_before": row["ece_before"], f"ece.{task}": row["ece_after"]}
+        values |= {f"ece.{task}_before": row["ece_before"], f"ece.{task}": row["ece_after"]}
     final = _final(record)
     if final:
-        found |= {"miou": final["miou"]["value"], "hit_rate": final["hit_rate"]["value"]}
-    return {name: float(value) for name, value in found.items() if value is not None}
+        values |= {"miou": final["miou"]["value"], "hit_rate": final["hit_rate"]["value"] if final["hit_rate"] else None}
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
-def markdown(record: dict[str, Any]) -> str:
+def markdown(record: Calibration) -> str:
     """What was chosen and what each step brings, for a person."""
-    settings, segmenter = record["text_to_point"], record["segmenter"]
+    settings, segmenter, provenance = record["text_to_point"], record["segmenter"], record["provenance"]
+    local = provenance["items"]["fitted"] if provenance else 0
     lines = [
         "# Calibration",
         "",
         f"Read-out **{settings['read_out']}**, segmenter **{segmenter['name']}**, {settings['points']} positive and "
-        f"{settings['negatives']} negative points; fitted to {record['provenance']['items']['fitted']} local places of "
+        f"{settings['negatives']} negative points; fitted to {local} local places of "
         f"the calibration split (the benchmark measures on the test split).",
         "",
         "| method | mIoU | 95 % | hit rate | 95 % | n |",
         "|---|---|---|---|---|---|",
     ]
     for row in record["ablation"]:
-        cells = [_cells(row[name]) if row[name] else ("", "") for name in ("miou", "hit_rate")]
+        cells = [_cells(interval) if interval else ("", "") for interval in (row["miou"], row["hit_rate"])]
         lines.append(f"| {row['method']} | {' | '.join(cells[0])} | {' | '.join(cells[1])} | {row['miou']['n']} |")
     gates, clean = record["gate"], record["clean"]
     lines += [
@@ -156,15 +164,15 @@ def markdown(record: dict[str, Any]) -> str:
             f"{clean['accuracy']:.3f}."
         )
     lines += ["", "| confidence of | fitted | ECE before | ECE after | n |", "|---|---|---|---|---|"]
-    for task, row in (record["confidence"] | {"region": record["region"]}).items():
-        if row["n"]:
-            fitted = f"temperature {row['temperature']:.2f}, " if "temperature" in row else ""
-            fitted += f"slope {row['slope']:.2f}, offset {row['offset']:.2f}"
-            lines.append(f"| {task} | {fitted} | {row['ece_before']:.3f} | {row['ece_after']:.3f} | {row['n']} |")
+    for task, curve in (record["confidence"] | {"region": record["region"]}).items():
+        if curve["n"]:
+            fitted = f"temperature {curve['temperature']:.2f}, " if "temperature" in curve else ""
+            fitted += f"slope {curve['slope']:.2f}, offset {curve['offset']:.2f}"
+            lines.append(f"| {task} | {fitted} | {curve['ece_before']:.3f} | {curve['ece_after']:.3f} | {curve['n']} |")
     return "\n".join(lines) + "\n"
 
 
-def _write(workspace: Workspace, record: dict[str, Any], curves: dict[str, Any], items: Sequence[Item]) -> None:
+def _write(workspace: Workspace, record: Calibration, curves: dict[str, Curve], items: Sequence[Item]) -> None:
     """All files of the stage; the manifest of the calibrated model last, for it says that the others are there."""
     folder = workspace.reports / "calibrate"
     shutil.rmtree(folder, ignore_errors=True)
@@ -183,14 +191,14 @@ def _write(workspace: Workspace, record: dict[str, Any], curves: dict[str, Any],
     bind(workspace.models)
 
 
-def _final(record: dict[str, Any]) -> dict[str, Any] | None:
+def _final(record: Calibration) -> AblationRow | None:
     """The ablation row of the whole method, gate included."""
     return next((row for row in reversed(record["ablation"]) if row["method"].endswith("+ gate")), None)
 
 
-def _without_bins(curve: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in curve.items() if key not in ("before", "after")}
+def _without_bins(curve: Curve) -> Confidence:
+    return cast(Confidence, {key: value for key, value in curve.items() if key not in ("before", "after")})
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, str]:
+def _cells(row: Interval) -> tuple[str, str]:
     return f"{row['value']:.3f}", f"{row['ci95'][0]:.3f} to {row['ci95'][1]:.3f}"

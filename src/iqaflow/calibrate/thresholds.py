@@ -5,9 +5,9 @@ Both are fitted on the calibration split by trying every threshold that changes 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from iqaflow.grounding.record import Clean, Gate
 
 MAX_FALSE_ALARM = 0.25
 MAX_LOSS = 0.05
@@ -21,7 +21,7 @@ def thresholds(values: np.ndarray) -> np.ndarray:
     return np.concatenate([[ordered[0] - 1.0], (ordered[1:] + ordered[:-1]) / 2, [ordered[-1] + 1.0]])
 
 
-def fit_whole(log_odds: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+def fit_whole(log_odds: np.ndarray, truth: np.ndarray) -> Gate:
     """Threshold on the log-odds (n,) of `whole image` that balances its two errors against truth (n,) bool.
 
     Minimises the worse of `missed_global` (global flaws given a place) and `local_called_whole`, then their sum;
@@ -57,7 +57,7 @@ def fit_clean(
     clean: int = -1,
     max_false_alarm: float = MAX_FALSE_ALARM,
     max_loss: float = MAX_LOSS,
-) -> dict[str, Any]:
+) -> Clean:
     """Offset to add to the log-probability of `none` (column `clean`) of log_probs (n, k) before the largest wins.
 
     Of all offsets with at most `max_false_alarm` clean images called distorted, the most accurate one; if each of

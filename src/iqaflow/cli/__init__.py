@@ -7,15 +7,20 @@ Exit codes: 0 done, 1 failed (may work next time), 2 bad input or parameters, 3 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
 import typer
 
 from iqaflow.cli import model, pipeline, services, stages
+from iqaflow.cli.options import Commands, log_options
 
 INTERRUPTED = 130
+log = logging.getLogger(__name__)
 app = typer.Typer(
+    cls=Commands,
+    callback=log_options,
     help="Explainable image quality assessment: annotate, validate, train, calibrate, benchmark, promote, assess.",
     no_args_is_help=True,
     add_completion=True,
@@ -29,6 +34,7 @@ for part in (pipeline, stages, model, services):
 def main() -> None:
     """The console script: failures become one sentence on stderr and an exit code."""
     from iqaflow.core import environment
+    from iqaflow.core.log import set_up
     from iqaflow.core.security import escaping
     from iqaflow.core.workspace import Workspace
 
@@ -36,6 +42,7 @@ def main() -> None:
     environment.prepare(Workspace.here().root)
     try:
         _keep_secrets()
+        set_up()
         app()
     except KeyboardInterrupt:
         _interrupted()
@@ -51,7 +58,7 @@ def main() -> None:
             raise
         from iqaflow.core import errors
 
-        print(f"iqaflow: {errors.sentence(error)}", file=sys.stderr)
+        log.error("iqaflow: %s", errors.sentence(error))
         sys.exit(errors.exit_code(error))
 
 
@@ -65,5 +72,5 @@ def _keep_secrets() -> None:
 
 
 def _interrupted() -> None:
-    print("Interrupted; the same command goes on from what was kept.", file=sys.stderr)
+    log.warning("Interrupted; the same command goes on from what was kept.")
     sys.exit(INTERRUPTED)

@@ -9,33 +9,42 @@ import csv as csv_module
 import difflib
 import io
 import json as json_module
+import logging
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iqaflow.core.errors import BAD_INPUT, InputError
 from iqaflow.core.files import write_bytes, write_text
 from iqaflow.core.security.escaping import cell
 from iqaflow.data.images import SUFFIXES, ImageError, decode, encode_png
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from iqaflow.core.config import Config
+    from iqaflow.core.workspace import Workspace
+    from iqaflow.infer.assessor import Assessor
+    from iqaflow.infer.schema import Assessment
+
 BATCH, TOGETHER = 16, 8  # images scored, and assessed, at once
+log = logging.getLogger(__name__)
 
 
 def assess_command(
-    config: Any,
-    workspace: Any,
+    config: Config,
+    workspace: Workspace,
     *,
     images: Sequence[Path],
     json: bool,
     jsonl: Path | None,
     overlay: Path | None,
     reference: Path | None,
-    region: Any,
+    region: tuple[float, ...] | None,
     mask: Path | None,
-    point: Any,
+    point: tuple[float, ...] | None,
     phrase: str | None,
     question: str | None,
     model: str,
@@ -55,14 +64,15 @@ def assess_command(
     where = {"region": region, "mask": _mask(mask), "point": point, "phrase": phrase}
     special = reference is not None or question is not None or any(value is not None for value in where.values())
     assessor = load(model)
-    failed, kept = 0, []
+    failed = 0
+    kept: list[Assessment] = []
     with writing(jsonl, assessor.model, () if special else paths) if jsonl else nullcontext() as lines:
         waiting = [path for path in paths if not (lines and lines.has(path))]
         if len(waiting) < len(paths):
-            print(f"assess: {len(paths) - len(waiting)} of {len(paths)} images were done before.", file=sys.stderr)
+            log.info("assess: %d of %d images were done before.", len(paths) - len(waiting), len(paths))
         for path, result in _assessed(assessor, waiting, special, reference=reference, question=question, **where):
             if isinstance(result, InputError):
-                print(str(result) if str(path) in str(result) else f"{path}: {result}", file=sys.stderr)
+                log.error("%s", str(result) if str(path) in str(result) else f"{path}: {result}")
                 failed += 1
                 continue
             if overlay:
@@ -78,7 +88,9 @@ def assess_command(
     return BAD_INPUT if failed else 0
 
 
-def _assessed(assessor: Any, paths: Sequence[Path], special: bool, **options: Any) -> Iterator[tuple[Path, Any]]:
+def _assessed(
+    assessor: Assessor, paths: Sequence[Path], special: bool, **options: Any
+) -> Iterator[tuple[Path, Assessment | InputError]]:
     """Each image with its assessment, or with the InputError that says why there is none: in batches, or, where an option is
     about one image, one by one.
     """
@@ -106,15 +118,17 @@ def _make_folder(folder: Path) -> None:
         raise InputError(f"--overlay {folder} cannot be written; give another folder.")
 
 
-def _draw(folder: Path, path: Path, result: dict[str, Any]) -> None:
+def _draw(folder: Path, path: Path, result: Assessment) -> None:
     from iqaflow.draw.overlay import draw
     from iqaflow.infer.picture import MAX_PIXELS
 
-    drawn = draw(decode(path, MAX_PIXELS), result)  # whatever could be assessed can be drawn
+    drawn = draw(decode(path, MAX_PIXELS), dict(result))  # whatever could be assessed can be drawn
     write_bytes(folder / f"{path.stem}-{result['image']['sha256'][:8]}.png", encode_png(drawn))
 
 
-def compare_command(config: Any, workspace: Any, *, a: Path, b: Path, reference: Path | None, json: bool, model: str) -> int:
+def compare_command(
+    config: Config, workspace: Workspace, *, a: Path, b: Path, reference: Path | None, json: bool, model: str
+) -> int:
     """`iqaflow compare`: which image is better and why."""
     from iqaflow.infer import load
 
@@ -127,7 +141,7 @@ def compare_command(config: Any, workspace: Any, *, a: Path, b: Path, reference:
     return 0
 
 
-def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None, model: str) -> int:
+def score_command(config: Config, workspace: Workspace, *, folder: Path, csv: Path | None, model: str) -> int:
     """`iqaflow score`: `path,score,level,confidence` of every image, in batches; paths as `escaping.cell` writes them."""
     from iqaflow.core.progress import progress
     from iqaflow.infer import load
@@ -151,7 +165,7 @@ def score_command(config: Any, workspace: Any, *, folder: Path, csv: Path | None
                 pixels.append(opened(path, assessor.max_pixels).pixels)
                 readable.append(path)
             except InputError as error:
-                print(str(error), file=sys.stderr)
+                log.error("%s", error)
                 failed += 1
         if readable:
             for path, result in zip(readable, assessor.score(pixels), strict=True):
@@ -174,7 +188,7 @@ def distort_command(*, source: Path | None, target: Path | None, name: str, leve
 
     names = distortions.names()
     if name == "list":
-        print("\n".join(f"{one:<32}{distortions.category_of(one)}" for one in names))
+        print("\n".join(f"{distortion:<32}{distortions.category_of(distortion)}" for distortion in names))
         return 0
     if name not in names:
         close = difflib.get_close_matches(name, names, 3, 0.4)
@@ -190,18 +204,18 @@ def distort_command(*, source: Path | None, target: Path | None, name: str, leve
     except ImageError as error:
         raise InputError(f"The image cannot be used: {error}.") from None
     rng = np.random.default_rng(seed)
-    if mask is None:
-        made = distortions.apply(pixels, name, level, rng)
+    where = _mask(mask)
+    if where is None:
+        distorted = distortions.apply(pixels, name, level, rng)
     else:
-        where = _mask(mask)
         if where.shape != pixels.shape[:2]:
             sizes = [f"{path} is {shape[1]}x{shape[0]}" for path, shape in ((mask, where.shape), (source, pixels.shape))]
             raise InputError(f"The mask must be as large as the image: {sizes[0]}, {sizes[1]}.")
         if not where.any():
             raise InputError(f"The mask {mask} has no white pixel, so nothing would change.")
-        made = distortions.apply_in_mask(pixels, where, name, level, rng)
+        distorted = distortions.apply_in_mask(pixels, where, name, level, rng)
     try:
-        write_bytes(target, encode_png(made))
+        write_bytes(target, encode_png(distorted))
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise InputError(f"{target} cannot be written: {error.strerror}.") from None
     return 0
@@ -231,20 +245,22 @@ def _images(given: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
-def _mask(path: Path | None) -> Any:
+def _mask(path: Path | None) -> np.ndarray | None:
     if path is None:
         return None
     try:
-        return decode(path).mean(2) > 127
+        white: np.ndarray = decode(path).mean(2) > 127
     except ImageError as error:
         raise InputError(f"The mask cannot be used: {error}.") from None
+    return white
 
 
-def _summary(result: dict[str, Any]) -> str:
-    found = ", ".join(f"{one['severity']} {one['phrase']} ({one['confidence']:.2f})" for one in result["distortions"]) or "clean"
-    lines = [f"{result['image']['path']}: {result['score']['level']} ({result['score']['value']:.2f}), {found}"]
+def _summary(result: Assessment) -> str:
+    flaws = ", ".join(f"{flaw['severity']} {flaw['phrase']} ({flaw['confidence']:.2f})" for flaw in result["distortions"])
+    score = result["score"]
+    lines = [f"{result['image']['path']}: {score['level']} ({score['value']:.2f}), {flaws or 'clean'}"]
     for region in result["regions"]:
-        what = ", ".join(f"{one['severity']} {one['phrase']}" for one in region["distortions"]) or "nothing named"
+        what = ", ".join(f"{flaw['severity']} {flaw['phrase']}" for flaw in region["distortions"]) or "nothing named"
         box = ", ".join(f"{edge:.0f}" for edge in region["box_xyxy"])
         lines.append(f"  {region['label']} [{box}]: {what}, {region['score']['level']} (confidence {region['confidence']:.2f})")
     if "answer" in result:

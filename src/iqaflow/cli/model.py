@@ -1,4 +1,4 @@
-"""Questions to a model: assess, compare, score; distort; the demo page."""
+"""Questions to a model: assess, compare, score; distort; the demo page; a model over HTTP."""
 
 from __future__ import annotations
 
@@ -111,3 +111,18 @@ def demo(
 
     settle(model)
     serve.run(Workspace.here(), model, port)
+
+
+@app.command("serve", rich_help_panel="Model")
+def serve_model(
+    model: Model = "champion",
+    host: Annotated[str, typer.Option(help="Address to listen on; there is no password, so others than loopback are open.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port; else 5001 or, on loopback, any free one.")] = None,
+) -> None:
+    """A model over HTTP: assess, compare, and MLflow's scoring protocol; /openapi.json says how."""
+    from iqaflow.serve import command
+
+    settle(model)
+    command.run(model, host, port)

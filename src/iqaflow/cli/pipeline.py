@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iqaflow.cli.options import Json, Preset, Sets, context, flows, settle
+from iqaflow.cli.options import Commands, Json, Preset, Sets, context, flows, settle
 
 if TYPE_CHECKING:
     from iqaflow.core.workspace import Workspace
 
 app = typer.Typer()
-config_app = typer.Typer(help="Show, compare and write the parameters.", no_args_is_help=True)
+config_app = typer.Typer(cls=Commands, help="Show, compare and write the parameters.", no_args_is_help=True)
 app.add_typer(config_app, name="config", rich_help_panel="Pipeline")
 
 
@@ -44,7 +44,8 @@ def _retraining(workspace: Workspace) -> Callable[..., dict[str, str]]:
     """The Prefect flow of this checkout, imported when it is called: Prefect finds its server first."""
 
     def retrain(**options: Any) -> dict[str, str]:
-        return flows(workspace, "retrain").retrain(**options)
+        summary: dict[str, str] = flows(workspace, "retrain").retrain(**options)
+        return summary
 
     return retrain
 
@@ -89,7 +90,7 @@ def list_(kind: Annotated[str | None, typer.Argument(help="What to list; without
 
     if kind is not None and kind not in KINDS:
         raise InputError(f"There is no kind {kind!r}; choose one of {', '.join(KINDS)}.")
-    entries = [(name, one.says) for name, one in KINDS.items()] if kind is None else KINDS[kind].entries()
+    entries = [(name, listed.says) for name, listed in KINDS.items()] if kind is None else KINDS[kind].entries()
     width = max(len(name) for name, _ in entries)
     for name, says in entries:
         typer.echo(f"{name:<{width}}  {says}")

@@ -1,6 +1,7 @@
 """Environment variables of every process the project starts: no telemetry, few threads, everything in the checkout.
 
-`prepare()` is the first thing the CLI does; it only fills in what is not set, so that a user's own value wins.
+`prepare()` is the first thing the CLI does. It only fills in what is not set, so that a user's own value wins, but for two
+things: our own servers are never asked through a proxy, and no other git repository than the checkout's is meant.
 """
 
 from __future__ import annotations
@@ -39,10 +40,27 @@ TOOLS = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TQDM_DISABLE": "1",  # bars of libraries inside logs; ours is core/progress.py
 }
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # no proxy can reach our own servers
+FOREIGN_GIT = (  # a hook's or a wrapper's repository: ours is the one around the checkout, for git, DVC and MLflow alike
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+)
 
 
 def prepare(root: Path | None = None) -> None:
     """Set every variable that is not set; with `root` (a checkout), also where servers keep their state."""
+    for name in FOREIGN_GIT:
+        os.environ.pop(name, None)
+    for name in ("NO_PROXY", "no_proxy"):
+        spared = [host.strip() for host in os.environ.get(name, "").split(",") if host.strip()]
+        os.environ[name] = ",".join([*spared, *(host for host in LOOPBACK if host not in spared and "*" not in spared)])
     if os.environ.get("IQAFLOW_TRACKING_URI"):  # MLflow's own code asks its variable: one store, whoever asks
         os.environ["MLFLOW_TRACKING_URI"] = os.environ["IQAFLOW_TRACKING_URI"]
     for group in (QUIET, SAFE, MODEST, TOOLS):

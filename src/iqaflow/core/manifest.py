@@ -36,7 +36,7 @@ def read_sealed(path: Path, remedy: str = "run its stage again", unsealed: bool 
     `remedy` says what to do then.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         never = unsealed and not {"manifest", "digest"} & value.keys()
         whole = never or (value.pop("digest") == _digest(value) and value["manifest"] == FORMAT)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -39,10 +39,10 @@ class Kind:
         """Its modules, sorted; none is imported."""
         return tuple(_files(self, os.environ.get(VARIABLE, "")))
 
-    def module(self, name: str, asked: str = "") -> ModuleType:
-        """Import one. Raises ConfigError that lists what there is; `asked` says which parameter named it."""
+    def module(self, name: str, parameter: str = "") -> ModuleType:
+        """Import one. Raises ConfigError that lists what there is; `parameter` is the one that named it."""
         if name not in self.names():
-            raise ConfigError(f"{asked or self.name}: {name!r} is unknown; choose one of {', '.join(self.names())}.")
+            raise ConfigError(f"{parameter or self.name}: {name!r} is unknown; choose one of {', '.join(self.names())}.")
         places = importlib.import_module(self.package).__path__
         for folder in folders():
             if (place := str(folder / self.name)) not in places:
@@ -55,13 +55,13 @@ class Kind:
 
     def entries(self) -> list[tuple[str, str]]:
         """(name, sentence) of everything these files define: by its decorator where there is one, else the file's first line."""
-        found = []
+        entries: list[tuple[str, str]] = []
         for name, path in _files(self, os.environ.get(VARIABLE, "")).items():
             tree = ast.parse(path.read_bytes())
             about = (ast.get_docstring(tree) or "").partition("\n")[0]
             texts = [_texts(call) for call in _decorators(tree, self.defines)]
-            found += [(".".join(words[:-1]), words[-1]) for words in texts] or [(name, about)]
-        return found
+            entries += [(".".join(words[:-1]), words[-1]) for words in texts] or [(name, about)]
+        return entries
 
 
 KINDS = {
@@ -85,14 +85,14 @@ KINDS = {
 
 def folders() -> list[Path]:
     """The plugin folders. Raises ConfigError if one is missing or holds a folder that is no kind."""
-    found = [Path(text).expanduser().resolve() for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
-    for folder in found:
+    places = [Path(text).expanduser().resolve() for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
+    for folder in places:
         if not folder.is_dir():
             raise ConfigError(f"{VARIABLE} names {folder}, which is no folder.")
         for inside in sorted(folder.iterdir()):
             if inside.is_dir() and inside.name not in KINDS and not inside.name.startswith((".", "_")):
                 raise ConfigError(f"{VARIABLE}: {inside} is no kind of plugin; name it one of {', '.join(KINDS)}.")
-    return found
+    return places
 
 
 def digest() -> str | None:
@@ -115,16 +115,16 @@ def check(recorded: str | None, what: str) -> None:
 @cache
 def _files(kind: Kind, variable: str) -> dict[str, Path]:
     """The modules of a kind by name. `variable` is the value of the environment variable: another one lists anew."""
-    found: dict[str, Path] = {}
+    modules: dict[str, Path] = {}
     own = ROOT.joinpath(*kind.package.split(".")[1:])
     for folder in (own, *(folder / kind.name for folder in folders())):
         for path in sorted(folder.glob("*.py")):
             if not _defined(path, kind.defines):
                 continue
-            if path.stem in found:
-                raise ConfigError(f"{kind.name}: {path.stem!r} is defined twice: in {found[path.stem]} and {path}.")
-            found[path.stem] = path
-    return dict(sorted(found.items()))
+            if path.stem in modules:
+                raise ConfigError(f"{kind.name}: {path.stem!r} is defined twice: in {modules[path.stem]} and {path}.")
+            modules[path.stem] = path
+    return dict(sorted(modules.items()))
 
 
 def _defined(path: Path, name: str) -> bool:

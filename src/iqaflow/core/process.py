@@ -7,6 +7,7 @@ kills the command. A stage, which `dvc` starts through a shell, watches its runn
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 
 RUNNER = "IQAFLOW_RUNNER"  # "pid:start time" of the process that a stage must not outlive
 PR_SET_PDEATHSIG = 1
+logger = logging.getLogger(__name__)
 
 
 def die_with_parent(parent: int | None = None) -> None:
@@ -106,6 +108,7 @@ def start(
     """Start `command` in its own session, tied to this process unless `detached`; output to `log` or to a pipe. It
     inherits the open files `handles`, under the same numbers.
     """
+    logger.debug("starting in %s: %s", cwd, command)
     if not detached:
         command = [sys.executable, "-m", "iqaflow.core.process", str(os.getpid()), *command]
     environment = {**os.environ, **(env or {})}

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from iqaflow.core.errors import InputError, StageError
+
 STAGES = ("annotate", "validate", "train", "calibrate", "benchmark", "report")
 
 
@@ -31,6 +33,13 @@ class Workspace:
             if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
                 return cls(folder)
         return cls(start)
+
+    def refuse_odd_names(self) -> None:
+        """InputError where the folder's name holds what a database address cannot: `?`, control characters, no UTF-8."""
+        name = str(self.root)
+        odd = "?" if "?" in name else "a control character" if not name.isprintable() else ""
+        if odd:
+            raise InputError(f"The folder {ascii(name)[1:-1]} has {odd} in its name, which MLflow's database cannot: rename it.")
 
     @property
     def params(self) -> Path:
@@ -97,6 +106,14 @@ class Workspace:
     def scratch(self, stage: str) -> Path:
         """Unfinished work of a stage that a killed run continues from."""
         return self.state / "scratch" / stage
+
+    def needs_model(self) -> None:
+        """Raises StageError where there is no model of this checkout yet; whether it is whole is for its manifest to say."""
+        if not any(self.stage1.glob("*")):
+            raise StageError(
+                f"{self.relative(self.stage1)} holds no model: run `iqaflow train` first, or `iqaflow run`, which runs all "
+                "that is missing."
+            )
 
     def relative(self, path: Path) -> str:
         return os.path.relpath(path, self.root)

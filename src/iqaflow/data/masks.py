@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def encode_mask(mask: np.ndarray) -> Rle:
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
-def decode_mask(rle: Rle) -> np.ndarray:
+def decode_mask(rle: Mapping[str, Any]) -> np.ndarray:
     """COCO RLE as a boolean array (H, W). Raises ValueError for a code that does not fit its size, before any pixel is
     allocated.
     """

@@ -79,12 +79,12 @@ class Turn(TypedDict):
 class Targets(TypedDict):
     """What a conversation's answer is checked against; `kind` is the sub-task, such as worst or best_blur."""
 
-    categories: list[str] | None
-    levels: list[float] | None
-    region_ids: list[int] | None
-    boxes_cells: list[list[int]] | None
+    categories: list[str]
+    levels: list[float]
+    region_ids: list[int]
+    boxes_cells: list[list[int]]
     better: str | None
-    kind: str | None
+    kind: str
 
 
 class ConversationRow(TypedDict):
@@ -99,7 +99,7 @@ class ConversationRow(TypedDict):
     reference_mode: str | None
     turns: list[Turn]
     answer_spans: list[list[int]] | None
-    targets: Targets | None
+    targets: Targets
     teacher: str | None
     teacher_confidence: float | None
     split: Split

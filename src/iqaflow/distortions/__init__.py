@@ -108,8 +108,8 @@ def apply_in_mask(
     """
     image = _checked_image(image)
     if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != image.shape[:2]:
-        found = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
-        raise ValueError(f"mask is {found}, expected a bool array of the image's height and width")
+        given = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        raise ValueError(f"mask is {given}, expected a bool array of the image's height and width")
     if isinstance(feather, bool) or not isinstance(feather, numbers.Real) or not 0 <= feather < np.inf:
         raise ValueError(f"feather is {feather!r}, expected a number of pixels >= 0")
     import cv2
@@ -132,8 +132,8 @@ def _distortion(name: str) -> Distortion:
 
 def _checked_image(image: np.ndarray) -> np.ndarray:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"image is {found}, expected a uint8 array of shape (height, width, 3)")
+        given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"image is {given}, expected a uint8 array of shape (height, width, 3)")
     if min(image.shape[:2]) < MIN_SIDE:
         raise ValueError(f"image is {image.shape[1]} x {image.shape[0]} px, expected at least {MIN_SIDE} per side")
     return np.ascontiguousarray(image)

@@ -38,10 +38,12 @@ def placed(regions: Sequence[Tagged], font: ImageFont.FreeTypeFont, width: int, 
     """
     pad, tall = _sizes(font)
     reach = font.size // 2 + 2  # of a point's mark
-    taken: list[Box] = [(x - reach, y - reach, x + reach, y + reach) for x, y in (one.point for one in regions if one.point)]
+    taken: list[Box] = [
+        (x - reach, y - reach, x + reach, y + reach) for x, y in (region.point for region in regions if region.point)
+    ]
     out = []
     for at, region in enumerate(regions):
-        others = [one.box for number, one in enumerate(regions) if number != at]
+        others = [region.box for number, region in enumerate(regions) if number != at]
         for words in (*region.words, ""):
             text = f"{at + 1} {words}".strip()
             wide = font.getlength(text) + 2 * pad + tall // 3

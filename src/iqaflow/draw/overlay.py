@@ -74,7 +74,7 @@ def mark(image: np.ndarray, regions: Sequence[dict[str, Any]], letters: float = 
     picture = Image.fromarray(canvas)
     tagged = [
         tags.Tagged(
-            _said(region),
+            _tags(region),
             box or ((0, 0, width, height) if mask is None else bounds(mask)),
             points[0] if points and (mask is not None or not box) else None,
         )
@@ -84,12 +84,14 @@ def mark(image: np.ndarray, regions: Sequence[dict[str, Any]], letters: float = 
     return np.asarray(picture).copy()
 
 
-def _said(region: dict[str, Any]) -> list[str]:
+def _tags(region: dict[str, Any]) -> list[str]:
     """What a tag may say, most first."""
-    found = region.get("distortions") or []
+    distortions = region.get("distortions") or []
     return [
         words
-        for words in dict.fromkeys((faults(found) or plain(region.get("label")), faults(found, False), faults(found[:1], False)))
+        for words in dict.fromkeys(
+            (faults(distortions) or plain(region.get("label")), faults(distortions, False), faults(distortions[:1], False))
+        )
         if words
     ]
 
@@ -114,12 +116,12 @@ def _panel(assessment: dict[str, Any], regions: Sequence[dict[str, Any]], width:
     if score.get("value") is not None:
         level = f" ({plain(score['level'])})" if score.get("level") else ""
         rows.append((None, f"Quality {score['value']:.2f}{level}{_sure(score.get('confidence'))}", bold, ""))
-    found = faults(assessment.get("distortions") or [])
-    if found or "distortions" in assessment:
-        rows.append((None, f"Image: {found or 'no distortion'}", regular, ""))
+    whole = faults(assessment.get("distortions") or [])
+    if whole or "distortions" in assessment:
+        rows.append((None, f"Image: {whole or 'no distortion'}", regular, ""))
     for at, region in enumerate(regions):
-        said = faults(region.get("distortions") or [])
-        parts = [part for part in (plain(region.get("label")), said) if part]
+        local = faults(region.get("distortions") or [])
+        parts = [part for part in (plain(region.get("label")), local) if part]
         score = region.get("score")
         score = score.get("value") if isinstance(score, dict) else score
         value = f"; quality {score:.2f}" if score is not None else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ BEFORE, AFTER = "#d55e00", "#0072b2"  # Okabe and Ito's vermilion and blue
 TILE_PX, COLUMNS, TILES = 240, 4, 12
 
 
-def reliability_png(curves: dict[str, dict[str, Any]]) -> bytes:
+def reliability_png(curves: Mapping[str, Mapping[str, Any]]) -> bytes:
     """A diagram per task: accuracy against confidence before and after, point area by number of answers."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +50,28 @@ def faults(distortions: Iterable[Any], confidence: bool = True) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _phrase(category: Any, said: Any = None) -> str:
+def recipe(image: Mapping[str, Any], named: bool = False) -> list[str]:
+    """What was done to an image (a row of the `images` table), a phrase for each distortion: `moderate blur in a region`, or,
+    with regions `named`, `moderate blur in the dark green region`. A category that nobody knows any more keeps its name.
+    """
+    from iqaflow.distortions import categories
+
+    known = categories()
+    labels = {region["region_id"]: region["label"] for region in (image["regions"] or () if named else ()) if region}
+    phrases = []
+    for distortion in filter(None, image["distortions"] or ()):
+        category, place = distortion["category"], distortion["region_id"]
+        where = "" if place is None else f" in the {labels.get(place, 'unknown region')}" if named else " in a region"
+        phrases.append(f"{distortion['severity']} {known[category].phrase if category in known else category}{where}")
+    return phrases
+
+
+def _phrase(category: Any, spoken: Any = None) -> str:
     """The words of the model for a category, or else those of today."""
     from iqaflow.distortions import categories
 
-    if said:
-        return plain(said)
+    if spoken:
+        return plain(spoken)
 
     known = categories().get(str(category or ""))
     return known.phrase if known else plain(category)

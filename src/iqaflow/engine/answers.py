@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from iqaflow import tasks
 from iqaflow.data.images import decode
+from iqaflow.data.rows import ConversationRow
 from iqaflow.engine.session import Engine, Prompt
 from iqaflow.grounding.text_to_point import Spatial
 from iqaflow.tasks import grammar
@@ -59,13 +60,13 @@ def in_set(chances: np.ndarray, candidates: Sequence[str], chosen: int) -> float
 
 def closed_set(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     """A model's candidates for a conversation's question, or None where the answer is free."""
-    return tasks.find(row["task"]).closed(row, vocabulary)
+    return tasks.find(row["task"]).closed(cast(ConversationRow, row), vocabulary)
 
 
 def calibrated_set(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     """Like `closed_set`, and where `assess` asks more as a closed set: a region with at most one distortion."""
     task = tasks.find(row["task"])
-    return (task.calibrated or task.closed)(row, vocabulary)
+    return (task.calibrated or task.closed)(cast(ConversationRow, row), vocabulary)
 
 
 def read(
@@ -91,20 +92,22 @@ def read(
     for batch in progress(batches, len(batches), "asking the model"):
         pixels = [[decode(by_id[name]["reference" if role == "reference" else "image"]) for role, name in key] for key in batch]
         session = engine.session(pixels, [[role for role, _ in key] for key in batch])
-        asked = [(item, row) for item, key in enumerate(batch) for row in groups[key]]
-        yield from _answers(session, asked, batch, closed)
+        questions = [(item, row) for item, key in enumerate(batch) for row in groups[key]]
+        yield from _answers(session, questions, batch, closed)
 
 
-def _answers(session: Any, asked: list[tuple[int, Row | None]], keys: list[Any], closed: Any) -> Iterator[Reading]:
+def _answers(session: Any, questions: list[tuple[int, Row | None]], keys: list[Any], closed: Any) -> Iterator[Reading]:
     vocabulary = session.engine.vocabulary
     sets: dict[tuple[str, ...], list[tuple[int, Row | None]]] = {}
-    for item, row in asked:
+    for item, row in questions:
         sets.setdefault(closed(row, vocabulary) or () if row else vocabulary.ratings, []).append((item, row))
     for candidates, members in sorted(sets.items(), key=lambda pair: pair[0]):
         if not candidates:
             yield from _open_answers(session, [(item, row) for item, row in members if row])
             continue
-        logs = session.choose([Prompt(item, _question(row) if row else rating.asked()) for item, row in members], candidates)
+        logs = session.choose(
+            [Prompt(item, _question(row) if row else rating.plain_question()) for item, row in members], candidates
+        )
         if candidates == vocabulary.ordered_pairs:
             candidates, logs = vocabulary.pairs(logs)
         for (item, row), log_probs in zip(members, logs, strict=True):
@@ -115,8 +118,8 @@ def _answers(session: Any, asked: list[tuple[int, Row | None]], keys: list[Any],
 def _open_answers(session: Any, members: list[tuple[int, Row]]) -> Iterator[Reading]:
     places = [(item, row) for item, row in members if row["task"] == "ground"]
     if places:
-        found = session.spatial([Prompt(item, _question(row)) for item, row in places])
-        for (_, row), (spatial, label) in zip(places, found, strict=True):
+        logits = session.spatial([Prompt(item, _question(row)) for item, row in places])
+        for (_, row), (spatial, label) in zip(places, logits, strict=True):
             yield Reading(row["conversation_id"], "ground", row, spatial=spatial, label=label)
     lengths: dict[int, list[tuple[int, Row]]] = {}
     for item, row in members:

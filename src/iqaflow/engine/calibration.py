@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from iqaflow.core.errors import DamagedError
+from iqaflow.grounding.record import Calibration, Confidence
 from iqaflow.grounding.text_to_point import Settings, softmax
 from iqaflow.tasks import vocabulary
 
 SCHEMA = "iqaflow.calibration/1"
 SECTIONS = ("text_to_point", "segmenter", "gate", "clean", "confidence", "region")
+UNFITTED: Confidence = {"slope": 1.0, "offset": 0.0}  # the chance as the model gives it
 
 
-def defaults() -> dict[str, Any]:
+def defaults() -> Calibration:
     """A record that changes nothing: temperatures 1, thresholds 0, the map as it is. For models not calibrated."""
     return {
         "schema": SCHEMA,
@@ -27,14 +29,14 @@ def defaults() -> dict[str, Any]:
         "gate": {"threshold": 0.0},
         "clean": {"offset": 0.0},
         "confidence": {},
-        "region": {"slope": 1.0, "offset": 0.0},
+        "region": UNFITTED.copy(),
     }
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> Calibration:
     """The stored record. DamagedError if it is missing, not JSON, of another schema or lacks a section."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record: Calibration = json.loads(path.read_text(encoding="utf-8"))
         if record["schema"] != SCHEMA:
             raise ValueError(f"schema {record['schema']}")
         missing = [section for section in SECTIONS if section not in record]
@@ -56,15 +58,15 @@ def rounded(value: Any, digits: int = 6) -> Any:
     return round(float(value), digits) if isinstance(value, float) else value
 
 
-def probabilities(log_probs: np.ndarray, task: str, record: dict[str, Any], clean: int = -1) -> np.ndarray:
-    """Calibrated probabilities of the candidates of a question, from `models/calibration.json` (`record.read`).
+def probabilities(log_probs: np.ndarray, task: str, record: Calibration, clean: int = -1) -> np.ndarray:
+    """Calibrated probabilities of the candidates of a question, from `models/calibration.json` (`read`).
 
     For `identify` the candidate at `clean` must be `none`: the fitted offset is added to it first.
     """
     logs = np.array(log_probs, dtype=np.float64)
     if task == "identify":
         logs[clean] += record["clean"]["offset"]
-    fitted = record["confidence"].get(task, {})
+    fitted = record["confidence"].get(task, UNFITTED)
     return surely(softmax(logs, fitted.get("temperature", 1.0)), fitted.get("slope", 1.0), fitted.get("offset", 0.0))
 
 

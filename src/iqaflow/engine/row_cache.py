@@ -1,6 +1,6 @@
 """The tree for a language model that cannot take a tree mask: every branch is a row of its own, images still encoded once.
 
-The same answers as `infer.tree`, at the price of computing the prefix again for every row and, in free writing, every token.
+The same answers as `tree_cache.Tree`, at the price of computing the prefix again for every row and, in free writing, every token.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from iqaflow.engine.tree_cache import Asked
+from iqaflow.engine.tree_cache import Branch
 from iqaflow.model.families.family import Family
 
 ROWS = 16  # rows per pass: bounds memory
@@ -42,24 +42,26 @@ class Rows:
                 self.images[-1].append(number)
                 count -= size
 
-    def last(self, asked: Sequence[Asked]) -> np.ndarray:
-        """Log-probabilities (len(asked), vocabulary) of the token after each branch."""
-        return np.concatenate([logs[-1:] for logs in self._logs(asked, [1] * len(asked))])
+    def last(self, branches: Sequence[Branch]) -> np.ndarray:
+        """Log-probabilities (len(branches), vocabulary) of the token after each branch."""
+        return np.concatenate([logs[-1:] for logs in self._logs(branches, [1] * len(branches))])
 
-    def score(self, asked: Sequence[Asked], answers: Sequence[Sequence[int]]) -> np.ndarray:
-        """Summed log-probability (len(asked), len(answers)) of every answer's tokens after every branch."""
-        pairs = [(row, [*ids, *answer[:-1]]) for row, ids in asked for answer in answers]
-        wanted = [list(answer) for _ in asked for answer in answers]
+    def score(self, branches: Sequence[Branch], answers: Sequence[Sequence[int]]) -> np.ndarray:
+        """Summed log-probability (len(branches), len(answers)) of every answer's tokens after every branch."""
+        pairs = [(row, [*ids, *answer[:-1]]) for row, ids in branches for answer in answers]
+        wanted = [list(answer) for _ in branches for answer in answers]
         logs = self._logs(pairs, [len(answer) for answer in wanted])
         sums = [float(some[np.arange(len(answer)), answer].sum()) for some, answer in zip(logs, wanted, strict=True)]
-        return np.array(sums).reshape(len(asked), len(answers))
+        return np.array(sums).reshape(len(branches), len(answers))
 
-    def grow(self, asked: Sequence[Asked], max_tokens: int, ends: Callable[[int], bool]) -> list[tuple[list[int], list[float]]]:
+    def grow(
+        self, branches: Sequence[Branch], max_tokens: int, ends: Callable[[int], bool]
+    ) -> list[tuple[list[int], list[float]]]:
         """Greedy continuation of every branch until `ends(token)` (which is left out), with each token's probability."""
-        out: list[tuple[list[int], list[float]]] = [([], []) for _ in asked]
-        open_ = list(range(len(asked)))
+        out: list[tuple[list[int], list[float]]] = [([], []) for _ in branches]
+        open_ = list(range(len(branches)))
         for _ in range(max_tokens):
-            logs = self.last([(asked[n][0], [*asked[n][1], *out[n][0]]) for n in open_])
+            logs = self.last([(branches[n][0], [*branches[n][1], *out[n][0]]) for n in open_])
             going = []
             for number, row in zip(open_, logs, strict=True):
                 token = int(row.argmax())
@@ -72,11 +74,11 @@ class Rows:
                 break
         return out
 
-    def _logs(self, asked: Sequence[Asked], tails: Sequence[int]) -> list[np.ndarray]:
+    def _logs(self, branches: Sequence[Branch], tails: Sequence[int]) -> list[np.ndarray]:
         """Log-probabilities (tail, vocabulary) of what follows each of the last `tail` tokens of every branch."""
         out: list[np.ndarray] = []
-        for start in range(0, len(asked), ROWS):
-            some = asked[start : start + ROWS]
+        for start in range(0, len(branches), ROWS):
+            some = branches[start : start + ROWS]
             width = max(len(self.prefixes[row]) + len(ids) for row, ids in some)
             ids_, mask = torch.zeros((len(some), width), dtype=torch.long), torch.zeros((len(some), width), dtype=torch.long)
             positions = torch.zeros((self.family.axes, len(some), width), dtype=torch.long)
@@ -95,7 +97,9 @@ class Rows:
                 "which": torch.tensor([image for row, _ in some for image in self.images[row]]),
             }
             with torch.inference_mode():
-                hidden = self.family.hidden(self.model, {key: one.to(self.device) for key, one in batch.items()}, self.features)
+                hidden = self.family.hidden(
+                    self.model, {key: tensor.to(self.device) for key, tensor in batch.items()}, self.features
+                )
                 for number, tail in enumerate(tails[start : start + ROWS]):
                     end = int(mask[number].sum())
                     logs = self.model.lm_head(hidden[number, end - tail : end]).float().log_softmax(-1)

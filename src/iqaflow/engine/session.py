@@ -32,7 +32,7 @@ class Prompt:
 
     item: int
     question: str
-    said: list[int] = field(default_factory=list)
+    answer_ids: list[int] = field(default_factory=list)
 
 
 class Engine:
@@ -93,13 +93,13 @@ class Session:
         """Log-probabilities (len(prompts), len(candidates)) of each candidate continuing each prompt, normalised over
         the candidates. `ended` counts the end marker too: `noise` is then not the start of `noise and blur`.
         """
-        ids = [self.engine.ids(candidate, bool(prompts[0].said)) for candidate in candidates]
-        if all(len(one) == 1 for one in ids):
-            logs = self.tree.last([(prompt.item, self._asked(prompt)) for prompt in prompts])
-            return _normalised(logs[:, [one[0] for one in ids]])
+        ids = [self.engine.ids(candidate, bool(prompts[0].answer_ids)) for candidate in candidates]
+        if all(len(tokens) == 1 for tokens in ids):
+            logs = self.tree.last([(prompt.item, self._branch(prompt)) for prompt in prompts])
+            return _normalised(logs[:, [tokens[0] for tokens in ids]])
         end = self.engine.ids(self.engine.processor.tokenizer.eos_token) if ended else []
-        asked = [(prompt.item, self._asked(prompt)) for prompt in prompts]
-        return _normalised(self.tree.score(asked, [[*one, *end] for one in ids]))
+        branches = [(prompt.item, self._branch(prompt)) for prompt in prompts]
+        return _normalised(self.tree.score(branches, [[*tokens, *end] for tokens in ids]))
 
     def spatial(self, prompts: Sequence[Prompt]) -> list[tuple[Spatial, str]]:
         """Spatial logits of grounding questions, each read at the step that emits its word (IQA-Spider, section 3.4), and
@@ -140,18 +140,18 @@ class Session:
     def write(self, prompts: Sequence[Prompt], max_tokens: int = 96) -> list[tuple[str, float]]:
         """Free greedy answers, with the mean probability of their tokens."""
         eos = self.engine.processor.tokenizer.eos_token_id
-        written = self.tree.grow([(prompt.item, self._asked(prompt)) for prompt in prompts], max_tokens, lambda t: t == eos)
+        written = self.tree.grow([(prompt.item, self._branch(prompt)) for prompt in prompts], max_tokens, lambda t: t == eos)
         decode = self.engine.processor.tokenizer.decode
         return [(decode(ids), float(np.mean(sure)) if sure else 0.0) for ids, sure in written]
 
     def _words(self, prompts: Sequence[Prompt], words: Sequence[str]) -> np.ndarray:
         """Log-probabilities (len(prompts), len(words)) of single words, each in whichever case the model would write it."""
-        spelt = [self.engine.spellings(word, bool(prompts[0].said)) for word in words]
-        logs = self.choose(prompts, [one for several in spelt for one in several], ended=False)
+        spelt = [self.engine.spellings(word, bool(prompts[0].answer_ids)) for word in words]
+        logs = self.choose(prompts, [spelling for spellings in spelt for spelling in spellings], ended=False)
         return np.stack(
             [
                 np.logaddexp.reduce(some, axis=1)
-                for some in np.split(logs, np.cumsum([len(several) for several in spelt])[:-1], axis=1)
+                for some in np.split(logs, np.cumsum([len(spellings) for spellings in spelt])[:-1], axis=1)
             ],
             axis=1,
         )
@@ -170,17 +170,17 @@ class Session:
         def ends(token: int) -> bool:
             return not decode([token]).replace(" ", "").isalpha()
 
-        written = self.tree.grow([(prompt.item, self._asked(prompt)) for prompt in prompts], LABEL_TOKENS, ends)
+        written = self.tree.grow([(prompt.item, self._branch(prompt)) for prompt in prompts], LABEL_TOKENS, ends)
         names = [decode(ids).strip() or "region" for ids, _ in written]
         self._say(prompts, names)
         return names
 
     def _say(self, prompts: Sequence[Prompt], words: Sequence[str]) -> None:
         for prompt, word in zip(prompts, words, strict=True):
-            prompt.said += self.engine.ids(word, bool(prompt.said))
+            prompt.answer_ids += self.engine.ids(word, bool(prompt.answer_ids))
 
-    def _asked(self, prompt: Prompt) -> list[int]:
-        return [*self.engine.packer.branch(self.roles[prompt.item], prompt.question).prompt, *prompt.said]
+    def _branch(self, prompt: Prompt) -> list[int]:
+        return [*self.engine.packer.branch(self.roles[prompt.item], prompt.question).prompt, *prompt.answer_ids]
 
 
 def _ends(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

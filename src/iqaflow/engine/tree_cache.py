@@ -13,7 +13,7 @@ import torch
 
 from iqaflow.model.families.family import Family
 
-Asked = tuple[int, Sequence[int]]  # row of the tree, token ids of the branch so far
+Branch = tuple[int, Sequence[int]]  # row of the tree, token ids of the branch so far
 
 
 class Tree:
@@ -43,24 +43,24 @@ class Tree:
                 mm_encoder_outputs={"image": features},
             )
 
-    def last(self, asked: Sequence[Asked]) -> np.ndarray:
-        """Log-probabilities (len(asked), vocabulary) of the token after each branch."""
-        hidden, at, _ = self._feed(asked)
+    def last(self, branches: Sequence[Branch]) -> np.ndarray:
+        """Log-probabilities (len(branches), vocabulary) of the token after each branch."""
+        hidden, at, _ = self._feed(branches)
         self._forget()
         return self._log_probs(hidden[at[:, 0], at[:, 1]])
 
-    def score(self, asked: Sequence[Asked], answers: Sequence[Sequence[int]]) -> np.ndarray:
-        """Summed log-probability (len(asked), len(answers)) of every answer's tokens after every branch."""
-        hidden, at, keys = self._feed(asked)
+    def score(self, branches: Sequence[Branch], answers: Sequence[Sequence[int]]) -> np.ndarray:
+        """Summed log-probability (len(branches), len(answers)) of every answer's tokens after every branch."""
+        hidden, at, keys = self._feed(branches)
         first = self._log_probs(hidden[at[:, 0], at[:, 1]])
         sums = first[:, [answer[0] for answer in answers]].astype(np.float64)
-        longer = [(n, m) for n in range(len(asked)) for m, answer in enumerate(answers) if len(answer) > 1]
+        longer = [(n, m) for n in range(len(branches)) for m, answer in enumerate(answers) if len(answer) > 1]
         if longer:
             # answers branch from their question: its tokens are not computed again for each of them
             hidden, at, _ = self._feed(
-                [(asked[n][0], answers[m][:-1]) for n, m in longer],
-                range(len(asked) + 1, len(asked) + 1 + len(longer)),
-                [len(asked[n][1]) for n, _ in longer],
+                [(branches[n][0], answers[m][:-1]) for n, m in longer],
+                range(len(branches) + 1, len(branches) + 1 + len(longer)),
+                [len(branches[n][1]) for n, _ in longer],
                 keys,
                 [n + 1 for n, _ in longer],
             )
@@ -74,11 +74,13 @@ class Tree:
         self._forget()
         return sums
 
-    def grow(self, asked: Sequence[Asked], max_tokens: int, ends: Callable[[int], bool]) -> list[tuple[list[int], list[float]]]:
+    def grow(
+        self, branches: Sequence[Branch], max_tokens: int, ends: Callable[[int], bool]
+    ) -> list[tuple[list[int], list[float]]]:
         """Greedy continuation of every branch until `ends(token)` (which is left out), with each token's probability."""
-        out: list[tuple[list[int], list[float]]] = [([], []) for _ in asked]
-        hidden, at, state = self._feed(asked)
-        open_ = list(range(len(asked)))
+        out: list[tuple[list[int], list[float]]] = [([], []) for _ in branches]
+        hidden, at, state = self._feed(branches)
+        open_ = list(range(len(branches)))
         for step in range(max_tokens):
             logs = self._log_probs(hidden[at[:, 0], at[:, 1]])
             chosen = logs.argmax(1)
@@ -92,9 +94,9 @@ class Tree:
                 break
             open_ = going
             hidden, at, state = self._feed(
-                [(asked[n][0], [out[n][0][-1]]) for n in open_],
+                [(branches[n][0], [out[n][0][-1]]) for n in open_],
                 [n + 1 for n in open_],
-                [len(asked[n][1]) + len(out[n][0]) - 1 for n in open_],
+                [len(branches[n][1]) + len(out[n][0]) - 1 for n in open_],
                 state,
             )
         self._forget()
@@ -102,7 +104,7 @@ class Tree:
 
     def _feed(
         self,
-        asked: Sequence[Asked],
+        branches: Sequence[Branch],
         names: Sequence[int] | None = None,
         offsets: Sequence[int] | None = None,
         past: Any = None,
@@ -112,12 +114,12 @@ class Tree:
         (B, S, width), (row, column) of the last token of each branch, and the segments (B, keys) now in the cache.
         """
         past = self.segments if past is None else past
-        names = names or range(1, len(asked) + 1)
-        offsets = offsets or [0] * len(asked)
+        names = names or range(1, len(branches) + 1)
+        offsets = offsets or [0] * len(branches)
         parents = parents or names
         rows: list[list[tuple[int, int, int, int]]] = [[] for _ in range(len(self.segments))]  # token, name, position, parent
         at = []
-        for (row, ids), name, offset, parent in zip(asked, names, offsets, parents, strict=True):
+        for (row, ids), name, offset, parent in zip(branches, names, offsets, parents, strict=True):
             start = int(self.start[row]) + offset
             rows[row] += [(token, name, start + place, parent) for place, token in enumerate(ids)]
             at.append((row, len(rows[row]) - 1))

@@ -70,12 +70,12 @@ def against(new: pd.DataFrame, old: pd.DataFrame, metric: str, resamples: int, s
     family, name = split(metric)
     new, old = new[new["family"] == family], old[old["family"] == family]
     shared = set(new["item_id"]) & set(old["item_id"])
-    value, former = (_value(frame, name, shared) for frame in (new, old))
+    new_value, old_value = _value(new, name, shared), _value(old, name, shared)
     if not shared:
-        return Comparison(metric, rival, value, former, None, None, 0)
-    paired = paired_difference(new, old, name, resamples, seed)
-    low, high = paired["ci95"] or (0.0, 0.0)
-    return Comparison(metric, rival, value, former, paired["difference"], (low, high) if paired["ci95"] else None, paired["n"])
+        return Comparison(metric, rival, new_value, old_value, None, None, 0)
+    gap = paired_difference(new, old, name, resamples, seed)
+    limits = (gap["ci95"][0], gap["ci95"][1]) if gap["ci95"] else None
+    return Comparison(metric, rival, new_value, old_value, gap["difference"], limits, gap["n"])
 
 
 def hardest_baseline(items: pd.DataFrame, model: str, metric: str, resamples: int, seed: int) -> Comparison | None:
@@ -87,9 +87,9 @@ def hardest_baseline(items: pd.DataFrame, model: str, metric: str, resamples: in
 
     mine = items[items["predictor"] == model]
     rivals = sorted(set(items.loc[items["family"] == split(metric)[0], "predictor"]) - {model} - yardsticks())
-    found = [against(mine, items[items["predictor"] == rival], metric, resamples, seed, rival) for rival in rivals]
-    measured = [each for each in found if each.difference is not None]
-    return min(measured, key=lambda each: each.difference or 0.0, default=None)
+    comparisons = [against(mine, items[items["predictor"] == rival], metric, resamples, seed, rival) for rival in rivals]
+    measured = [(each.difference, each) for each in comparisons if each.difference is not None]
+    return min(measured, key=lambda pair: pair[0])[1] if measured else None
 
 
 def _value(frame: pd.DataFrame, name: str, shared: set[str]) -> float:

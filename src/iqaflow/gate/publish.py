@@ -6,11 +6,10 @@ Runs after the gate; running it again with the same inputs changes nothing.
 from __future__ import annotations
 
 import json
-import subprocess
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from iqaflow.core.clients import git
 from iqaflow.core.errors import StageError
 from iqaflow.core.files import write_json
 from iqaflow.core.workspace import Workspace
@@ -26,17 +25,17 @@ def publish(
         metrics = json.loads(workspace.metrics.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise StageError(f"{workspace.metrics} is missing or unreadable: run `iqaflow benchmark` first.") from None
-    value = {
+    value: dict[str, Any] = {
         "model": metrics["model"],
         "champion": champion,
         "baselines": metrics["baselines"],
         "items": metrics["items"],
         "gate": verdict,
-        "commit": commit(workspace.root),
+        "commit": git.head(workspace.root),
     }
     value = json.loads(json.dumps(value))  # tuples and the like, as they will be read back
     try:
-        old = json.loads(workspace.benchmark.read_text(encoding="utf-8"))
+        old: dict[str, Any] = json.loads(workspace.benchmark.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         old = {}
     if {key: entry for key, entry in old.items() if key != "created"} == value:
@@ -44,14 +43,3 @@ def publish(
     value["created"] = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(workspace.benchmark, value)
     return value
-
-
-def commit(root: Path) -> str | None:
-    """The git commit checked out at `root`; None outside a repository or before its first commit."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -10,9 +10,10 @@ registered as `challenger`, and the verdict says why.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from iqaflow.benchmark import results as measured
+from iqaflow.benchmark.metrics import Table
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import StageResult, Workspace
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from iqaflow.model.location import Location
-    from iqaflow.track.child import StageRun
-
-Results = dict[str, Any]
 
 
 def run(config: Config, workspace: Workspace) -> StageResult:
@@ -39,47 +37,48 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     from iqaflow.gate.publish import publish
 
     compare.check(config)
+    workspace.needs_model()
     identity = integrity.fingerprint(workspace.models)
     results, items = measured.read(workspace, identity)
     with runs.stage_run("gate", config, workspace) as child:
         _needs_store(config, workspace, child)
         _tell_parent(config, workspace, results["model"])
-        found, number, champion = _judge(config, workspace, child, identity, results, items)
-        plain = {**found.plain(), "version": number}
+        decision, number, champion = _decide(config, workspace, child, identity, results, items)
+        plain = {**decision.plain(), "version": number}
         publish(workspace, champion, plain)
         result = StageResult(
-            "gate", found.numbers(), found.markdown(), details=plain, artifacts=[workspace.relative(workspace.benchmark)]
+            "gate", decision.numbers(), decision.markdown(), details=plain, artifacts=[workspace.relative(workspace.benchmark)]
         )
-        child.tags({"gate": found.outcome, "gate.verdict": found.sentence, "model.version": str(number)})
+        child.tags({"gate": decision.outcome, "gate.verdict": decision.sentence, "model.version": str(number)})
         child.table(_of_model(items), "items")
         child.finish(result)
     result.save(workspace)
     return result
 
 
-def _judge(
-    config: Config, workspace: Workspace, child: runs.StageRun, identity: str, results: Results, items: pd.DataFrame
-) -> tuple[Verdict, int, Results | None]:
+def _decide(
+    config: Config, workspace: Workspace, child: runs.StageRun, identity: str, results: measured.Results, items: pd.DataFrame
+) -> tuple[Verdict, int, Table | None]:
     """The verdict, the model's version, and the champion's results on our items."""
     champion = versions.find(config, workspace, versions.CHAMPION)
     if champion and champion.tags.get(package.FINGERPRINT) == identity:
         return verdict.unchanged(champion.number), champion.number, results["model"]
     number = versions.register(config, workspace, os.environ.get(runs.PARENT) or child.run_id, served())
     if champion is None:
-        found, champions = verdict.first(config, items, number), None
+        decision, champions = verdict.first(config, items, number), None
     else:
         theirs, champions = _champion_items(config, workspace, champion, results)
         apart = vocabulary.of_model(workspace.stage1).apart(_place(champion).vocabulary)
-        found = verdict.against_champion(config, _of_model(items), theirs, number, champion.number, apart)
-    if found.promoted:
+        decision = verdict.against_champion(config, _of_model(items), theirs, number, champion.number, apart)
+    if decision.promoted:
         versions.promote(config, workspace, number, champion.number if champion else None)
-    versions.note(config, workspace, number, {"gate": found.outcome, "gate.verdict": found.sentence})
-    return found, number, champions
+    versions.note(config, workspace, number, {"gate": decision.outcome, "gate.verdict": decision.sentence})
+    return decision, number, champions
 
 
 def _champion_items(
-    config: Config, workspace: Workspace, champion: versions.Version, results: Results
-) -> tuple[pd.DataFrame, Results]:
+    config: Config, workspace: Workspace, champion: versions.Version, results: measured.Results
+) -> tuple[pd.DataFrame, Table]:
     """The champion's answers to our items: those kept with it if the test set is the same and its tags vouch for them, else it
     answers now.
     """
@@ -108,11 +107,11 @@ def _of_model(items: pd.DataFrame) -> pd.DataFrame:
     return items[items["predictor"] == MODEL]
 
 
-def _tell_parent(config: Config, workspace: Workspace, results: Results) -> None:
+def _tell_parent(config: Config, workspace: Workspace, results: Table) -> None:
     """Benchmark values on the parent run too: there MLflow compares retrainings."""
     parent, now = os.environ.get(runs.PARENT), records.milliseconds()
-    rows = [
-        [f"{family}.{name}", entry["value"], now, 0]
+    rows: list[records.MetricRow] = [
+        (f"{family}.{name}", entry["value"], now, 0)
         for family, named in results.items()
         for name, entry in named.items()
         if entry["value"] is not None
@@ -121,7 +120,7 @@ def _tell_parent(config: Config, workspace: Workspace, results: Results) -> None
         records.apply(spool.connect(workspace, config), {"op": "metrics", "run": parent, "rows": rows})
 
 
-def _needs_store(config: Config, workspace: Workspace, child: StageRun) -> None:
+def _needs_store(config: Config, workspace: Workspace, child: runs.StageRun) -> None:
     """Telemetry can wait, a promotion cannot: without the registry there is no gate."""
     try:
         spool.connect(workspace, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from iqaflow.core.config import Config
 from iqaflow.gate import compare
@@ -15,6 +15,31 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MODEL = "model"  # our rows in the items table
+
+
+class ComparisonRow(TypedDict):
+    """A `Comparison` in reports/benchmark.json: values None where undefined, `ci95` [low, high] of `difference`."""
+
+    metric: str
+    rival: str
+    new: float | None
+    old: float | None
+    difference: float | None
+    ci95: list[float] | None
+    n: int
+    finding: str
+
+
+class VerdictRow(TypedDict):
+    """A `Verdict` in reports/benchmark.json."""
+
+    outcome: str
+    promoted: bool
+    sentence: str
+    rival: str
+    primary: ComparisonRow | None
+    guarded: list[ComparisonRow]
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -44,16 +69,16 @@ class Verdict:
                 numbers[f"difference_low/{each.metric}"], numbers[f"difference_high/{each.metric}"] = each.ci95
         return numbers
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> VerdictRow:
         """The verdict as values for reports/benchmark.json."""
-        found = [_plain(each) for each in self._comparisons()]
+        comparisons = [_plain(each) for each in self._comparisons()]
         return {
             "outcome": self.outcome,
             "promoted": self.promoted,
             "sentence": self.sentence,
             "rival": self.rival,
-            "primary": found[0] if found else None,
-            "guarded": found[1:],
+            "primary": comparisons[0] if comparisons else None,
+            "guarded": comparisons[1:],
             "left_out": self.left_out,
         }
 
@@ -83,14 +108,14 @@ def unchanged(number: int) -> Verdict:
 def first(config: Config, items: pd.DataFrame, number: int) -> Verdict:
     """Without a champion: the primary metric against the baseline that comes closest."""
     metric, settings = config.benchmark.primary, config.benchmark
-    found = compare.hardest_baseline(items, MODEL, metric, settings.bootstrap, config.seed)
-    if found is None:
+    closest = compare.hardest_baseline(items, MODEL, metric, settings.bootstrap, config.seed)
+    if closest is None:
         return Verdict("kept", f"Version {number} is not promoted: no baseline has {metric} to compare with.")
-    facts = f"{metric} {_show(found.new)} against {_show(found.old)} of the baseline {found.rival} ({_interval(found)})"
-    if found.better:
-        return Verdict("promoted", f"Version {number} is the first champion: {facts}.", found.rival, found)
+    facts = f"{metric} {_show(closest.new)} against {_show(closest.old)} of the baseline {closest.rival} ({_interval(closest)})"
+    if closest.better:
+        return Verdict("promoted", f"Version {number} is the first champion: {facts}.", closest.rival, closest)
     return Verdict(
-        "kept", f"Version {number} is not promoted: it does not beat the baselines beyond noise; {facts}.", found.rival, found
+        "kept", f"Version {number} is not promoted: it does not beat the baselines beyond noise; {facts}.", closest.rival, closest
     )
 
 
@@ -119,17 +144,17 @@ def against_champion(
     else:
         outcome = "promoted"
         sentence = f"Version {number} replaces the {rival}: {facts}, and nothing guarded got worse."
-    left_out = len(_asked(new) ^ _asked(old)) if apart else 0
+    left_out = len(_item_keys(new) ^ _item_keys(old)) if apart else 0
     if left_out:
         sentence += f" {left_out} items are left out: only one of the two knows {', '.join(sorted(apart))}."
     return Verdict(outcome, sentence, rival, primary, guarded, left_out)
 
 
-def _asked(items: pd.DataFrame) -> set[tuple[str, str]]:
+def _item_keys(items: pd.DataFrame) -> set[tuple[str, str]]:
     return set(zip(items["family"], items["item_id"], strict=True))
 
 
-def _plain(each: Comparison) -> dict[str, Any]:
+def _plain(each: Comparison) -> ComparisonRow:
     return {
         "metric": each.metric,
         "rival": each.rival,

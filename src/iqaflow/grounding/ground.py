@@ -6,12 +6,12 @@ The one function inference and benchmark call; everything it needs was fitted by
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from iqaflow.data.masks import bounds, pixel
 from iqaflow.grounding import segmenters
+from iqaflow.grounding.record import Calibration
 from iqaflow.grounding.text_to_point import (
     Point,
     Settings,
@@ -45,8 +45,8 @@ class Grounding:
     grid: int = GRID
 
 
-def ground(image: np.ndarray, spatial: Spatial, record: dict[str, Any]) -> Grounding:
-    """Ground one answer in a uint8 RGB image (H, W, 3) with a calibration record (`record.read` or `defaults`)."""
+def ground(image: np.ndarray, spatial: Spatial, record: Calibration) -> Grounding:
+    """Ground one answer in a uint8 RGB image (H, W, 3) with a calibration record (`engine.calibration.read` or `defaults`)."""
     height, width, grid = *image.shape[:2], spatial.grid
     settings, threshold = Settings.read(record["text_to_point"]), record["gate"]["threshold"]
     map_ = read_map(spatial, settings)
@@ -87,16 +87,16 @@ def parts(place: Grounding, least: float = 0.25) -> list[Grounding]:
     height, width = place.mask.shape
     dense = upsample(place.map, place.mask.shape)
     mass = np.bincount(labels.ravel(), weights=dense.ravel(), minlength=count + 1)
-    found = []
-    for one in sorted(range(1, count + 1), key=lambda one: -mass[one]):
-        if mass[one] < least * mass[1:].max():
+    places = []
+    for part in sorted(range(1, count + 1), key=lambda part: -mass[part]):
+        if mass[part] < least * mass[1:].max():
             break
-        mask = labels == one
+        mask = labels == part
         box = mask_box(mask)
         point = next((point for point in place.points if mask[pixel(point, mask.shape)]), None) or _middle(mask, dense)
         cells = cells_of(box, width, height, place.grid)
-        found.append(replace(place, mask=mask, points=[point], cells=cells, box_xyxy=box))
-    return found
+        places.append(replace(place, mask=mask, points=[point], cells=cells, box_xyxy=box))
+    return places
 
 
 def _middle(mask: np.ndarray, dense: np.ndarray) -> Point:

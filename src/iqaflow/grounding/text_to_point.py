@@ -3,7 +3,7 @@
 Published form (IQA-Spider, section 3.3 of the paper; `point_2x2`): one softmax over top/bottom, one over left/right,
 one point. Beyond it: three words an axis; the distribution over the point's cell as a map, the distributions over the
 box's two corner cells as a soft box, their product, what the visual tokens themselves say through the language head
-(`infer.lens`), and all of it together. `iqaflow calibrate` chooses among them.
+(`engine.logit_lens`), and all of it together. `iqaflow calibrate` chooses among them.
 
 Maps are (20, 20) arrays over the grid of the model's cells, row 0 at the top; those of visual tokens may be finer. Sizes are
 (height, width) in pixels, points (x, y) in pixels of the image, origin top left.
@@ -11,13 +11,15 @@ Maps are (20, 20) arrays over the grid of the model's cells, row 0 at the top; t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from math import isqrt
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from iqaflow.grounding.maps import above, keep
+from iqaflow.grounding.record import TextToPoint
 from iqaflow.tasks.grammar import GRID
 
 READ_OUTS = ("2x2", "3x3", "cells", "soft_box", "product", "visual", "all")
@@ -87,11 +89,12 @@ class Settings:
     pointing: str = ""
     """The read-out of the point, where another one hits more often than the map's; empty: the same."""
 
-    def tree(self) -> dict[str, Any]:
-        return asdict(self)
+    def tree(self) -> TextToPoint:
+        """As the record keeps it."""
+        return cast(TextToPoint, asdict(self))  # a test holds the fields of the two together
 
     @classmethod
-    def read(cls, tree: dict[str, Any]) -> Settings:
+    def read(cls, tree: Mapping[str, Any]) -> Settings:
         """Settings from stored values; ValueError names what does not belong."""
         known = {field.name for field in fields(cls)}
         if unknown := set(tree) - known:

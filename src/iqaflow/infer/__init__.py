@@ -21,7 +21,7 @@ def load(uri: str | Path | Location = "champion") -> Assessor:
     from iqaflow.model.location import Location
 
     if not isinstance(uri, Location):
-        from iqaflow.registry.locate import locate
+        from iqaflow.registry.versions import locate
 
         uri = locate(uri)
     return Assessor.load(uri)

@@ -16,11 +16,12 @@ from iqaflow.data.images import size_of
 from iqaflow.engine import calibration as records
 from iqaflow.engine.session import Engine, Prompt
 from iqaflow.grounding import ground as grounding
+from iqaflow.grounding.record import Calibration
 from iqaflow.infer import findings
 from iqaflow.infer.descriptions import descriptions
 from iqaflow.infer.differences import differences
 from iqaflow.infer.picture import MAX_PIXELS, Source, Subject, opened
-from iqaflow.infer.regions import Asked, asked_region
+from iqaflow.infer.regions import RegionPrompt, region_prompt
 from iqaflow.infer.schema import Assessment, Comparison, Region, Score
 from iqaflow.infer.tiles import Mosaic, is_large, parts
 from iqaflow.tasks import describe, grammar, rate, vocabulary
@@ -36,7 +37,7 @@ SCORED_TILES, COMPARED_TILES = 32, 12  # enough for a mean
 class Assessor:
     """One loaded model. Not for several threads at once."""
 
-    def __init__(self, engine: Engine, record: dict[str, Any], model: dict[str, Any]) -> None:
+    def __init__(self, engine: Engine, record: Calibration, model: dict[str, Any]) -> None:
         self.engine, self.record, self.model = engine, record, model
         self.max_pixels = MAX_PIXELS  # of an encoded image, checked before it is decoded
 
@@ -80,7 +81,7 @@ class Assessor:
         `question` is answered freely. Raises InputError if an image cannot be read or a region lies outside it.
         """
         subject = opened(image, self.max_pixels)
-        wanted = asked_region(subject.pixels, region, mask, point, phrase, self.engine.vocabulary.grid)
+        wanted = region_prompt(subject.pixels, region, mask, point, phrase, self.engine.vocabulary.grid)
         others = [opened(reference, self.max_pixels)] if reference is not None else None
         return self._assess([subject], others, wanted, question)[0]
 
@@ -94,9 +95,9 @@ class Assessor:
                 out.append(opened(image, self.max_pixels))
             except InputError as error:
                 out.append(error)
-        subjects = [one for one in out if isinstance(one, Subject)]
+        subjects = [entry for entry in out if isinstance(entry, Subject)]
         results = iter(self._assess(subjects, None, None, question) if subjects else ())
-        return [next(results) if isinstance(one, Subject) else one for one in out]
+        return [next(results) if isinstance(entry, Subject) else entry for entry in out]
 
     def examine(
         self,
@@ -110,7 +111,7 @@ class Assessor:
         does, and if no region is given.
         """
         subject = opened(image, self.max_pixels)
-        wanted = asked_region(subject.pixels, region, mask, point, phrase, self.engine.vocabulary.grid)
+        wanted = region_prompt(subject.pixels, region, mask, point, phrase, self.engine.vocabulary.grid)
         if wanted is None:
             raise InputError("Give a region: a box, a mask, a point or a phrase.")
         session = self.engine.session([[subject.pixels]], [["image"]])
@@ -123,8 +124,8 @@ class Assessor:
         (`infer.differences`), null if the two are not that. Two images with equal pixels are not asked about: `better` is
         "neither". Raises InputError if an image cannot be read.
         """
-        pair = [opened(one, self.max_pixels) for one in (a, b)]
-        known: dict[str, Any] = {"schema": COMPARISON, "images": [one.about for one in pair], "model": self.model}
+        pair = [opened(image, self.max_pixels) for image in (a, b)]
+        known: dict[str, Any] = {"schema": COMPARISON, "images": [subject.about for subject in pair], "model": self.model}
         if np.array_equal(pair[0].pixels, pair[1].pixels):
             known |= {"better": "neither", "confidence": 1.0, "reason": SAME, "regions": [], "differences": []}
             return cast(Comparison, known)
@@ -133,18 +134,20 @@ class Assessor:
         candidates = ("Image A", "Image B")
         views = self._together([*others, *pair])
         session = self.engine.session(views, [roles] * len(views))
-        logs = session.choose([Prompt(item, rate.asked()) for item in range(len(views))], candidates)
+        logs = session.choose([Prompt(item, rate.plain_question()) for item in range(len(views))], candidates)
         chances = self.probabilities("rate", (logs[1:] if len(views) > 1 else logs).mean(0))
         best = int(chances.argmax())
         ((reason, _),) = session.write([Prompt(0, rate.DETAILED[0], self.engine.ids(f"{candidates[best]} is better."))])
         alone = self.look(pair)
-        found = findings.distortions(self, alone, pair)
-        regions = findings.regions(self, alone, pair, findings.places(self, alone, pair, found))
+        faults = findings.distortions(self, alone, pair)
+        regions = findings.regions(self, alone, pair, findings.places(self, alone, pair, faults))
         known |= {
             "better": candidates[best],
             "confidence": findings.rounded(chances[best]),
             "reason": f"{candidates[best]} is better.{reason}",
-            "regions": [{"image": name, **one} for name, several in zip(candidates, regions, strict=True) for one in several],
+            "regions": [
+                {"image": name, **region} for name, several in zip(candidates, regions, strict=True) for region in several
+            ],
             "differences": differences(self, alone, pair),
         }
         return cast(Comparison, known)
@@ -155,28 +158,28 @@ class Assessor:
         return findings.scores(self, self.look(subjects, SCORED_TILES), subjects)
 
     def _assess(
-        self, subjects: list[Subject], references: list[Subject] | None, wanted: Asked | None, question: str | None
+        self, subjects: list[Subject], references: list[Subject] | None, wanted: RegionPrompt | None, question: str | None
     ) -> list[Assessment]:
         begun = time.perf_counter()
         alone = session = self.look(subjects, references=references)
         if references:  # regions and questions of the papers are asked of the image alone
             session = self.engine.session(
-                [[other.pixels, one.pixels] for other, one in zip(references, subjects, strict=True)],
+                [[other.pixels, subject.pixels] for other, subject in zip(references, subjects, strict=True)],
                 [["reference", "image"]] * len(subjects),
             )
-        scores, found = findings.scores(self, session, subjects), findings.distortions(self, session, subjects)
+        scores, faults = findings.scores(self, session, subjects), findings.distortions(self, session, subjects)
         regions = findings.regions(
-            self, alone, subjects, findings.places(self, alone, subjects, found) if not wanted or subjects[0].mosaic else [[]]
+            self, alone, subjects, findings.places(self, alone, subjects, faults) if not wanted or subjects[0].mosaic else [[]]
         )
         for item, several in enumerate(regions):  # of the whole image one thing is said, not two
             regions[item] = [
-                {**one, "distortions": found[item], "score": scores[item]} if one["label"] == grammar.WHOLE else one
-                for one in several
+                {**region, "distortions": faults[item], "score": scores[item]} if region["label"] == grammar.WHOLE else region
+                for region in several
             ]
         styles = ("brief", "detailed")
         small = [item for item, subject in enumerate(subjects) if not subject.mosaic]
-        asked = [Prompt(item, describe.asked(style)) for item in small for style in styles]
-        written = iter(session.write(asked) if asked else ())
+        prompts = [Prompt(item, describe.plain_question(style)) for item in small for style in styles]
+        written = iter(session.write(prompts) if prompts else ())
         results = []
         for item, subject in enumerate(subjects):
             result: dict[str, Any] = {
@@ -184,7 +187,7 @@ class Assessor:
                 "image": subject.about,
                 "model": self.model,
                 "score": scores[item],
-                "distortions": found[item],
+                "distortions": faults[item],
                 "regions": regions[item],
             }
             result["description"] = (
@@ -211,9 +214,9 @@ class Assessor:
 
     def _together(self, group: Sequence[Subject]) -> list[list[np.ndarray]]:
         """Views of images that are compared: the whole images and, where they are large and equally so, pairs of tiles."""
-        views = [[one.pixels for one in group]]
-        if len({one.pixels.shape for one in group}) == 1 and is_large(*size_of(group[0].pixels), self.engine.budget):
+        views = [[subject.pixels for subject in group]]
+        if len({subject.pixels.shape for subject in group}) == 1 and is_large(*size_of(group[0].pixels), self.engine.budget):
             tiles = parts(*size_of(group[0].pixels), self.engine.budget)
             some = np.unique(np.linspace(0, len(tiles) - 1, min(COMPARED_TILES, len(tiles))).round().astype(int))
-            views += [[tiles[at].of(one.pixels) for one in group] for at in some]
+            views += [[tiles[at].of(subject.pixels) for subject in group] for at in some]
         return views

@@ -16,9 +16,9 @@ from iqaflow.tasks.vocabulary import Vocabulary
 def descriptions(result: dict[str, Any], vocabulary: Vocabulary) -> dict[str, str]:
     """`brief` and `detailed`, in the plain wording of the answers the model learnt, from an assessment without them."""
 
-    def flaw(one: dict[str, Any], region: int | None) -> Flaw:
-        level = vocabulary.severities.index(one["severity"]) + 1
-        return Flaw(one["phrase"], one["category"], level, one["severity"], 0, region, one["phrase"])
+    def flaw(fault: dict[str, Any], region: int | None) -> Flaw:
+        level = vocabulary.severities.index(fault["severity"]) + 1
+        return Flaw(fault["phrase"], fault["category"], level, fault["severity"], 0, region, fault["phrase"])
 
     height, width = result["image"]["height"], result["image"]["width"]
     areas, flaws = [], []
@@ -26,12 +26,12 @@ def descriptions(result: dict[str, Any], vocabulary: Vocabulary) -> dict[str, st
         if region["label"] == grammar.WHOLE:
             continue
         areas.append(Area(number, region["label"], np.zeros((0, 0), bool), tuple(region["box_xyxy"]), region["score"]["value"]))
-        flaws += [flaw(one, number) for one in region["distortions"]]
-    local = {one.category for one in flaws}
-    flaws = [flaw(one, None) for one in result["distortions"] if one["category"] not in local] + flaws
+        flaws += [flaw(fault, number) for fault in region["distortions"]]
+    local = {local_flaw.category for local_flaw in flaws}
+    flaws = [flaw(fault, None) for fault in result["distortions"] if fault["category"] not in local] + flaws
     # not the score's value, whose nearest word may be another
-    said = vocabulary.values[vocabulary.ratings.index(result["score"]["level"])]
-    scene = Scene("", width, height, said, tuple(flaws), tuple(areas))
+    value = vocabulary.values[vocabulary.ratings.index(result["score"]["level"])]
+    scene = Scene("", width, height, value, tuple(flaws), tuple(areas))
     rng = np.random.default_rng(0)  # the plain wording draws nothing
     return {
         "brief": describe.brief(scene, "", False, rng, varied=False).answer,

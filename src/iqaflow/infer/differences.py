@@ -13,7 +13,7 @@ from iqaflow.engine.session import Session
 from iqaflow.infer import findings
 from iqaflow.infer.findings import Evaluator
 from iqaflow.infer.picture import Subject
-from iqaflow.infer.regions import Asked
+from iqaflow.infer.regions import RegionPrompt
 from iqaflow.regions import colour
 from iqaflow.tasks import grammar
 
@@ -33,15 +33,16 @@ def differences(evaluator: Evaluator, session: Session, pair: Sequence[Subject])
     if masks is None:
         return None
     areas = [named_region(pair[0].pixels, mask, evaluator.engine.vocabulary.grid) for mask in masks]
-    found = findings.regions(evaluator, session, pair, [areas, areas], given=True)
+    regions = findings.regions(evaluator, session, pair, [areas, areas], given=True)
     out = []
-    for a, b in zip(*found, strict=True):
-        chance = chance_higher(*(np.array(list(one["score"]["distribution"].values())) for one in (a, b)))
+    for a, b in zip(*regions, strict=True):
+        chance = chance_higher(*(np.array(list(region["score"]["distribution"].values())) for region in (a, b)))
         out.append(
             {
                 **{key: a[key] for key in ("label", "box_xyxy", "cells", "mask_rle")},
                 "images": {
-                    name: {key: one[key] for key in ("distortions", "score")} for name, one in (("Image A", a), ("Image B", b))
+                    name: {key: region[key] for key in ("distortions", "score")}
+                    for name, region in (("Image A", a), ("Image B", b))
                 },
                 "better": "Image A" if chance >= 0.5 else "Image B",
                 "confidence": findings.rounded(max(chance, 1 - chance)),
@@ -77,10 +78,10 @@ def changed(a: np.ndarray, b: np.ndarray) -> list[np.ndarray] | None:
         return [np.ones(a.shape[:2], bool)]
     labels, count = label(low)
     sizes = np.bincount(labels.ravel(), minlength=count + 1) / low.size
-    chosen = [one for one in sorted(range(1, count + 1), key=lambda one: -sizes[one]) if sizes[one] >= LEAST_AREA][:MOST]
+    chosen = [part for part in sorted(range(1, count + 1), key=lambda part: -sizes[part]) if sizes[part] >= LEAST_AREA][:MOST]
     return [
-        cv2.resize((labels == one).astype(np.uint8), a.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
-        for one in chosen
+        cv2.resize((labels == part).astype(np.uint8), a.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
+        for part in chosen
     ]
 
 
@@ -89,7 +90,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     import cv2
 
     light = [cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 2).ravel() for image in (a, b)]
-    spreads = [one.std() for one in light]
+    spreads = [channel.std() for channel in light]
     return float(np.corrcoef(light[0], light[1])[0, 1]) if min(spreads) > 0 else 0.0
 
 
@@ -109,11 +110,11 @@ def similarity_map(a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.n
     )
 
 
-def named_region(pixels: np.ndarray, mask: np.ndarray, grid: int) -> Asked:
+def named_region(pixels: np.ndarray, mask: np.ndarray, grid: int) -> RegionPrompt:
     """A changed region, named by its colour; all of an image is the whole image."""
     name = grammar.WHOLE if mask.all() else f"{colour(pixels[mask][:: max(1, int(mask.sum()) // 4096)])} region"
     x0, y0, x1, y1 = map(float, bounds(mask))
-    return Asked(name, (x0, y0, x1, y1), mask, [], grid)
+    return RegionPrompt(name, (x0, y0, x1, y1), mask, [], grid)
 
 
 def chance_higher(a: np.ndarray, b: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from iqaflow.engine.session import Engine, Prompt, Session
 from iqaflow.grounding.ground import Grounding, mask_box, parts
 from iqaflow.infer import tiles
 from iqaflow.infer.picture import Subject
-from iqaflow.infer.regions import Asked
+from iqaflow.infer.regions import RegionPrompt
 from iqaflow.infer.schema import Fault, Region, Score
 from iqaflow.regions import colour
 from iqaflow.tasks import grammar, ground, identify, refer
@@ -46,11 +46,13 @@ class Evaluator(Protocol):
 
 def scores(evaluator: Evaluator, session: Session, subjects: Sequence[Subject]) -> list[Score]:
     """`{value, level, distribution, confidence}` of each image."""
-    logs = session.choose([Prompt(item, rating.asked()) for item in range(len(subjects))], evaluator.engine.vocabulary.ratings)
+    logs = session.choose(
+        [Prompt(item, rating.plain_question()) for item in range(len(subjects))], evaluator.engine.vocabulary.ratings
+    )
     out = []
-    for subject, one in zip(subjects, logs, strict=True):
+    for subject, row in zip(subjects, logs, strict=True):
         tiled = subject.mosaic
-        chances = tiled.mean(_each(evaluator, "score", tiled.ratings)) if tiled else evaluator.probabilities("score", one)
+        chances = tiled.mean(_each(evaluator, "score", tiled.ratings)) if tiled else evaluator.probabilities("score", row)
         out.append(rated(evaluator, chances))
     return out
 
@@ -72,7 +74,7 @@ def distortions(evaluator: Evaluator, session: Session, subjects: Sequence[Subje
     """What each whole image suffers from, most likely first; empty if it is clean."""
     vocabulary = evaluator.engine.vocabulary
     candidates = vocabulary.names
-    logs = session.choose([Prompt(item, identify.asked(1)) for item in range(len(subjects))], candidates)
+    logs = session.choose([Prompt(item, identify.plain_question(1)) for item in range(len(subjects))], candidates)
     listed = []
     raw, chances = np.exp(logs), _each(evaluator, "identify", logs)
     for item, subject in enumerate(subjects):
@@ -109,25 +111,25 @@ def distortions(evaluator: Evaluator, session: Session, subjects: Sequence[Subje
 
 
 def places(
-    evaluator: Evaluator, session: Session, subjects: Sequence[Subject], found: Sequence[Sequence[Fault]]
-) -> list[list[Asked]]:
+    evaluator: Evaluator, session: Session, subjects: Sequence[Subject], faults: Sequence[Sequence[Fault]]
+) -> list[list[RegionPrompt]]:
     """Where each image suffers: the worst place, and the worst of every distortion listed when there are several; a place in
     several parts is several. Images without distortions have none.
     """
-    asked = [
+    targets = [
         (item, kind)
-        for item, listed in enumerate(found)
+        for item, listed in enumerate(faults)
         if listed
-        for kind in ("worst", *(f"worst_{one['category']}" for one in listed if len(listed) > 1))
+        for kind in ("worst", *(f"worst_{fault['category']}" for fault in listed if len(listed) > 1))
     ]
-    wanted: list[list[Asked]] = [[] for _ in subjects]
-    if not asked:
+    wanted: list[list[RegionPrompt]] = [[] for _ in subjects]
+    if not targets:
         return wanted
     vocabulary = evaluator.engine.vocabulary
-    questions = [ground.asked(kind, vocabulary.phrase) for _, kind in asked]
-    answers = session.spatial([Prompt(item, question) for (item, _), question in zip(asked, questions, strict=True)])
+    questions = [ground.plain_question(kind, vocabulary.phrase) for _, kind in targets]
+    answers = session.spatial([Prompt(item, question) for (item, _), question in zip(targets, questions, strict=True)])
     kept: dict[int, list[np.ndarray]] = {}
-    for (item, _), question, (spatial, label) in zip(asked, questions, answers, strict=True):
+    for (item, _), question, (spatial, label) in zip(targets, questions, answers, strict=True):
         subject = subjects[item]
         if subject.mosaic and subject.mosaic.lens:
             spatial = replace(spatial, visual=subject.mosaic.lens.map(0, question))
@@ -147,7 +149,11 @@ def places(
 
 
 def regions(
-    evaluator: Evaluator, session: Session, subjects: Sequence[Subject], wanted: Sequence[Sequence[Asked]], given: bool = False
+    evaluator: Evaluator,
+    session: Session,
+    subjects: Sequence[Subject],
+    wanted: Sequence[Sequence[RegionPrompt]],
+    given: bool = False,
 ) -> list[list[Region]]:
     """What is wrong with each region, its score, and how sure we are. A place the model found beside its first, and then calls
     clear, is left out; a region that a person gave stays.
@@ -174,7 +180,7 @@ def regions(
     )
     ratings = np.exp(views.choose([(handle, REGION[0].format(region=name)) for _, handle, _, name in seen], vocabulary.ratings))
     for number, (item, where) in enumerate(jobs):
-        rows = [at for at, one in enumerate(seen) if one[0] == number]
+        rows = [at for at, (job, *_) in enumerate(seen) if job == number]
         weights = np.array([seen[at][2] for at in rows])
         chances, words = (np.average(table[rows], axis=0, weights=weights) for table in (faults, ratings))
         by_phrase = chances[:-1].reshape(len(vocabulary.ids), len(vocabulary.severities))
@@ -219,17 +225,17 @@ class _Views:
         return [(True, len(self.crops) - len(crops) + at) for at in range(len(crops))]
 
     def choose(
-        self, asked: Sequence[tuple[tuple[bool, int], str]], candidates: Sequence[str], said: str = "", ended: bool = True
+        self, prompts: Sequence[tuple[tuple[bool, int], str]], candidates: Sequence[str], begun: str = "", ended: bool = True
     ) -> np.ndarray:
-        """Log-probabilities (asked, candidates), as `engine.Session.choose` gives them."""
-        out = np.zeros((len(asked), len(candidates)))
+        """Log-probabilities (prompts, candidates), as `engine.Session.choose` gives them."""
+        out = np.zeros((len(prompts), len(candidates)))
         for cropped in (False, True):
-            rows = [at for at, ((kind, _), _) in enumerate(asked) if kind == cropped]
+            rows = [at for at, ((kind, _), _) in enumerate(prompts) if kind == cropped]
             if rows:
                 session = self._of_crops() if cropped else self.session
-                said_ids = self.engine.ids(said) if said else []
+                begun_ids = self.engine.ids(begun) if begun else []
                 out[rows] = session.choose(
-                    [Prompt(asked[at][0][1], asked[at][1], list(said_ids)) for at in rows], candidates, ended
+                    [Prompt(prompts[at][0][1], prompts[at][1], list(begun_ids)) for at in rows], candidates, ended
                 )
         return out
 
@@ -241,7 +247,7 @@ class _Views:
 
 def _each(evaluator: Evaluator, kind: str, logs: np.ndarray) -> np.ndarray:
     """Calibrated chances (n, k) of log-probabilities (n, k)."""
-    return np.stack([evaluator.probabilities(kind, one) for one in logs])
+    return np.stack([evaluator.probabilities(kind, row) for row in logs])
 
 
 def shrunk(pixels: np.ndarray) -> np.ndarray:
@@ -255,7 +261,7 @@ def shrunk(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
-def in_original(pixels: np.ndarray, working: np.ndarray, place: Grounding, label: str | None, grid: int) -> Asked:
+def in_original(pixels: np.ndarray, working: np.ndarray, place: Grounding, label: str | None, grid: int) -> RegionPrompt:
     """A place found in a working copy, in pixels of the original."""
     import cv2
 
@@ -265,7 +271,7 @@ def in_original(pixels: np.ndarray, working: np.ndarray, place: Grounding, label
     # cut, not rounded: a point on the last pixel stays on the image
     points = [(int(x * scale[0] * 10) / 10, int(y * scale[1] * 10) / 10) for x, y in place.points]
     name = grammar.WHOLE if mask.all() else label or f"{colour(working[place.mask])} region"
-    return Asked(name, box, mask, points, grid, place.confidence)
+    return RegionPrompt(name, box, mask, points, grid, place.confidence)
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:

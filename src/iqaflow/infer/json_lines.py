@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from iqaflow.core.errors import InputError
 from iqaflow.core.files import explain_full_disk, json_lines
 from iqaflow.core.hashes import sha256
 
-Result = dict[str, Any]
+Result = Mapping[str, Any]
 
 
 class Lines:

@@ -24,7 +24,7 @@ COLOURS = {"black", "white", "gray", "red", "orange", "yellow", "green", "cyan",
 
 
 @dataclass(frozen=True)
-class Asked:
+class RegionPrompt:
     """A region to ask about: `box` in pixels, `mask` (H, W) bool, `points` (x, y); `grid` cells a side of the image as the model
     counts them; `confidence` that it is the region meant (None if a person gave it); `spoken` the phrase that alone was given.
     """
@@ -50,21 +50,21 @@ class Asked:
         vertical, horizontal = grammar.position(self.box, width, height)
         return f"{grammar.Place(self.label, *self.cells)} at the {vertical} {horizontal}"
 
-    def within(self, part: Part) -> Asked:
+    def within(self, part: Part) -> RegionPrompt:
         """The same region in a part of the image that holds some of it."""
         mask = part.of(self.mask)
         x0, y0, x1, y1 = map(float, bounds(mask))
         return replace(self, box=(x0, y0, x1, y1), mask=mask)
 
 
-def asked_region(
+def region_prompt(
     pixels: np.ndarray,
     region: Sequence[float] | None,
     mask: np.ndarray | None,
     point: Sequence[float] | None,
     phrase: str | None,
     grid: int = grammar.GRID,
-) -> Asked | None:
+) -> RegionPrompt | None:
     """The one region a caller named, or None. A phrase beside another form is the region's name; alone it is put to the model
     as it is, and the mask is where its colour and position words fit. Raises InputError for a region outside the image, an
     empty mask, or two regions at once.
@@ -78,21 +78,21 @@ def asked_region(
             raise InputError(f"The mask is {mask.shape[1]}x{mask.shape[0]}, the image {width}x{height}: give one of equal size.")
         if not mask.any():
             raise InputError("The mask selects nothing: mark the region white.")
-        return _made(pixels, mask.astype(bool), phrase, grid)
+        return _prompt(pixels, mask.astype(bool), phrase, grid)
     if point is not None:
         x, y = point
         if not (0 <= x < width and 0 <= y < height):
             raise InputError(f"The point {x:g},{y:g} lies outside the image of {width}x{height}.")
-        return _made(pixels, _around(pixels, int(x), int(y)), phrase, grid, (float(x), float(y)))
+        return _prompt(pixels, _around(pixels, int(x), int(y)), phrase, grid, (float(x), float(y)))
     if region is not None:
         x0, y0, x1, y1 = region
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
             raise InputError(f"The region {x0:g},{y0:g},{x1:g},{y1:g} is not x0,y0,x1,y1 inside the image of {width}x{height}.")
         box = np.zeros((height, width), bool)
         box[int(y0) : max(int(np.ceil(y1)), int(y0) + 1), int(x0) : max(int(np.ceil(x1)), int(x0) + 1)] = True
-        return _made(pixels, box, phrase, grid)
+        return _prompt(pixels, box, phrase, grid)
     if phrase:
-        return replace(_made(pixels, located(pixels, phrase), phrase, grid), spoken=" ".join(phrase.split())[:MOST_LETTERS])
+        return replace(_prompt(pixels, located(pixels, phrase), phrase, grid), spoken=" ".join(phrase.split())[:MOST_LETTERS])
     return None
 
 
@@ -126,12 +126,14 @@ def _half(at: list[int], full: int) -> slice:
     return (slice(0, full // 2), slice(full // 2, full))[at[0]] if len(at) == 1 else slice(0, full)
 
 
-def _made(pixels: np.ndarray, mask: np.ndarray, phrase: str | None, grid: int, point: tuple[float, float] | None = None) -> Asked:
+def _prompt(
+    pixels: np.ndarray, mask: np.ndarray, phrase: str | None, grid: int, point: tuple[float, float] | None = None
+) -> RegionPrompt:
     box = bounds(mask)
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     label = " ".join((phrase or "").replace("[", "").replace("]", "").split())[:80] or f"{colour(pixels[mask])} region"
     x0, y0, x1, y1 = map(float, box)
-    return Asked(label, (x0, y0, x1, y1), mask, [point or centre], grid)
+    return RegionPrompt(label, (x0, y0, x1, y1), mask, [point or centre], grid)
 
 
 def _around(pixels: np.ndarray, x: int, y: int) -> np.ndarray:

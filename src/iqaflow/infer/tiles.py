@@ -73,16 +73,16 @@ class Mosaic:
             session = engine.session(
                 [[part.of(image) for _, image in shown] for part in some], [[role for role, _ in shown]] * len(some)
             )
-            asked = range(len(some))
-            named.append(session.choose([Prompt(item, identify.asked(1)) for item in asked], engine.vocabulary.names))
-            rated.append(session.choose([Prompt(item, rating.asked()) for item in asked], engine.vocabulary.ratings))
+            items = range(len(some))
+            named.append(session.choose([Prompt(item, identify.plain_question(1)) for item in items], engine.vocabulary.names))
+            rated.append(session.choose([Prompt(item, rating.plain_question()) for item in items], engine.vocabulary.ratings))
             if session.lens:
                 read += zip(session.lens.chances, session.lens.severities, strict=True)
         self.identify, self.ratings = np.concatenate(named), np.concatenate(rated)
         whole = not most or len(self.parts) < most
         self.lens = None
         if read and whole:
-            chances, severities = ([stitched(self.parts, [pair[at] for pair in read])] for at in (0, 1))
+            chances, severities = ([stitched(self.parts, tuple(pair[at] for pair in read))] for at in (0, 1))
             self.lens = Lens(chances, severities, engine.vocabulary)
 
     def pooled(self, chances: np.ndarray) -> np.ndarray:
@@ -112,9 +112,9 @@ def stitched(parts_: list[Part], values: tuple[np.ndarray, ...]) -> np.ndarray:
             rows = max(len(value) for value in line)  # tiles of one line may differ by a row
             yield np.concatenate([cv2.resize(value, (value.shape[1], rows)) for value in line], axis=1)
 
-    made = list(lines())
-    columns = max(line.shape[1] for line in made)
-    return np.concatenate([cv2.resize(line, (columns, line.shape[0])) for line in made])
+    bands = list(lines())
+    columns = max(line.shape[1] for line in bands)
+    return np.concatenate([cv2.resize(line, (columns, line.shape[0])) for line in bands])
 
 
 def crops(

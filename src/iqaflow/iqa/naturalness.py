@@ -29,9 +29,9 @@ def fit(photographs: Iterable[np.ndarray]) -> Gaussian:
     """The Gaussian of good photographs, uint8 RGB (H, W, 3), by their sharp patches. Raises ValueError without any patch."""
     features = []
     for image in photographs:
-        made = _patches(image)
-        sharpest = max((patch.std() for patch in made), default=0.0)
-        features += [luminance_features(patch) for patch in made if patch.std() >= SHARP * sharpest]
+        patches = _patches(image)
+        sharpest = max((patch.std() for patch in patches), default=0.0)
+        features += [luminance_features(patch) for patch in patches if patch.std() >= SHARP * sharpest]
     if len(features) < 2:
         raise ValueError(f"photographs of at least {PATCH}x{PATCH} px are needed to learn what good ones look like")
     return _gaussian(np.stack(features))

@@ -71,14 +71,14 @@ def _overlap(tokens: int, grid: int) -> np.ndarray:
 
 def single_tokens(tokenizer: Any, words: Sequence[str], parameter: str, off: str) -> list[int]:
     """The id of each answer word. Raises StageError, saying what to set to `off`, if the tokenizer splits one."""
-    found = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
-    split = [word for word, tokens in zip(words, found, strict=True) if len(tokens) != 1]
+    pieces = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+    split = [word for word, tokens in zip(words, pieces, strict=True) if len(tokens) != 1]
     if split:
         raise StageError(
             f"{parameter} needs single-token answer words, but the base splits {', '.join(map(repr, split[:3]))}: "
             f"set it to {off}."
         )
-    return [tokens[0] for tokens in found]
+    return [tokens[0] for tokens in pieces]
 
 
 class DenseHead:

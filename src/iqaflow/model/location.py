@@ -37,7 +37,7 @@ def in_folder(folder: Path, uri: str) -> Location:
     return at(stage1, {"uri": uri, "version": None, "run_id": None})
 
 
-def of_version(folder: Path, uri: str, version: int, run_id: str) -> Location:
+def of_version(folder: Path, uri: str, version: int, run_id: str | None) -> Location:
     """The model of a registered version, whose files were verified by its tags. Raises InputError if there is none."""
     return at(_stage1(folder, uri), {"uri": uri, "version": version, "run_id": run_id})
 

@@ -7,10 +7,10 @@ question per row; its images are still encoded once.
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from iqaflow.tasks import grammar
 
 LEAK = 1e-5  # largest share by which one packed question may change another: nothing of what a mask hides is left
 AGREE = {"float32": 1e-3, "bfloat16": 0.05}  # largest share by which a packed question may differ from one asked alone
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,20 @@ class Pack:
     images: Sequence[np.ndarray]
     roles: Sequence[str]
     branches: Sequence[Branch]
+
+
+class Row(TypedDict):
+    """A row of a batch before it is padded: `ids` and `segments` of its tokens, `positions` (axes, tokens); of every answer token
+    the column that predicts it, its id, loss weight, task and soft distribution; the last prompt column of every branch; and
+    the first position after the prefix.
+    """
+
+    ids: list[int]
+    segments: list[int]
+    positions: Any
+    answers: list[tuple[int, int, float, int, tuple[np.ndarray, np.ndarray] | None]]
+    ends: list[int]
+    start: int
 
 
 class Packer:
@@ -106,7 +121,7 @@ class Packer:
         places, numbers, rows, which = iter(placed), iter(range(len(images))), [], []
         for pack in packs:
             here, own = [next(places) for _ in pack.images], [next(numbers) for _ in pack.images]
-            for some in [[one] for one in pack.branches] or [[]] if self.alone else [pack.branches]:
+            for some in [[branch] for branch in pack.branches] or [[]] if self.alone else [pack.branches]:
                 rows.append(self._row(Pack(pack.images, pack.roles, some), here))
                 which += own
         width = max(len(row["ids"]) for row in rows)
@@ -118,8 +133,8 @@ class Packer:
         labels: list[int] = []
         weights: list[float] = []
         tasks: list[int] = []
-        ends: list[Any] = []
-        soft: list[Any] = []
+        ends: list[tuple[int, int]] = []
+        soft: list[tuple[int, np.ndarray, np.ndarray]] = []
         for number, row in enumerate(rows):
             length = len(row["ids"])
             ids[number, :length] = torch.tensor(row["ids"])
@@ -165,7 +180,7 @@ class Packer:
         text = pieces[0] + "".join(place.text + piece for place, piece in zip(placed, pieces[1:], strict=True))
         return [*([] if parts.begin is None else [parts.begin]), *self.ids(text)]
 
-    def _row(self, pack: Pack, placed: Sequence[Placed]) -> dict[str, Any]:
+    def _row(self, pack: Pack, placed: Sequence[Placed]) -> Row:
         import torch
 
         ids = self._prefix(pack.roles, placed)
@@ -222,7 +237,7 @@ def packer_for(model: Any, processor: Any) -> Packer:
         reason = _cannot_pack(packer)
         model._iqaflow_packs = reason is None
         if reason:
-            print(f"The base asks one question per row, without packing: {reason}.", file=sys.stderr, flush=True)
+            log.warning("The base asks one question per row, without packing: %s.", reason)
     packer.alone = not model._iqaflow_packs
     return packer
 

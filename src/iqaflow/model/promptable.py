@@ -42,11 +42,11 @@ class Seen:
         (N, 3, h, w) over the photograph, positive inside, and the IoU (N, 3) the model predicts for each.
         """
         given = np.asarray(points if points is not None else boxes, np.float32)
-        found = [
+        answers = [
             self._masks(input_points=batch[None, :, None]) if points is not None else self._masks(input_boxes=batch[None])
             for batch in np.split(given, range(TOGETHER, len(given), TOGETHER))
         ]
-        return np.concatenate([masks for masks, _ in found]), np.concatenate([trusted for _, trusted in found])
+        return np.concatenate([masks for masks, _ in answers]), np.concatenate([trusted for _, trusted in answers])
 
     def prompt(
         self, points: Sequence[Point], negatives: Sequence[Point] = (), box: Sequence[float] | None = None

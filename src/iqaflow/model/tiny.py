@@ -81,7 +81,9 @@ def build(texts: list[str], seed: int, min_pixels: int, max_pixels: int) -> tupl
 def lacks_words(model: Any, processor: ImageOnlyProcessor) -> bool:
     """Whether a model whose category phrases are single tokens, as the dense read-out needs, splits one of today's."""
     phrases = (phrase for _, phrase in current().categories)
-    return getattr(model.config, "iqaflow_dense", False) and any(len(processor.tokenizer.tokenize(one)) > 1 for one in phrases)
+    return getattr(model.config, "iqaflow_dense", False) and any(
+        len(processor.tokenizer.tokenize(phrase)) > 1 for phrase in phrases
+    )
 
 
 def grow(model: Any, processor: ImageOnlyProcessor, texts: list[str]) -> tuple[Any, ImageOnlyProcessor]:

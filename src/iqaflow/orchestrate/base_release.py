@@ -45,27 +45,27 @@ def run(config: Config, workspace: Workspace) -> StageResult:
 def begin(config: Config, inner: Workspace) -> None:
     """Stages that are done stay done, unless they were done with other parameters."""
     tree = {name: section for name, section in config.tree().items() if name not in ("resources", "track")}
-    asked = inner.root / "asked.json"
-    if not asked.is_file() or json.loads(asked.read_text(encoding="utf-8")) != json.loads(json.dumps(tree)):
+    parameters = inner.root / "asked.json"
+    if not parameters.is_file() or json.loads(parameters.read_text(encoding="utf-8")) != json.loads(json.dumps(tree)):
         shutil.rmtree(inner.reports / "stages", ignore_errors=True)
-        write_json(asked, tree)
+        write_json(parameters, tree)
 
 
-def release(config: Config, made: Workspace, workspace: Workspace, note: str = "") -> StageResult:
-    """Copy the finished model of `made` to `models/base-tiny` of `workspace`, with a card of what it is and can do; `note` says
+def release(config: Config, inner: Workspace, workspace: Workspace, note: str = "") -> StageResult:
+    """Copy the finished model of `inner` to `models/base-tiny` of `workspace`, with a card of what it is and can do; `note` says
     where the weights differ from the recipe, if they do.
     """
     from iqaflow.core.errors import StageError
 
-    manifest = read_manifest(made.stage1, verify=True)
+    manifest = read_manifest(inner.stage1, verify=True)
     size = sum(entry["size"] for entry in manifest["files"].values())
     if size > LIMIT_BYTES:
         raise StageError(f"The base has {size} bytes, above the {LIMIT_BYTES} that may ship: make it smaller.")
     final = workspace.root / "models" / "base-tiny"
     work = final.with_name(".base-tiny")
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(made.stage1, work, ignore=shutil.ignore_patterns("manifest.json", "README.md"))
-    (work / "README.md").write_text(card(config, made, note), encoding="utf-8")
+    shutil.copytree(inner.stage1, work, ignore=shutil.ignore_patterns("manifest.json", "README.md"))
+    (work / "README.md").write_text(card(config, inner, note), encoding="utf-8")
     commit_directory(
         work,
         final,
@@ -76,14 +76,14 @@ def release(config: Config, made: Workspace, workspace: Workspace, note: str = "
             vocabulary.KEY: vocabulary.of(manifest).tree(),
         },
     )
-    return StageResult("base", metrics={"bytes": float(size)}, markdown=card(config, made, note))
+    return StageResult("base", metrics={"bytes": float(size)}, markdown=card(config, inner, note))
 
 
-def card(config: Config, made: Workspace, note: str = "") -> str:
+def card(config: Config, inner: Workspace, note: str = "") -> str:
     """The base's model card: data, recipe, metrics with intervals, limits."""
-    results = json.loads(made.metrics.read_text(encoding="utf-8"))
-    data = read_manifest(made.annotated)
-    steps = read_manifest(made.stage1)["steps"]
+    results = json.loads(inner.metrics.read_text(encoding="utf-8"))
+    data = read_manifest(inner.annotated)
+    steps = read_manifest(inner.stage1)["steps"]
     train = config.train
     sides = sorted(side for size in config.annotate.sizes_px for side in size)
     views = f"{sides[0]} to {sides[-1]} px"

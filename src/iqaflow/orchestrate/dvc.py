@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -19,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow.core import files, process
+from iqaflow.core.clients import git
 from iqaflow.core.errors import InputError, PipelineError
+from iqaflow.core.log import FORM
 from iqaflow.core.workspace import Workspace
 
 HINTS = (
@@ -37,16 +38,14 @@ DVC = [sys.executable, "-m", "dvc"]
 def check(workspace: Workspace) -> None:
     """One sentence when this is not a checkout that DVC and git can work in."""
     root = workspace.root
+    workspace.refuse_odd_names()
     for name in ("dvc.yaml", "params.yaml"):
         if not (root / name).is_file():
             raise InputError(
                 f"{root / name} is missing: run this inside a clone of the project, or in a folder that "
                 f"`iqaflow init` made a workspace."
             )
-    if shutil.which("git") is None:
-        raise InputError("git is not installed: install it and run the same command again.")
-    inside = subprocess.run(["git", "rev-parse", "--show-toplevel"], cwd=root, capture_output=True, text=True, check=False)
-    if inside.returncode:
+    if git.root(root) is None:
         raise InputError(
             f"{root} is not a git repository (downloaded as an archive?): clone the project, or run "
             f"`git init && git add . && git commit -m start` there, and run the same command again."
@@ -92,7 +91,7 @@ def _released(rwlock: Path, patience_seconds: float = 3) -> bool:
         time.sleep(0.1)
 
 
-def stale(workspace: Workspace) -> dict[str, Any]:
+def stale(workspace: Workspace) -> dict[str, list[str | dict[str, Any]]]:
     """Stages that are out of date, each with DVC's reasons; `always_changed` alone is no reason."""
     done = subprocess.run([*DVC, "status", "--json"], cwd=workspace.root, capture_output=True, text=True, check=False)
     try:
@@ -118,7 +117,8 @@ def reproduce(workspace: Workspace, stages: tuple[str, ...], line: Callable[[str
 
     command = [*DVC, "repro", "--single-item", *(["--force"] if force else []), *stages]
     sources = f"{workspace.root / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
-    code = process.stream(command, workspace.root, follow, {"PYTHONPATH": sources})  # the code that DVC hashes is run
+    environment = {"PYTHONPATH": sources, FORM: "text"}  # the code that DVC hashes is run; its lines go into our logs
+    code = process.stream(command, workspace.root, follow, environment)
     if code:
         raise PipelineError(_last_error(seen) if code > 0 else f"dvc was killed (signal {-code})")
     files.write_bytes(_good_lock(workspace), (workspace.root / "dvc.lock").read_bytes())
@@ -157,5 +157,5 @@ def _stages(lock: Path) -> dict[str, Any] | None:
 
 def _last_error(lines: list[str]) -> str:
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", text).strip() for text in lines]
-    found = [text.removeprefix("ERROR: ") for text in plain if text.startswith("ERROR")]
-    return found[-1] if found else (plain[-1] if plain else "dvc said nothing")
+    errors = [text.removeprefix("ERROR: ") for text in plain if text.startswith("ERROR")]
+    return errors[-1] if errors else (plain[-1] if plain else "dvc said nothing")

@@ -7,15 +7,15 @@ says which data belong together. What is there stays as it is.
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from iqaflow.core import files
+from iqaflow.core.clients import git
 from iqaflow.core.config import Config, params_file
-from iqaflow.core.errors import InputError, PipelineError
+from iqaflow.core.errors import InputError
 from iqaflow.core.version import VERSION
-from iqaflow.core.workspace import shipped
+from iqaflow.core.workspace import Workspace, shipped
 from iqaflow.orchestrate import installed
 
 COPIED = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "models/base-tiny", "mlruns/.gitkeep")
@@ -25,32 +25,20 @@ def run(folder: Path, say: Callable[[str], None]) -> None:
     """Make `folder` a workspace. Raises InputError where it cannot be one."""
     if (folder / "src" / "iqaflow").is_dir():
         raise InputError(f"{folder} is a clone of the project, which is a workspace already.")
+    Workspace(folder).refuse_odd_names()
     own = _has_repository(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        made = [*(name for name in COPIED if _copy(name, folder)), *_write(folder)]
+        written = [*(name for name in COPIED if _copy(name, folder)), *_write(folder)]
     except OSError as error:
         raise InputError(f"{folder} cannot be made a workspace: {error.strerror or error}.") from None
     if not own:
-        _git(folder, "init", "--quiet")
-        _git(folder, "add", "--", *made)
-        _git(
-            folder,
-            "-c",
-            "user.name=iqaflow",
-            "-c",
-            "user.email=iqaflow@localhost",
-            "-c",
-            "commit.gpgsign=false",
-            "commit",
-            "--quiet",
-            "--no-verify",
-            "-m",
-            f"Workspace of iqaflow {VERSION}",
-        )
+        git.run(folder, "init", "--quiet")
+        git.run(folder, "add", "--", *written)
+        git.commit(folder, f"Workspace of iqaflow {VERSION}")
         say(f"{folder} is a git repository now, because DVC needs one.")
-    elif made:
-        say(f"Commit these, so that retrainings on schedule have them: {' '.join(made)}")
+    elif written:
+        say(f"Commit these, so that retrainings on schedule have them: {' '.join(written)}")
     say(
         f"{folder} is a workspace of iqaflow {VERSION}. Next, in it: `iqaflow run`, or "
         f"`iqaflow assess PHOTOGRAPH --model models/base-tiny`."
@@ -59,15 +47,10 @@ def run(folder: Path, say: Callable[[str], None]) -> None:
 
 def _has_repository(folder: Path) -> bool:
     """Whether the folder is the root of a git repository. Raises InputError if it lies inside one, or there is no git."""
-    if shutil.which("git") is None:
-        raise InputError("git is not installed: install it and run the same command again.")
-    place = next(place for place in (folder, *folder.parents) if place.is_dir())
-    done = subprocess.run(["git", "rev-parse", "--show-toplevel"], cwd=place, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return False
-    if Path(done.stdout.strip()).resolve() != folder:
-        raise InputError(f"{folder} lies inside the git repository {done.stdout.strip()}: choose a folder outside of any.")
-    return True
+    top = git.root(next(place for place in (folder, *folder.parents) if place.is_dir()))
+    if top is not None and top.resolve() != folder:
+        raise InputError(f"{folder} lies inside the git repository {top}: choose a folder outside of any.")
+    return top is not None
 
 
 def _copy(name: str, folder: Path) -> bool:
@@ -86,13 +69,7 @@ def _copy(name: str, folder: Path) -> bool:
 def _write(folder: Path) -> list[str]:
     """The files that are made for the workspace; the names of those that were not there."""
     texts = {"params.yaml": params_file.as_yaml(Config()), "dvc.yaml": installed.graph(), installed.NAME: installed.hashes()}
-    made = [name for name in texts if not (folder / name).exists()]
-    for name in made:
+    written = [name for name in texts if not (folder / name).exists()]
+    for name in written:
         files.write_text(folder / name, texts[name])
-    return made
-
-
-def _git(folder: Path, *arguments: str) -> None:
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PipelineError(f"`git {' '.join(arguments)}` failed in {folder}: {done.stderr.strip() or done.stdout}")
+    return written

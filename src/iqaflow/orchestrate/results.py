@@ -1,13 +1,15 @@
-"""A stage's last words, kept by what dvc.lock says it made, so that a stage restored from the cache has its own again."""
+"""A stage's last words. Those of one that succeeded are kept by what dvc.lock says it made, so that a stage restored from the
+cache has its own again; one that failed leaves its sentence, without secrets, and its exit code, which `dvc` would swallow.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from iqaflow.core import files
+from iqaflow.core import errors, files
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.orchestrate import dvc
 
@@ -36,3 +38,39 @@ def as_data_url(picture: Path) -> str | None:
     if kind is None or not picture.is_file() or picture.stat().st_size > LARGEST_PICTURE_BYTES:
         return None
     return f"data:image/{kind};base64,{base64.b64encode(picture.read_bytes()).decode()}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    sentence: str
+    code: int
+
+    @property
+    def permanent(self) -> bool:
+        """Trying again with the same input would end the same way."""
+        return self.code != errors.FAILED
+
+
+def clear_failure(workspace: Workspace, stage: str) -> None:
+    _failure_path(workspace, stage).unlink(missing_ok=True)
+
+
+def write_failure(workspace: Workspace, stage: str, error: BaseException) -> None:
+    """Note a failure; on a full disk the pipeline does without."""
+    try:
+        note = {"sentence": errors.sentence(error), "code": errors.exit_code(error)}
+        files.write_json(_failure_path(workspace, stage), note)
+    except OSError:
+        return
+
+
+def read_failure(workspace: Workspace, stage: str) -> Failure | None:
+    """The note of the stage's last failure, None when it left none (it succeeded, or was killed)."""
+    try:
+        return Failure(**json.loads(_failure_path(workspace, stage).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _failure_path(workspace: Workspace, stage: str) -> Path:
+    return workspace.state / "failures" / f"{stage}.json"

@@ -6,14 +6,14 @@ starts Prefect only if something is.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 from iqaflow.core import files, lock
 from iqaflow.core.config import Config, load
@@ -26,6 +26,7 @@ from iqaflow.orchestrate.services import lifecycle, reaper
 
 LEAST_FREE_BYTES = 1 << 30
 Retrain = Callable[..., dict[str, str]]
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -71,7 +72,7 @@ def session(workspace: Workspace, preset: str | None, overrides: tuple[str, ...]
 
 def say(text: str) -> None:
     """A line for the person at the terminal."""
-    print(f"iqaflow: {text}", file=sys.stderr, flush=True)
+    log.info("iqaflow: %s", text)
 
 
 def _todo(workspace: Workspace, config: Config) -> list[str]:
@@ -85,7 +86,7 @@ def _todo(workspace: Workspace, config: Config) -> list[str]:
     return todo if todo or judged == dvc.lock_key(workspace) else ["gate"]
 
 
-def _flow(workspace: Workspace, retrain: Retrain, force: bool) -> dict[str, Any]:
+def _flow(workspace: Workspace, retrain: Retrain, force: bool) -> dict[str, str]:
     """The Prefect flow, in this process, on the running server or on one for the time of the run."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # we print; Prefect keeps the log
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
@@ -106,7 +107,7 @@ def _enough_disk(workspace: Workspace) -> None:
 def _stopped_politely() -> Iterator[None]:
     """SIGTERM (a cluster, a container) ends a run as Ctrl-C does: stages stopped, parameters restored, checkpoints kept."""
 
-    def interrupt(number: int, frame: Any) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     former = signal.signal(signal.SIGTERM, interrupt)
@@ -116,7 +117,7 @@ def _stopped_politely() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-def _summarize(workspace: Workspace, summary: dict[str, Any], seconds: float) -> None:
+def _summarize(workspace: Workspace, summary: dict[str, str], seconds: float) -> None:
     print()
     for stage, what in summary.items():
         print(f"  {stage:<10} {what}")

@@ -6,34 +6,37 @@ iqaflow annotate        # or `dvc repro annotate`, or the Prefect flow: all thre
 from __future__ import annotations
 
 import importlib
+import logging
 import os
-import sys
 import time
 
 from iqaflow.core import lock, plugins, process
 from iqaflow.core.config import Config
+from iqaflow.core.log import set_up
 from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.core.security import escaping
 from iqaflow.core.workspace import STAGES, StageResult, Workspace
-from iqaflow.orchestrate import failures, installed
+from iqaflow.orchestrate import installed, results
 
 MODULES = {stage: f"iqaflow.{stage}.stage" for stage in (*STAGES, "gate")}
+log = logging.getLogger(__name__)
 
 
 def run(stage: str, config: Config, workspace: Workspace) -> StageResult | None:
     """Run one stage in this process, alone in this checkout. Raises what the stage raises, after noting it."""
     escaping.guard()
+    set_up()
     process.die_with_runner()
     _stay_offline(config, workspace)
     started = time.monotonic()
     with lock.hold(workspace.state / "locks" / f"{stage}.lock", f"stage {stage}", wait_seconds=5):
-        failures.clear(workspace, stage)
+        results.clear_failure(workspace, stage)
         try:
             result = _call(stage, config, workspace)
         except BaseException as error:
-            failures.write(workspace, stage, error)
+            results.write_failure(workspace, stage, error)
             raise
-    print(f"{stage}: done in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
+    log.info("%s: done in %.1f s", stage, time.monotonic() - started)
     return result
 
 
@@ -48,11 +51,12 @@ def _call(stage: str, config: Config, workspace: Workspace) -> StageResult | Non
         same_plugins(workspace)
     module = importlib.import_module(MODULES[stage])
     if stage == "gate":  # it writes to the parent run and the registry itself
-        return module.run(config, workspace)
+        verdict: StageResult = module.run(config, workspace)
+        return verdict
     from iqaflow import track
 
     with track.stage_run(stage, config, workspace) as child:
-        result = module.run(config, workspace)
+        result: StageResult = module.run(config, workspace)
         child.finish(result)
     return result
 

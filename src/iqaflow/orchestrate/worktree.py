@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from iqaflow.core.clients import git
 from iqaflow.core.config import load
-from iqaflow.core.errors import PipelineError
 from iqaflow.core.workspace import Workspace
 from iqaflow.orchestrate import dvc, installed
 
@@ -29,42 +28,29 @@ def fresh(home: Workspace, say: Callable[[str], None]) -> Iterator[tuple[Workspa
     name = time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + f"-{os.getpid()}"
     folder, branch = home.state / "worktrees" / name, f"retrain/{name}"
     _forget_old(home)
-    _git(home.root, "worktree", "add", "--quiet", "-b", branch, str(folder), "HEAD")
+    git.run(home.root, "worktree", "add", "--quiet", "-b", branch, str(folder), "HEAD")
     place = Workspace(folder)
     cache = home.root / ".dvc" / "cache"
     (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{home.mlruns / 'mlflow.db'}")
     say(f"Retraining in {folder}, branch {branch}.")
     yield place, anchored(home, folder)
-    made = _commit(place)
-    _git(home.root, "worktree", "remove", "--force", str(folder))
-    if made:
+    committed = _commit(place)
+    git.run(home.root, "worktree", "remove", "--force", str(folder))
+    if committed:
         say(f"Committed dvc.lock to {branch}: `git diff HEAD {branch}` shows what changed.")
     else:
-        _git(home.root, "branch", "--quiet", "-D", branch)
+        git.run(home.root, "branch", "--quiet", "-D", branch)
         say("Nothing changed; no branch is left.")
 
 
 def _commit(place: Workspace) -> bool:
     """Commit what the retraining changed in versioned files; False if nothing."""
     files = [name for name in ("dvc.lock", "reports/metrics.json", installed.NAME) if (place.root / name).is_file()]
-    _git(place.root, "add", "--force", *files)
-    if subprocess.run(["git", "diff", "--cached", "--quiet"], cwd=place.root, check=False).returncode == 0:
+    git.run(place.root, "add", "--force", *files)
+    if not git.run(place.root, "diff", "--cached", "--name-only"):
         return False
-    _git(
-        place.root,
-        "-c",
-        "user.name=iqaflow",
-        "-c",
-        "user.email=iqaflow@localhost",
-        "-c",
-        "commit.gpgsign=false",
-        "commit",
-        "--quiet",
-        "--no-verify",
-        "-m",
-        "Scheduled retraining",
-    )
+    git.commit(place.root, "Scheduled retraining")
     return True
 
 
@@ -92,8 +78,10 @@ def anchored(home: Workspace, folder: Path) -> tuple[str, ...]:
     moved = [f"{key}={json.dumps(absolute(path))}" for key, path in named.items() if absolute(path) != path]
     if source.kind == "download" and source.path is None:
         moved.append(f"source.path={home.root / 'data' / 'downloads'}")
-    labelled = [one.model_dump() | {"path": absolute(one.path), "images": absolute(one.images)} for one in source.labelled]
-    if labelled != [one.model_dump() for one in source.labelled]:
+    labelled = [
+        entry.model_dump() | {"path": absolute(entry.path), "images": absolute(entry.images)} for entry in source.labelled
+    ]
+    if labelled != [entry.model_dump() for entry in source.labelled]:
         moved.append(f"source.labelled={json.dumps(labelled)}")
     return tuple(moved)
 
@@ -102,10 +90,4 @@ def _forget_old(home: Workspace) -> None:
     folders = sorted((home.state / "worktrees").glob("*"))
     for folder in folders[: max(0, len(folders) - KEEP + 1)]:
         shutil.rmtree(folder, ignore_errors=True)
-    _git(home.root, "worktree", "prune")
-
-
-def _git(root: Path, *arguments: str) -> None:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PipelineError(f"`git {arguments[0]} {arguments[1]}` failed in {root}: {done.stderr.strip() or done.stdout}")
+    git.run(home.root, "worktree", "prune")

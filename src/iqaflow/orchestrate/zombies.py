@@ -18,11 +18,11 @@ from iqaflow.core import process
 RUNNING = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "CANCELLING"]}}})
 
 
-def this_run() -> FlowRun:
-    """The flow run around us."""
+def current() -> FlowRun:
+    """The flow run around us. Raises RuntimeError outside of any."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
-        raise RuntimeError("no flow run is around us")
+        raise RuntimeError("There is no flow run around this call.")
     return context.flow_run
 
 
@@ -30,7 +30,7 @@ def this_run() -> FlowRun:
 def claimed() -> Iterator[None]:
     """Tag the flow run around us, and those started inside the block, with this process."""
     mine = f"process:{socket.gethostname()}:{process.identity()}"
-    run = this_run()
+    run = current()
     with get_client(sync_client=True) as client:
         client.update_flow_run(run.id, tags={*run.tags, mine})
     with tags(mine):

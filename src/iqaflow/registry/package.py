@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iqaflow.core.config import Config
 from iqaflow.core.errors import StageError
@@ -21,6 +21,10 @@ from iqaflow.core.hashes import sha256
 from iqaflow.core.manifest import MANIFEST, write_manifest
 from iqaflow.core.workspace import Workspace
 from iqaflow.track import provenance, store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import ModelSignature
 
 FINGERPRINT = "fingerprint"  # tag: the identity of weights and calibration
 SEAL = "manifest.sha256"  # tag: the manifest of all files of the version, which no one can alter with the files
@@ -41,6 +45,9 @@ RUNTIME = (
     "imagehash",
     "pycocotools",
     "pydantic",
+    "fastapi",
+    "uvicorn",
+    "python-multipart",
     "ruamel.yaml",
 )
 
@@ -52,8 +59,8 @@ class Served:
     """
 
     code: Path
-    signature: Any
-    example: Any
+    signature: ModelSignature
+    example: pd.DataFrame
 
 
 def store_version(
@@ -109,7 +116,7 @@ class _Flavor:
 
     seal = ""
 
-    def __init__(self, must_answer: Any) -> None:
+    def __init__(self, must_answer: pd.DataFrame | None) -> None:
         self.must_answer = must_answer
 
     def save_model(self, path: str, **given: Any) -> None:
@@ -125,12 +132,12 @@ class _Flavor:
             _must_answer(path, self.must_answer)
 
 
-def _must_answer(path: str, example: Any) -> None:
+def _must_answer(path: str, example: pd.DataFrame) -> None:
     import mlflow.pyfunc
 
     try:
-        [found] = [json.loads(text) for text in mlflow.pyfunc.load_model(path).predict(example)]
-        reason = found.get("error") or (None if "score" in found else "there is no score in its answer")
+        [answer] = [json.loads(text) for text in mlflow.pyfunc.load_model(path).predict(example)]
+        reason = answer.get("error") or (None if "score" in answer else "there is no score in its answer")
     except Exception as error:  # whatever it is, this model serves nobody
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     if reason:
@@ -175,7 +182,7 @@ def _fluent(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it, which its hint forgets
         sys.path[:] = paths
         os.environ.pop("MLFLOW_TRACKING_URI", None)
         if variable is not None:

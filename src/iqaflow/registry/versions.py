@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from iqaflow.core import config as configs
@@ -30,12 +30,14 @@ from iqaflow.core.errors import DamagedError, StageError
 from iqaflow.core.hashes import sha256
 from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.core.workspace import Workspace
-from iqaflow.model import integrity
+from iqaflow.model import integrity, location
+from iqaflow.model.location import Location
 from iqaflow.registry import package
 from iqaflow.track import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER, ROLLBACK = "champion", "challenger", "rollback"
 
@@ -47,7 +49,7 @@ class Version:
     """
 
     number: int
-    run_id: str
+    run_id: str | None
     folder: Path
     tags: dict[str, str]
     sealed: bool
@@ -78,13 +80,13 @@ def find(config: Config, workspace: Workspace, alias: str) -> Version | None:
     mlflow, name = store.client(tracking_uri), config.track.model_name
     get = mlflow.get_model_version if alias.isdigit() else mlflow.get_model_version_by_alias
     try:
-        found = get(name, alias)
+        version = get(name, alias)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise StageError(f"The model registry {tracking_uri} does not answer ({error}): try again later.") from error
-    folder = _local(mlflow, tracking_uri, workspace, found)
-    return Version(int(found.version), found.run_id or "", folder, dict(found.tags), package.SEAL in found.tags)
+    folder = _local(mlflow, tracking_uri, workspace, version)
+    return Version(int(version.version), version.run_id, folder, dict(version.tags), package.SEAL in version.tags)
 
 
 def promote(config: Config, workspace: Workspace, number: int, instead_of: int | None) -> None:
@@ -145,6 +147,18 @@ def look_up(uri: str, workspace: Workspace) -> Version:
     return version
 
 
+def locate(uri: str | Path) -> Location:
+    """Where the model of a folder, or of what `look_up` takes, lies. Its calibration belongs to its weights; these are verified
+    when they are loaded (`model.base`). Raises InputError if the folder or the registry has none, DamagedError if it is not what
+    its manifest says.
+    """
+    folder = Path(uri)
+    if folder.is_dir():
+        return location.in_folder(folder, str(uri))
+    version = look_up(str(uri), Workspace.here())
+    return location.of_version(version.folder, str(uri), version.number, version.run_id)
+
+
 def note(config: Config, workspace: Workspace, number: int, tags: dict[str, str]) -> None:
     """Tags on a version."""
     mlflow = store.client(store.ensure(workspace, config))
@@ -165,11 +179,11 @@ def champion_number(mlflow: MlflowClient, name: str) -> int | None:
 
 def by_fingerprint(mlflow: MlflowClient, name: str, identity: str) -> int | None:
     """The newest version of these very bytes."""
-    found = mlflow.search_model_versions(f"name = '{name}' and tags.{package.FINGERPRINT} = '{identity}'")
-    return max((int(version.version) for version in found), default=None)
+    same = mlflow.search_model_versions(f"name = '{name}' and tags.{package.FINGERPRINT} = '{identity}'")
+    return max((int(version.version) for version in same), default=None)
 
 
-def _local(mlflow: MlflowClient, tracking_uri: str, workspace: Workspace, version: Any) -> Path:
+def _local(mlflow: MlflowClient, tracking_uri: str, workspace: Workspace, version: ModelVersion) -> Path:
     """The version's `artifacts` folder, verified: in place when the store is local, else downloaded once."""
     place = mlflow.get_model_version_download_uri(version.name, version.version)
     if place.startswith("models:/"):
@@ -193,7 +207,7 @@ def _local(mlflow: MlflowClient, tracking_uri: str, workspace: Workspace, versio
     return model / "artifacts"
 
 
-def verify(model: Path, version: Any) -> None:
+def verify(model: Path, version: ModelVersion) -> None:
     """Raises DamagedError unless the files are those that were registered as this version. Its tags hold the hash of the manifest
     of all files, or, in versions of before, the fingerprint of weights and calibration; where both were taken away, the files
     must at least belong together.
@@ -217,7 +231,7 @@ def verify(model: Path, version: Any) -> None:
     integrity.verify_weights(artifacts / integrity.STAGE1)
 
 
-def _download(tracking_uri: str, place: str, version: Any, model: Path) -> None:
+def _download(tracking_uri: str, place: str, version: ModelVersion, model: Path) -> None:
     """From the very store that was asked, beside, verified, then renamed: a killed or damaged download is not a model."""
     from mlflow.artifacts import download_artifacts
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from iqaflow.benchmark import baselines, metrics
 from iqaflow.benchmark.compare import shown
+from iqaflow.benchmark.metrics import Entry
+from iqaflow.benchmark.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 OTHERS = {"argmax_words": "the same model's likeliest position words: that quarter of the image, and its middle"}
 
 
-def metrics_of_all(results: dict[str, Any]) -> dict[str, Any]:
+def metrics_of_all(results: Results) -> dict[str, Any]:
     """Every metric of every predictor: names of the predictors, rows of (value, tip), what each baseline is."""
     tables = {"model": results["model"], **results["baselines"]}
     rows = [
@@ -26,13 +28,13 @@ def metrics_of_all(results: dict[str, Any]) -> dict[str, Any]:
     return {"predictors": list(tables), "rows": rows, "baselines": about}
 
 
-def _cell(value: dict[str, Any] | None, maximum: float) -> tuple[str | None, str]:
+def _cell(value: Entry | None, maximum: float) -> tuple[str | None, str]:
     if value is None:
         return None, ""
     tips = [f"n={value['n']}"]
-    for key, words in (("ci95", "95 % over items"), ("ci95_photos", "over photographs")):
-        if value[key]:
-            low, high = (shown(limit, maximum) for limit in value[key])
+    for interval, words in ((value["ci95"], "95 % over items"), (value["ci95_photos"], "over photographs")):
+        if interval:
+            low, high = (shown(limit, maximum) for limit in interval)
             tips.append(f"{words}: {low} to {high}")
     return shown(value["value"], maximum), "; ".join(tips)
 

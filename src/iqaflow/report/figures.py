@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from iqaflow.data.images import decode
 from iqaflow.data.masks import decode_mask
 from iqaflow.draw.html import pictures
+from iqaflow.draw.text import recipe
 from iqaflow.grounding.examples import evenly
 
 if TYPE_CHECKING:
@@ -52,31 +53,21 @@ def mistakes(rows: Sequence[Row], images: dict[str, Row]) -> list[Row]:
     for row in rows:
         image = images[row["image_id"]]
         sure = f", confidence {row['confidence']:.2f}" if row["confidence"] == row["confidence"] else ""
+        distorted = " and ".join(recipe(image)) or "clean"
         if row["family"] == "score":
-            said, truth = f"scored {row['value']:.2f}", f"truth {row['target_value']:.2f}: {made_of(image)}"
+            answer, truth = f"scored {row['value']:.2f}", f"truth {row['target_value']:.2f}: {distorted}"
         else:
-            said, truth = f"said {row['prediction']}{sure}", f"is {made_of(image)}"
+            answer, truth = f"said {row['prediction']}{sure}", f"is {distorted}"
         figures.append(
             {
                 "url": pictures.data_url(image["image"]),
                 "width": image["width"],
                 "height": image["height"],
-                "answer": said,
+                "answer": answer,
                 "truth": truth,
             }
         )
     return figures
-
-
-def made_of(image: Row) -> str:
-    """What was done to an image, in words: `moderate blur in a region`."""
-    from iqaflow.distortions import phrase
-
-    parts = []
-    for entry in image["distortions"]:
-        where = "" if entry["region_id"] is None else " in a region"
-        parts.append(f"{entry['severity']} {phrase(entry['category'])}{where}")
-    return " and ".join(parts) or "clean"
 
 
 def _iou(item: Row | None) -> float:

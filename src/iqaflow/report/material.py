@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from iqaflow.benchmark.compare import Comparison
 from iqaflow.benchmark.items import MODEL
+from iqaflow.benchmark.results import Results
 from iqaflow.core.config import Config
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Material:
     and grounded answers to show (`grounding.examples`).
     """
 
-    results: dict[str, Any]
+    results: Results
     frame: pd.DataFrame
     images: dict[str, Row]
     comparisons: list[Comparison]

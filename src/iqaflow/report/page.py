@@ -10,6 +10,7 @@ from typing import Any
 
 from iqaflow.benchmark import compare
 from iqaflow.benchmark.compare import ABOVE, BELOW, LEVEL, Comparison
+from iqaflow.benchmark.metrics import Entry
 from iqaflow.draw.html import charts, render
 from iqaflow.draw.html.charts import Mark
 from iqaflow.draw.html.text import share
@@ -56,7 +57,7 @@ def page(material: Material) -> str:
 def headline(by_key: dict[str, Comparison]) -> list[tuple[str, str, str, str]]:
     """How the model did beside the best baselines: words, value, words, baseline each."""
     return [
-        (before, _said(by_key[key], by_key[key].model["value"]), after, _rival(by_key[key]))
+        (before, _figure(by_key[key], by_key[key].model["value"]), after, _rival(by_key[key]))
         for key, (before, after) in SENTENCE.items()
         if key in by_key
     ]
@@ -69,9 +70,9 @@ def tiles(by_key: dict[str, Comparison]) -> list[tuple[str, str, list[str]]]:
         if key in by_key:
             comparison = by_key[key]
             limits = comparison.model["ci95"]
-            interval = [f"95 %: {_said(comparison, limits[0])} to {_said(comparison, limits[1])}"] if limits else []
+            interval = [f"95 %: {_figure(comparison, limits[0])} to {_figure(comparison, limits[1])}"] if limits else []
             notes = [*interval, _rival(comparison) or "no baseline"]
-            shown.append((name, _said(comparison, comparison.model["value"]), notes))
+            shown.append((name, _figure(comparison, comparison.model["value"]), notes))
     return shown
 
 
@@ -95,13 +96,13 @@ def row(comparison: Comparison) -> Row:
     }
 
 
-def _said(comparison: Comparison, value: float) -> str:
+def _figure(comparison: Comparison, value: float) -> str:
     """Shares in per cent, correlations and overlaps as numbers."""
     return f"{value:.2f}" if comparison.metric.name in ("srcc", "plcc", "miou") else share(value)
 
 
 def _rival(comparison: Comparison) -> str:
-    return f"{comparison.rival or ''}: {_said(comparison, comparison.baseline['value'])}" if comparison.baseline else ""
+    return f"{comparison.rival or ''}: {_figure(comparison, comparison.baseline['value'])}" if comparison.baseline else ""
 
 
 def _marks(comparison: Comparison) -> list[Mark]:
@@ -112,6 +113,6 @@ def _marks(comparison: Comparison) -> list[Mark]:
     return marks
 
 
-def _mark(name: str, entry: Row, kind: str) -> Mark:
+def _mark(name: str, entry: Entry, kind: str) -> Mark:
     low, high = entry["ci95"] or (None, None)
     return Mark(name, entry["value"], low, high, kind)

@@ -82,10 +82,10 @@ def confusion(rows: pd.DataFrame) -> tuple[list[str], list[str], list[list[int]]
     """Truth labels, answer labels (the truths, and `other` for anything else said) and counts."""
     labels = sorted(set(rows["target"]), key=lambda name: (name == "none", name))
     known = set(labels)
-    said = [name if name in known else "other" for name in rows["prediction"]]
-    columns = labels + (["other"] if "other" in said else [])
+    answers = [name if name in known else "other" for name in rows["prediction"]]
+    columns = labels + (["other"] if "other" in answers else [])
     counts = [[0] * len(columns) for _ in labels]
-    for truth, answer in zip(rows["target"], said, strict=True):
+    for truth, answer in zip(rows["target"], answers, strict=True):
         counts[labels.index(truth)][columns.index(answer)] += 1
     return labels, columns, counts
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from iqaflow.benchmark import compare
 from iqaflow.benchmark.items import MODEL
+from iqaflow.distortions import categories
 from iqaflow.draw.html import charts
 from iqaflow.draw.html.charts import Mark
 from iqaflow.report import figures, plots
@@ -30,6 +31,7 @@ def identify(material: Material) -> Row | None:
     labels, columns, counts = plots.confusion(plain)
     return {
         "rival": rival,
+        "categories": len(categories()),
         "by_kind": charts.interval_bars(by_kind, "by distortion"),
         "by_level": charts.interval_bars(_by_level(plain, other, rival), "by strength"),
         "matrix": charts.matrix(labels, counts, columns, "confusion matrix"),
@@ -106,9 +108,9 @@ def _bar(
 def _confused(labels: list[str], columns: list[str], counts: list[list[int]], most: int = 8) -> list[tuple[str, str, int, int]]:
     """(truth, answer, count, answers in all) of the commonest confusions."""
     pairs = [
-        (-count / sum(row), truth, said, count, sum(row))
+        (-count / sum(row), truth, answer, count, sum(row))
         for truth, row in zip(labels, counts, strict=True)
-        for said, count in zip(columns, row, strict=True)
-        if said != truth and count
+        for answer, count in zip(columns, row, strict=True)
+        if answer != truth and count
     ]
     return [pair[1:] for pair in sorted(pairs)[:most]]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from iqaflow.benchmark import compare
 from iqaflow.benchmark import results as measured
@@ -23,6 +22,7 @@ from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.data.tables import read_rows
 from iqaflow.draw import sheets
 from iqaflow.grounding import examples
+from iqaflow.grounding.record import Calibration
 from iqaflow.report import page, plots
 from iqaflow.report.material import Material
 
@@ -31,6 +31,7 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     """Draw the report of this workspace's model. Raises StageError where a stage before has left nothing to draw, DamagedError
     where what it left was altered.
     """
+    workspace.needs_model()
     for path in (workspace.groundings, workspace.calibration, *_of_calibration(workspace)):
         if not path.is_file():
             raise StageError(f"{workspace.relative(path)} is missing: run `iqaflow run`, which makes it.")
@@ -65,7 +66,7 @@ def _of_calibration(workspace: Workspace) -> tuple[Path, Path]:
 def _figures(workspace: Workspace) -> list[Path]:
     """Groundings of the calibration split from best to worst, and its reliability diagrams."""
     table, grounded = _of_calibration(workspace)
-    record: dict[str, Any] = json.loads(workspace.calibration.read_text(encoding="utf-8"))
+    record: Calibration = json.loads(workspace.calibration.read_text(encoding="utf-8"))
     folder = workspace.reports / "figures"
     shutil.rmtree(folder, ignore_errors=True)
     pictures = {

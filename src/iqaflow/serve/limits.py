@@ -1,107 +1,86 @@
-"""What `mlflow models serve` lacks for strangers: a doorkeeper, limits, and one sentence with a 4xx for whatever cannot be used.
-
-MLflow's scoring server (3.17) has no setting and no hook for this. It answers 500 to JSON nested too deeply and to a
-request without a content type, puts tracebacks into other answers, repeats a broken body whole, and unpacks Parquet of
-any size. All requests pass through one function of it, so this one is wrapped, when a model is loaded inside the server.
-
-The server holds a body in memory before anybody is asked: what faces the internet needs a proxy with a limit of its own.
+"""What one request, and all of them together, may cost the model server: numbers, and the ASGI middleware that holds bodies,
+waiting requests and time to them.
 """
 
 from __future__ import annotations
 
-import json
-import logging
+import asyncio
 import os
-import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from iqaflow.core.security.doorkeeper import Doorkeeper
+from starlette.exceptions import HTTPException
 
-SERVER = "mlflow.pyfunc.scoring_server.app"  # imported by the server alone, and by nothing else
+from iqaflow.core.security.doorkeeper import Receive, Scope, Send
+
 MAX_ROWS = 32
 MAX_PIXELS = 60_000_000
 MAX_MIB = 32  # of a request; IQAFLOW_MAX_REQUEST_MIB
-MAX_PIECES = 1_000_000  # lists, objects and fields: MLflow needs up to 350 bytes and several microseconds for each
-ADVICE = 'send JSON such as {"dataframe_split": {"columns": ["image"], "data": [["BASE64"]]}}'
-
-_log = logging.getLogger("uvicorn.error")  # the server's own log
-
-
-def serving() -> bool:
-    """Whether this process is MLflow's scoring server."""
-    return SERVER in sys.modules
+MAX_PIECES = 1_000_000  # lists, objects and fields: each takes up to 100 bytes and a microsecond when it is parsed
+MAX_WAITING = 32  # requests whose bodies are held at once
+SECONDS = 60.0  # until a request is given up
 
 
-def paths() -> bool:
+def max_mib() -> float:
+    """The largest body, in MiB."""
+    return float(os.environ.get("IQAFLOW_MAX_REQUEST_MIB", MAX_MIB))
+
+
+def paths(default: bool = False) -> bool:
     """Whether cells may name files of this machine: not over HTTP, unless IQAFLOW_IMAGE_PATHS=1."""
-    return os.environ.get("IQAFLOW_IMAGE_PATHS", "0" if serving() else "1") != "0"
+    return os.environ.get("IQAFLOW_IMAGE_PATHS", "1" if default else "0") != "0"
 
 
-def refused(sentence: str) -> Exception:
-    """What `predict` raises so that the server answers 400."""
-    from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import BAD_REQUEST
-
-    return MlflowException(sentence, error_code=BAD_REQUEST)
-
-
-def install() -> None:
-    """Put the guard before the server's `invocations`."""
-    from mlflow.exceptions import MlflowException
-    from mlflow.pyfunc import scoring_server
-
-    if serving():
-        _keep_the_door()
-    inner, limit = getattr(scoring_server, "invocations", None), float(os.environ.get("IQAFLOW_MAX_REQUEST_MIB", MAX_MIB))
-    if inner is None:
-        _log.warning("This MLflow has another scoring server: requests are not limited, errors are MLflow's.")
-        return
-
-    def say(status: int, sentence: str) -> Any:
-        body = json.dumps({"error_code": "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR", "message": sentence})
-        return scoring_server.InvocationsResponse(response=body, status=status, mimetype="application/json")
-
-    def guarded(data: bytes, content_type: str | None, *more: Any) -> Any:
-        if len(data) > limit * 2**20:
-            return say(413, f"The request has {len(data) / 2**20:.1f} MiB, above the limit of {limit:g} MiB.")
-        if (content_type or "").partition(";")[0].strip().lower() != "application/json":
-            return say(415, f"The content type must be application/json: {ADVICE}.")
-        if sum(map(data.count, (b"[", b"{", b":"))) > MAX_PIECES:
-            return say(413, f"The JSON has more than {MAX_PIECES} lists and fields: send large pictures as base64.")
-        try:
-            return inner(data, content_type, *more)
-        except MlflowException as error:
-            if "stack_trace" in error.json_kwargs:  # predict failed in a way that is no fault of the request
-                _log.error(error.json_kwargs["stack_trace"])
-                return say(500, "The model failed on this request; the server's log says why.")
-            return say(400, _reason(str(error)))
-        except RecursionError:
-            return say(400, f"The JSON is nested too deeply: {ADVICE}.")
-        except Exception as error:  # raised while the body was parsed, so whatever it is, the body is to blame
-            return say(400, f"The request cannot be read ({type(error).__name__}): {ADVICE}.")
-
-    scoring_server.invocations = guarded
-
-
-def _keep_the_door() -> None:
-    """Put the doorkeeper into the application that the server makes next, once its model is loaded: only the server's own
-    address and IQAFLOW_ALLOWED_HOSTS are answered, and no page of another origin. Outermost but for MLflow's time limit.
+class Limits:
+    """ASGI middleware. Of a body above `mib` MiB no more than that is kept in memory. `refuse(status, sentence)` makes the answer
+    to a request that finds `waiting` others before it (503), or that takes longer than `seconds` (504; None: however long).
     """
-    import fastapi
-    from starlette.middleware import Middleware
 
-    class Guarded(fastapi.FastAPI):
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**{**options, "middleware": [Middleware(Doorkeeper), *options.get("middleware", ())]})
+    def __init__(
+        self,
+        app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        refuse: Callable[[int, str], Callable[[Scope, Receive, Send], Awaitable[None]]],
+        mib: float,
+        seconds: float | None,
+        waiting: int = MAX_WAITING,
+    ) -> None:
+        self.app, self.refuse, self.mib, self.seconds, self.most, self.waiting = app, refuse, mib, seconds, waiting, 0
 
-    fastapi.FastAPI = Guarded  # type: ignore[misc]  # MLflow imports the name in the function that makes the application
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):  # health is answered however many wait
+            return await self.app(scope, receive, send)
+        if self.waiting >= self.most:
+            sentence = f"{self.most} requests wait already: send this one again later."
+            return await self.refuse(503, sentence)(scope, receive, send)
+        begun = False
 
+        async def sent(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
 
-def _reason(message: str) -> str:
-    """MLflow's message as one short sentence, without the body it repeats. Our own messages stay as they are."""
-    if message.startswith("Invalid input. Ensure that input is a valid JSON"):
-        return f"The body is not JSON: {ADVICE}."
-    if message.startswith("Failed to enforce schema"):
-        message = f"The table does not fit the model: {message.rpartition('Error: ')[2]}"
-    message = " ".join(message.split())
-    return message if len(message) < 300 else f"The request cannot be used: {ADVICE}."
+        self.waiting += 1
+        try:
+            await asyncio.wait_for(self.app(scope, self._weighed(receive), sent), self.seconds)
+        except TimeoutError:
+            if not begun:
+                await self.refuse(504, f"There was no answer within {self.seconds:g} s.")(scope, receive, send)
+        finally:
+            self.waiting -= 1
+
+    def _weighed(self, receive: Receive) -> Receive:
+        """The body as it comes. One above the limit is read to its end, or its sender would never see the answer, and dropped."""
+        size = 0
+
+        async def weighed() -> Any:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size <= self.mib * 2**20:
+                return message
+            while message.get("more_body"):
+                message = await receive()
+                size += len(message.get("body", b""))
+            raise HTTPException(413, f"The request has {size / 2**20:.1f} MiB, above the limit of {self.mib:g} MiB.")
+
+        return weighed

@@ -7,59 +7,73 @@ code"), so that nothing is pickled; importing it does nothing.
 
 Columns: `image`, and optionally what `Assessor.assess` takes besides (`iqaflow.serve.request`). The answer is one JSON
 text per row in the schema `iqaflow.assessment/1` (`iqaflow.comparison/1` where the row has `compare_with`), or
-`{"schema": ..., "error": "the reason"}` where a row cannot be used. Over HTTP a request without one usable row is
-refused with 400, and paths are not read (`iqaflow.serve.limits`).
+`{"schema": ..., "error": "the reason"}` where a row cannot be used.
+
+MLflow's own server (3.17) has no setting and no hook for strangers: it answers 500 to JSON nested too deeply, puts
+tracebacks into answers, unpacks Parquet of any size, and asks for no Host. It makes a FastAPI application once the model
+is loaded; it gets ours (`iqaflow.serve.application`), whose routes come before those that MLflow adds. Where that does
+not happen, in another version of MLflow, nothing is answered.
 """
 
 import json
-import threading
-from collections.abc import Mapping
+import sys
 from pathlib import Path
 from typing import Any
 
 SCHEMA = "iqaflow.assessment/1"
+SERVER = "mlflow.pyfunc.scoring_server.app"  # imported by the server alone, and by nothing else
 
 
 def build() -> Any:
     """The object that MLflow calls."""
     import pandas
-    from mlflow.pyfunc import PythonModel
+    from mlflow.pyfunc.model import PythonModel
 
     class Assessor(PythonModel):
         def load_context(self, context: Any) -> None:
             from iqaflow.core.manifest import read_manifest
             from iqaflow.infer import load
-            from iqaflow.serve import limits
 
             read_manifest(Path(context.artifacts["stage1"]).parents[1], verify=True)  # code and requirements, too
-            self.model, self.alone = load(Path(context.artifacts["stage1"]).parent), threading.Lock()
-            if limits.serving():
-                self.model.max_pixels = limits.MAX_PIXELS
-                limits.install()
+            self.model = load(Path(context.artifacts["stage1"]).parent)
+            if serving():
+                hand_over(self.model)
 
         def predict(self, context: Any, model_input: pandas.DataFrame, params: dict[str, Any] | None = None) -> list[str]:
-            from iqaflow.serve import limits
+            if serving():
+                raise RuntimeError("This MLflow has another server, which would answer without limits: use `iqaflow serve`.")
+            return [json.dumps(self.answer(row)) for row in model_input.to_dict("records")]
 
-            rows = model_input.to_dict("records")
-            if limits.serving() and not 1 <= len(rows) <= limits.MAX_ROWS:
-                raise limits.refused(f"The request has {len(rows)} rows, it must have 1 to {limits.MAX_ROWS}.")
-            answers = [self.answer(row) for row in rows]
-            if limits.serving() and all("error" in one for one in answers):
-                among = f"None of the {len(rows)} rows can be used. The first: " if len(rows) > 1 else ""
-                raise limits.refused(among + answers[0]["error"])
-            return [json.dumps(one) for one in answers]
-
-        def answer(self, row: dict[str, Any]) -> Mapping[str, Any]:
+        def answer(self, row: dict[str, Any]) -> Any:
             from iqaflow.core.errors import InputError
             from iqaflow.serve import limits, request
 
             try:
-                with self.alone:  # a server calls from several threads; row by row, so that a batch keeps nobody waiting
-                    return request.assess(self.model, row, limits.paths())
+                return request.assess(self.model, row, limits.paths(default=True))
             except InputError as error:  # the row's fault; the other rows are still answered
                 return {"schema": SCHEMA, "error": str(error)}
 
     return Assessor()
+
+
+def serving() -> bool:
+    """Whether this process is MLflow's scoring server."""
+    return SERVER in sys.modules
+
+
+def hand_over(model: Any) -> None:
+    """Let the application that the server makes next be ours."""
+    import fastapi
+
+    from iqaflow.serve.application import application
+
+    plain, ours = fastapi.FastAPI, application(model, seconds=None)  # `--timeout` is MLflow's
+
+    def ours_once(**options: Any) -> fastapi.FastAPI:
+        fastapi.FastAPI = plain  # type: ignore[misc]  # a class is assigned to, the same one
+        return ours
+
+    fastapi.FastAPI = ours_once  # type: ignore[misc,assignment]  # MLflow imports the name when it makes its application
 
 
 if __name__.startswith("code_model_"):  # the name under which MLflow executes a model's code

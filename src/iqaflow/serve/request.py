@@ -1,4 +1,4 @@
-"""A row of a table, as MLflow hands it over, read into what `Assessor.assess` takes; every fault is one sentence.
+"""A row of a table, as MLflow or HTTP hands it over, read into what `Assessor.assess` takes; every fault is one sentence.
 
 | column | what a cell may hold |
 |---|---|
@@ -81,12 +81,12 @@ def mask(value: Any, paths: bool, max_pixels: int) -> np.ndarray:
 def numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
     """A cell as so many finite numbers."""
     try:
-        found = tuple(float(one) for one in (value.split(",") if isinstance(value, str) else value))
+        coordinates = tuple(float(number) for number in (value.split(",") if isinstance(value, str) else value))
     except (TypeError, ValueError, OverflowError):
-        found = ()
-    if len(found) != count or not all(map(math.isfinite, found)):
+        coordinates = ()
+    if len(coordinates) != count or not all(map(math.isfinite, coordinates)):
         raise InputError(f"The column `{name}` must hold {count} numbers.")
-    return found
+    return coordinates
 
 
 def text(name: str, value: Any) -> str:

@@ -18,11 +18,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from iqaflow.core import lock as lease
+from iqaflow.core.clients.http import Client
 from iqaflow.core.config.schema import Source
 from iqaflow.core.errors import DamagedError, InputError, PipelineError, StageError
 from iqaflow.core.files import write_json, write_text
 from iqaflow.core.hashes import sha256
-from iqaflow.core.http import Client
 from iqaflow.core.manifest import commit_directory, read_manifest
 from iqaflow.core.progress import Bar
 from iqaflow.core.security.escaping import cell

@@ -16,9 +16,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iqaflow.core.clients.http import LONGEST_RETRY_AFTER_S, Client, TryAgain, persist
 from iqaflow.core.errors import InputError, NoSpaceError, PipelineError, StageError
 from iqaflow.core.files import explain_full_disk, sync_directory, write_json
-from iqaflow.core.http import LONGEST_RETRY_AFTER_S, Client, TryAgain, persist
 from iqaflow.core.version import VERSION
 
 if TYPE_CHECKING:

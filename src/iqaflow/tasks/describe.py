@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from iqaflow.data.rows import ConversationRow, ImageRow
 from iqaflow.tasks.grading import answers, checks
 from iqaflow.tasks.phrasing import agreeing, draw, led, listed
 from iqaflow.tasks.phrasing import describe as phrasing
 from iqaflow.tasks.phrasing.effects import effect
-from iqaflow.tasks.scene import Exchange, Flaw, Scene, Targets, levels, pick, said
+from iqaflow.tasks.scene import Exchange, Flaw, Scene, Targets, fault_phrases, levels, pick
 from iqaflow.tasks.score import word
-from iqaflow.tasks.task import Counted, Row, Task
+from iqaflow.tasks.task import Counted, Task
 
 BRIEF, DETAILED = phrasing.BRIEF, phrasing.BOXED
 WORDS_SHARE = 0.4  # detailed descriptions without boxes
 PLAIN_LABEL = "region"  # labels that end so are colours, not things
 
 
-def asked(style: str) -> str:
+def plain_question(style: str) -> str:
     return (BRIEF if style == "brief" else DETAILED)[0]
 
 
@@ -42,7 +43,7 @@ def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bo
 def brief(scene: Scene, question: str, reference: bool, rng: np.random.Generator, varied: bool) -> Exchange:
     pool = phrasing.BRIEF_ANSWERS if scene.flaws else phrasing.BRIEF_CLEAN
     verdict = word(scene.score)
-    answer = (pick(rng, pool) if varied else pool[0]).format(said=listed(said(scene.flaws) or [""]), verdict=verdict)
+    answer = (pick(rng, pool) if varied else pool[0]).format(faults=listed(fault_phrases(scene.flaws) or [""]), verdict=verdict)
     if reference and varied:
         question = led(rng, question)
     return Exchange("describe", "brief", question, answer, targets(scene), (verdict,))
@@ -103,7 +104,7 @@ def targets(scene: Scene, boxed: bool = True) -> Targets:
     )
 
 
-def detailed_item(row: Row, image: Row) -> Counted | None:
+def detailed_item(row: ConversationRow, image: ImageRow) -> Counted | None:
     """Descriptions count by their own words; short ones do not."""
     return Counted(row["reference_mode"] or "nr", answers.given(row)) if row["style"] == "detailed" else None
 
@@ -124,6 +125,6 @@ TASK = Task(
     check=checks.categories_and_boxes,
     description=True,
     place=3,
-    asked=3,
+    question_place=3,
     benchmarked=7,
 )

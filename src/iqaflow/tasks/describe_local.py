@@ -14,7 +14,7 @@ from iqaflow.tasks.score import word
 from iqaflow.tasks.task import Task
 
 
-def asked(scene: Scene, area: Area) -> str:
+def plain_question(scene: Scene, area: Area) -> str:
     return filled(QUESTIONS[0], refer.named(scene, area), area.label)
 
 
@@ -42,6 +42,6 @@ TASK = Task(
     check=checks.categories_and_boxes,
     description=True,
     place=4,
-    asked=4,
+    question_place=4,
     benchmarked=8,
 )

@@ -127,14 +127,14 @@ def parse(text: str, known: Mapping[str, str] | None = None) -> Answer:
     plain = _PLACE.sub(lambda match: match[1], text)
     words = f" {re.sub(r'[^a-z0-9 ]+', ' ', plain.lower())} "
     known = phrases() if known is None else known
-    found = [
+    mentions = [
         (match[1], known[match[2]])
         for match in re.finditer(rf"(?:\b({'|'.join(SEVERITIES)}) )?\b({'|'.join(map(re.escape, known))})\b", words)
     ]
     better = re.search(r"\bimage ([ab])\b", words)
     return Answer(
-        categories=tuple(dict.fromkeys(category for _, category in found)),
-        faults=tuple(dict.fromkeys(found)),
+        categories=tuple(dict.fromkeys(category for _, category in mentions)),
+        faults=tuple(dict.fromkeys(mentions)),
         places=tuple(
             Place(label, int(first), int(last) if last else None)
             for label, cells in _PLACE.findall(text)

@@ -13,12 +13,13 @@ from math import isnan
 import numpy as np
 
 from iqaflow import distortions
+from iqaflow.data.rows import ConversationRow, ImageRow
 from iqaflow.tasks.grading import checks
 from iqaflow.tasks.grammar import GRID, WHOLE, Place, position
 from iqaflow.tasks.phrasing import draw
 from iqaflow.tasks.phrasing import ground as phrasing
 from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene, Targets, levels, pick
-from iqaflow.tasks.task import Counted, Row, Task
+from iqaflow.tasks.task import Counted, Task
 
 POOLS = {"worst": phrasing.WORST, "best": phrasing.BEST}
 POOLS_OF = {
@@ -45,7 +46,7 @@ ORDERS = (
 CLEAR_GAP = 0.05  # regions whose scores differ less have no best or worst
 
 
-def asked(kind: str, phrase: Callable[[str], str] = distortions.phrase) -> str:
+def plain_question(kind: str, phrase: Callable[[str], str] = distortions.phrase) -> str:
     """The test question of a kind: `worst`, `best`, `worst_CATEGORY`, `best_CATEGORY`, `order_FIRST_SECOND`,
     `first_CATEGORY`, `last_CATEGORY`. `phrase` gives the words of a category.
     """
@@ -152,10 +153,12 @@ def drawn_cell(mask: np.ndarray, rng: np.random.Generator) -> int:
     return row * GRID // mask.shape[0] * GRID + column * GRID // mask.shape[1]
 
 
-def _item(row: Row, image: Row) -> Counted:
+def _item(row: ConversationRow, image: ImageRow) -> Counted:
     targets = row["targets"]
     kind, wanted = targets["kind"] or "", set(targets["region_ids"] or [])
-    levels = [float(entry["level"]) for entry in image["distortions"] if entry["region_id"] in wanted]
+    levels = [
+        float(entry["level"]) for entry in image["distortions"] if entry["level"] is not None and entry["region_id"] in wanted
+    ]
     strongest = max(levels, default=None)
     if not wanted:
         return Counted("whole", WHOLE, strongest)
@@ -173,6 +176,6 @@ TASK = Task(
     # the strongest of one is that one
     ungraded=lambda scene, exchange: scene.whole or len(scene.faulty_areas) == 1,
     place=5,
-    asked=5,
+    question_place=5,
     benchmarked=4,
 )

@@ -8,19 +8,20 @@ from __future__ import annotations
 import numpy as np
 
 from iqaflow import distortions
+from iqaflow.data.rows import ConversationRow, ImageRow
 from iqaflow.tasks.grading import answers, checks
 from iqaflow.tasks.grammar import TAIL, identification
 from iqaflow.tasks.phrasing import draw, listed
 from iqaflow.tasks.phrasing import identify as phrasing
-from iqaflow.tasks.scene import Exchange, Scene, Targets, levels, named, pick, said
-from iqaflow.tasks.task import Counted, Row, Task
+from iqaflow.tasks.scene import Exchange, Scene, Targets, fault_phrases, levels, named, pick
+from iqaflow.tasks.task import Counted, Task
 from iqaflow.tasks.vocabulary import Vocabulary
 
 # the plain question that does not tell the count comes first
 POOL = tuple(phrasing.FAMILIES[index].format(phrasing.UNCOUNTED[0]) for index in (1, 0, *range(2, len(phrasing.FAMILIES))))
 
 
-def asked(count: int) -> str:
+def plain_question(count: int) -> str:
     """The test question: the count told, a bare phrase asked for (as DepictQA-Wild tests)."""
     return f"{_counted(phrasing.FAMILIES[0], count)} {TAIL}"
 
@@ -37,8 +38,8 @@ def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bo
     exchanges = [_brief(f"{_counted(draw(rng, families, plain), count)} {TAIL}", targets)]
     if plain:
         return exchanges
-    told = rng.random() < 0.5
-    question = _counted(draw(rng, families), count) if told else _uncounted(families, reference, rng)
+    says_count = rng.random() < 0.5
+    question = _counted(draw(rng, families), count) if says_count else _uncounted(families, reference, rng)
     if rng.random() < 0.5:
         return [*exchanges, _brief(f"{question} {TAIL}", targets)]
     return [*exchanges, _sentence(scene, question, targets, rng)]
@@ -64,20 +65,20 @@ def _sentence(scene: Scene, question: str, targets: Targets, rng: np.random.Gene
     if not scene.flaws:
         pool = phrasing.CLEAN_SENTENCES
         return Exchange("identify", "detailed", question, pool[0] if plain else pick(rng, pool), targets, ("no",))
-    answer = (phrasing.SENTENCES[0] if plain else pick(rng, phrasing.SENTENCES)).format(listed(said(scene.flaws)))
+    answer = (phrasing.SENTENCES[0] if plain else pick(rng, phrasing.SENTENCES)).format(listed(fault_phrases(scene.flaws)))
     return Exchange(
         "identify", "detailed", question, answer, targets, tuple(distortions.phrase(category) for category in targets.categories)
     )
 
 
-def _closed(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+def _closed(row: ConversationRow, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     """The count is told: of two all pairs in both orders, else one category or none."""
     if row["style"] != "brief":
         return None
     return vocabulary.ordered_pairs if len(row["targets"]["categories"]) == 2 else vocabulary.names
 
 
-def _item(row: Row, image: Row) -> Counted | None:
+def _item(row: ConversationRow, image: ImageRow) -> Counted | None:
     if row["style"] != "brief":
         return None
     categories = row["targets"]["categories"] or []
@@ -87,8 +88,8 @@ def _item(row: Row, image: Row) -> Counted | None:
 
 
 def _credit(target: str, text: str) -> tuple[str, float]:
-    told = answers.label(text)
-    return told, answers.set_credit(target, told)
+    answer = answers.label(text)
+    return answer, answers.set_credit(target, answer)
 
 
 TASK = Task(
@@ -103,6 +104,6 @@ TASK = Task(
     check=checks.categories_and_boxes,
     ungraded=lambda scene, exchange: exchange.style == "brief",
     place=1,
-    asked=1,
+    question_place=1,
     benchmarked=1,
 )

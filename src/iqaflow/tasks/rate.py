@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from iqaflow.data.rows import ConversationRow, ImageRow
 from iqaflow.tasks import grammar
 from iqaflow.tasks.grading.checks import parsed
 from iqaflow.tasks.grammar import TAIL
 from iqaflow.tasks.phrasing import draw, led, listed
 from iqaflow.tasks.phrasing import rate as phrasing
 from iqaflow.tasks.phrasing.effects import effect
-from iqaflow.tasks.scene import Exchange, Scene, Targets, pick, said
-from iqaflow.tasks.task import Counted, Meant, Row, Task
+from iqaflow.tasks.scene import Exchange, Scene, Targets, fault_phrases, pick
+from iqaflow.tasks.task import Counted, Meant, Task
 from iqaflow.tasks.vocabulary import Vocabulary
 
 POOL, DETAILED = phrasing.BRIEF, phrasing.DETAILED
 MIN_GAP = 0.08  # closer scores are a coin toss even for the metric that made them
 
 
-def asked() -> str:
+def plain_question() -> str:
     return f"{POOL[0]} {TAIL}"
 
 
@@ -28,10 +29,10 @@ def questions(a: Scene, b: Scene, reference: bool, rng: np.random.Generator, pla
         return []
     better, worse = ("Image A", "Image B") if a.score > b.score else ("Image B", "Image A")
     targets = Targets(better=better, kind="md" if max(len(a.flaws), len(b.flaws)) > 1 else "sd")
-    worded = [asked()] if plain else [asked(), *(f"{pick(rng, POOL[1:])}{tail}" for tail in (f" {TAIL}", ""))]
+    worded = [plain_question()] if plain else [plain_question(), *(f"{pick(rng, POOL[1:])}{tail}" for tail in (f" {TAIL}", ""))]
     worded = worded if plain or rng.random() < 0.5 else worded[1:]
     if reference:
-        worded = [question if question == asked() else led(rng, question) for question in worded]
+        worded = [question if question == plain_question() else led(rng, question) for question in worded]
     exchanges = []
     for question in worded:
         answer = better if question.endswith(TAIL) else pick(rng, phrasing.VERDICTS).format(better=better)
@@ -51,8 +52,8 @@ def _reason(scenes: dict[str, Scene], better: str, worse: str, reference: bool, 
         if not scene.flaws:
             parts.append(pick(rng, phrasing.CLEAN).format(name=name))
             continue
-        parts.append(pick(rng, phrasing.FAULTS).format(name=name, said=_faults(scene)))
-        if len(said(scene.flaws)) == 1 and rng.random() < 0.6:  # of several, "it" would not say which
+        parts.append(pick(rng, phrasing.FAULTS).format(name=name, faults=_faults(scene)))
+        if len(fault_phrases(scene.flaws)) == 1 and rng.random() < 0.6:  # of several, "it" would not say which
             flaw = scene.flaws[0]
             parts.append(pick(rng, phrasing.EFFECTS).format(effect=effect(flaw.category, flaw.level, rng)))
     if rng.random() < 0.6:
@@ -62,14 +63,14 @@ def _reason(scenes: dict[str, Scene], better: str, worse: str, reference: bool, 
 
 
 def _faults(scene: Scene) -> str:
-    return listed(said(scene.flaws)) if scene.flaws else "no distortion"
+    return listed(fault_phrases(scene.flaws)) if scene.flaws else "no distortion"
 
 
-def _closed(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+def _closed(row: ConversationRow, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     return ("Image A", "Image B") if row["style"] == "brief" else None
 
 
-def _item(row: Row, image: Row) -> Counted | None:
+def _item(row: ConversationRow, image: ImageRow) -> Counted | None:
     target = row["targets"]["better"]
     if row["style"] != "brief" or not target:
         return None
@@ -77,8 +78,8 @@ def _item(row: Row, image: Row) -> Counted | None:
 
 
 def _credit(target: str, text: str) -> tuple[str, float]:
-    told = grammar.parse(text).better or text
-    return told, float(told == target)
+    better = grammar.parse(text).better or text
+    return better, float(better == target)
 
 
 def _check(answer: str, meant: Meant) -> str | None:
@@ -98,6 +99,6 @@ TASK = Task(
     credit=_credit,
     check=_check,
     place=2,
-    asked=8,
+    question_place=8,
     benchmarked=2,
 )

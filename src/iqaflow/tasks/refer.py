@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from iqaflow import distortions
+from iqaflow.data.rows import ConversationRow, ImageRow
 from iqaflow.distortions import SEVERITIES
 from iqaflow.tasks.grading import answers, checks
 from iqaflow.tasks.grammar import faults
@@ -15,10 +16,10 @@ from iqaflow.tasks.phrasing import draw, filled, listed
 from iqaflow.tasks.phrasing import refer as phrasing
 from iqaflow.tasks.phrasing.effects import effect
 from iqaflow.tasks.scene import Area, Exchange, Flaw, Scene, Targets, levels, pick
-from iqaflow.tasks.task import Counted, Row, Task
+from iqaflow.tasks.task import Counted, Task
 from iqaflow.tasks.vocabulary import Vocabulary
 
-SHORT, LONG = phrasing.SHORT_ONE, phrasing.LONG_ONE
+SHORT, LONG = phrasing.SHORT_SINGLE, phrasing.LONG_SINGLE
 
 
 def named(scene: Scene, area: Area) -> str:
@@ -33,7 +34,7 @@ def spoken(scene: Scene, area: Area, rng: np.random.Generator, plain: bool = Fal
     return scene.phrase(area) if chance < 0.75 and scene.alone(area) else scene.place(area)
 
 
-def asked(scene: Scene, area: Area, style: str = "short") -> str:
+def plain_question(scene: Scene, area: Area, style: str = "short") -> str:
     return filled((SHORT if style == "short" else LONG)[0], named(scene, area), area.label)
 
 
@@ -46,14 +47,14 @@ def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bo
 
 def short(scene: Scene, area: Area, rng: np.random.Generator, plain: bool = False) -> Exchange:
     flaws = scene.flaws_of(area.region)
-    pool = phrasing.SHORT_TWO if len(flaws) == 2 else phrasing.SHORT_ONE
+    pool = phrasing.SHORT_TWO if len(flaws) == 2 else phrasing.SHORT_SINGLE
     question = filled(draw(rng, pool, plain), spoken(scene, area, rng, plain), area.label)
     answer = faults([(flaw.severity, flaw.category) for flaw in flaws])
     return Exchange("refer", "brief", question, answer, targets(scene, area), labels(scene, area) or (answer,))
 
 
 def long(scene: Scene, area: Area, rng: np.random.Generator, plain: bool = False) -> Exchange:
-    pool = phrasing.LONG_TWO if len(scene.flaws_of(area.region)) == 2 else phrasing.LONG_ONE
+    pool = phrasing.LONG_TWO if len(scene.flaws_of(area.region)) == 2 else phrasing.LONG_SINGLE
     template = draw(rng, pool, plain)
     question = filled(template, spoken(scene, area, rng, plain), area.label)
     answer = sentence(scene, area, rng, template != pool[0])
@@ -70,7 +71,7 @@ def sentence(scene: Scene, area: Area, rng: np.random.Generator, varied: bool) -
         suffix = str(number + 1) if number else ""
         words[f"fault{suffix}"] = f"{flaw.severity} {distortions.phrase(flaw.category)}"
         words[f"effect{suffix}"] = effect(flaw.category, flaw.level, rng, varied)
-    pool = (phrasing.CLEAR, phrasing.ONE, phrasing.TWO)[min(len(flaws), 2)]
+    pool = (phrasing.CLEAR, phrasing.SINGLE, phrasing.TWO)[min(len(flaws), 2)]
     return (pick(rng, pool) if varied else pool[0]).format(**words)
 
 
@@ -101,16 +102,16 @@ def drawn(scene: Scene, rng: np.random.Generator) -> Area:
     return pick(rng, scene.areas)
 
 
-def _calibrated(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+def _calibrated(row: ConversationRow, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     """A short answer about at most one distortion: `assess` asks it as a closed set too."""
     return vocabulary.regions if row["style"] == "brief" and len(row["targets"]["categories"]) < 2 else None
 
 
-def _item(row: Row, image: Row) -> Counted:
+def _item(row: ConversationRow, image: ImageRow) -> Counted:
     targets, answer = row["targets"], answers.given(row)
     names, levels = targets["categories"] or [], targets["levels"] or []
-    told = answers.findings(answer) or []
-    if {category for _, category in told} == set(names):
+    findings = answers.findings(answer) or []
+    if {category for _, category in findings} == set(names):
         target = answers.severities(answer)  # the answer's own words: pairs have three severities, not five
     else:
         words = [SEVERITIES[min(4, max(0, round(float(level)) - 1))] for level in levels]
@@ -121,8 +122,8 @@ def _item(row: Row, image: Row) -> Counted:
 
 
 def _credit(target: str, text: str) -> tuple[str, float]:
-    told = answers.severities(text)
-    return told, answers.set_credit(target, told)
+    answer = answers.severities(text)
+    return answer, answers.set_credit(target, answer)
 
 
 TASK = Task(
@@ -136,6 +137,6 @@ TASK = Task(
     credit=_credit,
     check=checks.categories_and_boxes,
     place=6,
-    asked=6,
+    question_place=6,
     benchmarked=5,
 )

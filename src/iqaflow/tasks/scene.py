@@ -144,15 +144,15 @@ class Exchange:
         """[start, end) characters of the label words in the answer, in order."""
         spans, start = [], 0
         for label in self.labels:
-            found = re.compile(rf"(?<!\w){re.escape(label)}(?!\w)").search(self.answer, start)
-            if found is None:
+            match = re.compile(rf"(?<!\w){re.escape(label)}(?!\w)").search(self.answer, start)
+            if match is None:
                 raise ValueError(f"label {label!r} is not in the answer {self.answer!r} after character {start}")
-            start = found.end()
-            spans.append([*found.span()])
+            start = match.end()
+            spans.append([*match.span()])
         return spans
 
 
-def said(flaws: Sequence[Flaw]) -> list[str]:
+def fault_phrases(flaws: Sequence[Flaw]) -> list[str]:
     """`serious blur` for each distortion, in order, each once."""
     return list(dict.fromkeys(flaw.words for flaw in flaws))
 

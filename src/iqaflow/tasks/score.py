@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from iqaflow.data.rows import ConversationRow
 from iqaflow.tasks import refer
 from iqaflow.tasks.grading.checks import parsed
 from iqaflow.tasks.grammar import RATINGS
 from iqaflow.tasks.phrasing import draw, filled, led
 from iqaflow.tasks.phrasing.score import IMAGE, REGION
 from iqaflow.tasks.scene import Area, Exchange, Scene, Targets, pick
-from iqaflow.tasks.task import Meant, Row, Task
+from iqaflow.tasks.task import Meant, Task
 from iqaflow.tasks.vocabulary import Vocabulary
 
 NARROW = 0.02  # below this spread only two words have a share that counts
@@ -19,11 +20,11 @@ OPINIONS = 0.15  # spread of opinions where a file gives none: 0.6 of a step on 
 VALUES = tuple(index / (len(RATINGS) - 1) for index in range(len(RATINGS)))
 
 
-def asked() -> str:
+def plain_question() -> str:
     return IMAGE[0]
 
 
-def asked_region(scene: Scene, area: Area) -> str:
+def plain_region_question(scene: Scene, area: Area) -> str:
     return filled(REGION[0], refer.named(scene, area), area.label)
 
 
@@ -61,7 +62,7 @@ def shares(value: float, spread: float = 0.0) -> np.ndarray:
 
 def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bool = False) -> list[Exchange]:
     worded = [draw(rng, IMAGE, plain)]
-    if reference and worded[0] != asked():
+    if reference and worded[0] != plain_question():
         worded = [led(rng, worded[0])]
     elif not reference and not plain:
         worded.append(pick(rng, IMAGE[1:]))
@@ -81,7 +82,7 @@ def questions(scene: Scene, reference: bool, rng: np.random.Generator, plain: bo
     return exchanges
 
 
-def _closed(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+def _closed(row: ConversationRow, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     return vocabulary.ratings if row["style"] == "brief" else None
 
 
@@ -101,6 +102,6 @@ TASK = Task(
     rated=True,
     ungraded=lambda scene, exchange: True,
     place=8,
-    asked=2,
+    question_place=2,
     benchmarked=3,
 )

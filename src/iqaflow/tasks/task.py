@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from iqaflow.data.rows import ConversationRow, ImageRow
     from iqaflow.tasks.scene import Exchange, Scene
     from iqaflow.tasks.vocabulary import Vocabulary
 
-Row = dict[str, Any]
 LAST = 100  # the place of a task that says none: after those of the project, by name
 
 
@@ -38,32 +40,48 @@ class Meant:
     labels: str
 
 
+class OnePicture(Protocol):
+    """How a task asks about one image or its regions."""
+
+    def __call__(self, scene: Scene, reference: bool, rng: np.random.Generator, plain: bool = False) -> list[Exchange]: ...
+
+
+class TwoPictures(Protocol):
+    """How a task compares images A and B."""
+
+    def __call__(self, a: Scene, b: Scene, reference: bool, rng: np.random.Generator, plain: bool = False) -> list[Exchange]: ...
+
+
+Ask = TypeVar("Ask", covariant=True)  # OnePicture, or TwoPictures where `about` is `pair`
+
+
 @dataclass(frozen=True, eq=False)
-class Task:
+class Task(Generic[Ask]):
     """One task.
 
-    `questions(scene, reference, rng, plain=False) -> list[Exchange]` asks about an image or its regions, and about two scenes
-    where `about` is `pair`. Training questions come in many wordings; `plain` ones are worded as tests word them, each once.
+    `questions(scene, reference, rng, plain=False) -> list[Exchange]` asks about an image or its regions (`OnePicture`), and
+    about two scenes where `about` is `pair` (`TwoPictures`). Training questions come in many wordings; `plain` ones are worded
+    as tests word them, each once.
     """
 
     name: str
     about: Literal["image", "region", "pair"]
-    questions: Callable[..., list[Exchange]]
+    questions: Ask
     headline: str
     """The benchmark metric that ranks its predictors."""
     check: Callable[[str, Meant], str | None]
     """How an answer differs from what it should say, in words; None if it does not."""
     reference: bool = False
     """Whether an image is also asked about beside its undistorted reference."""
-    closed: Callable[[Row, Vocabulary], tuple[str, ...] | None] = lambda row, vocabulary: None
+    closed: Callable[[ConversationRow, Vocabulary], tuple[str, ...] | None] = lambda row, vocabulary: None
     """All answers that a conversation's question allows; None where the answer is free."""
-    calibrated: Callable[[Row, Vocabulary], tuple[str, ...] | None] | None = None
+    calibrated: Callable[[ConversationRow, Vocabulary], tuple[str, ...] | None] | None = None
     """The same where more is asked as a closed set when confidences are fitted; None: as `closed`."""
     tokens: tuple[int, int] = (96, 96)
     """Most tokens of a free answer, brief and detailed."""
-    item: Callable[[Row, Row], Counted | None] = lambda row, image: None
+    item: Callable[[ConversationRow, ImageRow], Counted | None] = lambda row, image: None
     """How a conversation about an image counts in the benchmark; None if it does not."""
-    value: Callable[[Row], float | None] | None = None
+    value: Callable[[ImageRow], float | None] | None = None
     """The number every image has for this task, whatever it is asked: one benchmark item an image."""
     credit: Callable[[str, str], tuple[str, float]] | None = None
     """(target, text) to what the text says in one spelling, and its credit 0..1. None: a predictor's own value counts."""
@@ -75,7 +93,7 @@ class Task:
     """Whether an exchange names and compares no severity, so that people who gave none can be asked; None: all do."""
     place: int = LAST
     """Its place in tables, and its number in training."""
-    asked: int = LAST
+    question_place: int = LAST
     """Its place among the questions of one image. Random numbers are drawn in this order: another order, other data."""
     benchmarked: int = LAST
     """Its place in the benchmark."""

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypedDict
 
 import numpy as np
 
@@ -19,7 +19,16 @@ from iqaflow import distortions
 from iqaflow.core.manifest import MANIFEST, read_manifest
 from iqaflow.tasks import grammar
 
-KEY = "vocabulary"  # in the manifest of a model and in its calibration
+KEY: Final = "vocabulary"  # in the manifest of a model and in its calibration
+
+
+class VocabularyTree(TypedDict):
+    """A vocabulary as JSON keeps it: category id to phrase, the words in `Vocabulary`'s orders."""
+
+    categories: dict[str, str]
+    severities: list[str]
+    ratings: list[str]
+    grid: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,7 @@ class Vocabulary:
         """The ids of the categories that only one of the two has, or that they call by other words."""
         return {id for id, _ in set(self.categories) ^ set(other.categories)}
 
-    def tree(self) -> dict[str, Any]:
+    def tree(self) -> VocabularyTree:
         """As JSON keeps it."""
         return {
             "categories": dict(self.categories),

@@ -12,13 +12,14 @@ from dataclasses import replace
 import numpy as np
 
 from iqaflow import distortions
+from iqaflow.data.rows import ConversationRow, ImageRow
 from iqaflow.tasks import refer
 from iqaflow.tasks.grading import answers, checks
 from iqaflow.tasks.grammar import TAIL, identification
 from iqaflow.tasks.phrasing import draw, filled, listed
 from iqaflow.tasks.phrasing import vqa as phrasing
 from iqaflow.tasks.scene import Area, Exchange, Scene, Targets, named, pick
-from iqaflow.tasks.task import Counted, Meant, Row, Task
+from iqaflow.tasks.task import Counted, Meant, Task
 from iqaflow.tasks.vocabulary import Vocabulary
 
 YES_NO, WHAT = phrasing.YES_NO, phrasing.WHAT
@@ -27,7 +28,7 @@ GROUNDED_SHARE = 0.4  # of the answers that could name the place
 WORSE_GAP = 0.1  # regions whose scores differ less are not compared
 
 
-def asked(scene: Scene, area: Area, category: str | None = None) -> str:
+def plain_question(scene: Scene, area: Area, category: str | None = None) -> str:
     """The test question: yes/no about a category, or what."""
     if category:
         return filled(YES_NO[0], scene.place(area), area.label, fault=distortions.phrase(category))
@@ -77,7 +78,7 @@ def _anywhere(scene: Scene, rng: np.random.Generator) -> Exchange:
     if not scene.flaws:
         about = "clear" if yes else _absent(scene, (), rng)
         pool = phrasing.YES_ALL_CLEAR if yes else phrasing.NO_CLEAN
-        return _said_where(about, pick(rng, pool), Targets(kind=f"yesno_{about}"), rng)
+        return _whole_image_exchange(about, pick(rng, pool), Targets(kind=f"yesno_{about}"), rng)
     area = pick(rng, scene.faulty_areas)
     if yes and scene.placed:
         about, pool = pick(rng, scene.placed), phrasing.YES_PRESENT
@@ -93,10 +94,10 @@ def _anywhere(scene: Scene, rng: np.random.Generator) -> Exchange:
     if yes or "{fault}" not in template:
         targets = replace(targets, categories=(about,) if "{fault}" in template else (), levels=())
     answer = filled(template, scene.place(area), area.label, fault=listed(words))
-    return _said_where(about, answer, targets, rng)
+    return _whole_image_exchange(about, answer, targets, rng)
 
 
-def _said_where(about: str, answer: str, targets: Targets, rng: np.random.Generator) -> Exchange:
+def _whole_image_exchange(about: str, answer: str, targets: Targets, rng: np.random.Generator) -> Exchange:
     pool = phrasing.ALL_CLEAR if about == "clear" else phrasing.PRESENT
     fault = "" if about == "clear" else distortions.phrase(about)
     question = draw(rng, pool).format(fault=fault)
@@ -162,12 +163,12 @@ def _which(scene: Scene, area: Area, rng: np.random.Generator, plain: bool, grou
         kind = f"which_{category}"
     else:
         other = pick(rng, rivals)
-        areas, kind = [min((area, other), key=lambda one: one.score)], "which"
+        areas, kind = [min((area, other), key=lambda candidate: candidate.score)], "which"
         first, second = (area, other) if rng.random() < 0.5 else (other, area)
         question = filled(draw(rng, phrasing.WHICH_OF, plain), scene.place(first), "", other=scene.place(second))
-    truth = Targets((), (), tuple(one.region for one in areas), tuple(scene.cells(one) for one in areas), kind=kind)
-    answer = listed([scene.place(one) for one in areas])
-    return Exchange("vqa", "brief", question, answer, truth, tuple(one.label for one in areas))
+    truth = Targets((), (), tuple(chosen.region for chosen in areas), tuple(scene.cells(chosen) for chosen in areas), kind=kind)
+    answer = listed([scene.place(chosen) for chosen in areas])
+    return Exchange("vqa", "brief", question, answer, truth, tuple(chosen.label for chosen in areas))
 
 
 def _rivals(scene: Scene, area: Area) -> list[Area]:
@@ -189,11 +190,11 @@ def _region(scene: Scene, area: Area, rng: np.random.Generator, plain: bool) -> 
     return scene.place(area) if plain or rng.random() < 0.75 or not scene.alone(area) else scene.phrase(area)
 
 
-def _closed(row: Row, vocabulary: Vocabulary) -> tuple[str, ...] | None:
+def _closed(row: ConversationRow, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     return ("Yes", "No") if row["style"] == "brief" and row["targets"]["kind"].startswith("yesno") else None
 
 
-def _item(row: Row, image: Row) -> Counted | None:
+def _item(row: ConversationRow, image: ImageRow) -> Counted | None:
     if row["style"] != "brief":
         return None
     target = answers.plain(answers.given(row))
@@ -201,8 +202,8 @@ def _item(row: Row, image: Row) -> Counted | None:
 
 
 def _credit(target: str, text: str) -> tuple[str, float]:
-    told = answers.plain(text)  # the order of two distortions does not matter
-    return told, float(told == target or answers.severities(told) == answers.severities(target))
+    answer = answers.plain(text)  # the order of two distortions does not matter
+    return answer, float(answer == target or answers.severities(answer) == answers.severities(target))
 
 
 def _check(answer: str, meant: Meant) -> str | None:
@@ -223,6 +224,6 @@ TASK = Task(
     check=_check,
     ungraded=lambda scene, exchange: not exchange.targets.kind.startswith("how"),
     place=7,
-    asked=7,
+    question_place=7,
     benchmarked=6,
 )

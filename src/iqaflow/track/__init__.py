@@ -1,4 +1,4 @@
-"""MLflow: the store of a checkout, runs that survive its loss, the model registry and the gate."""
+"""MLflow: the store of a checkout, and runs that survive its loss."""
 
 from __future__ import annotations
 

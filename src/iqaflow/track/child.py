@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from iqaflow.core.security.redaction import redact
 from iqaflow.core.workspace import StageResult, Workspace
@@ -32,12 +32,13 @@ class StageRun:
         """Numbers at a training step, or for the whole stage. A step that was told before, by this or an earlier try,
         is left out: steps only go up.
         """
-        now, rows = records.milliseconds(), []
+        now = records.milliseconds()
+        rows: list[records.MetricRow] = []
         for name, value in metrics.items():
             name = records.key(name)
             if value is None or (step is not None and step <= self._floor.get(name, -1)):
                 continue
-            rows.append([name, float(value), now, step or 0])
+            rows.append((name, float(value), now, step or 0))
             if step is not None:
                 self._floor[name] = step
         if rows:
@@ -94,7 +95,7 @@ class StageRun:
 
         self._keep(name, say)
 
-    def params(self, values: Mapping[str, Any]) -> None:
+    def params(self, values: Mapping[str, object]) -> None:
         self._recorder.put({"op": "params", "values": {name: str(value) for name, value in values.items()}})
 
     def tags(self, values: Mapping[str, str]) -> None:

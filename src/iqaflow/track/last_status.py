@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 from iqaflow.core import errors
 from iqaflow.track import records, spool
@@ -31,8 +31,8 @@ def true_ending(recorder: spool.Recorder) -> Iterator[None]:
 
 def _status(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        status: dict[object, str] = {None: "FINISHED", 0: "FINISHED", 130: "KILLED", 143: "KILLED"}
-        return status.get(error.code, "FAILED")
+        known: dict[str | int | None, str] = {None: "FINISHED", 0: "FINISHED", 130: "KILLED", 143: "KILLED"}
+        return known.get(error.code, "FAILED")
     return "FAILED" if isinstance(error, Exception) else "KILLED"
 
 
@@ -43,7 +43,7 @@ def _sigterm_raises() -> Iterator[None]:
         yield
         return
 
-    def stop(*_: Any) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         raise SystemExit(143)
 
     signal.signal(signal.SIGTERM, stop)

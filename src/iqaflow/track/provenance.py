@@ -11,11 +11,11 @@ import os
 import platform
 import re
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 from iqaflow.core import hashes, manifest, process
+from iqaflow.core.clients import git
 from iqaflow.core.config import Config
 from iqaflow.core.security.redaction import redact
 from iqaflow.core.version import VERSION
@@ -32,14 +32,14 @@ def owner() -> dict[str, str]:
 
 def tags(config: Config, workspace: Workspace) -> dict[str, str]:
     """Tags of a run; what cannot be known (no git, no lock file yet) is left out."""
-    changes = _git(workspace, "status", "--porcelain")
+    changes, commit = git.ask(workspace.root, "status", "--porcelain"), git.head(workspace.root)
     known = {
         "mlflow.source.name": "iqaflow",
         "mlflow.source.type": "LOCAL",
         "mlflow.user": _user(),
-        "mlflow.source.git.commit": _git(workspace, "rev-parse", "HEAD"),
-        "git.commit": _git(workspace, "rev-parse", "HEAD"),
-        "git.branch": _git(workspace, "rev-parse", "--abbrev-ref", "HEAD"),
+        "mlflow.source.git.commit": commit,
+        "git.commit": commit,
+        "git.branch": git.ask(workspace.root, "rev-parse", "--abbrev-ref", "HEAD"),
         "git.dirty": None if changes is None else str(bool(changes)).lower(),
         "requirements.lock": _hash(workspace.root / "requirements.lock"),
         "dvc.lock": _hash(workspace.root / "dvc.lock"),
@@ -55,10 +55,10 @@ def tags(config: Config, workspace: Workspace) -> dict[str, str]:
 
 def changes(workspace: Workspace) -> str | None:
     """Uncommitted changes as a diff without secrets, with the names of new files; None if there are none, or no git."""
-    status = _git(workspace, "status", "--porcelain")
+    status = git.ask(workspace.root, "status", "--porcelain")
     if not status:
         return None
-    diff = _git(workspace, "diff", "HEAD") or _git(workspace, "diff", "--cached") or ""
+    diff = git.ask(workspace.root, "diff", "HEAD") or git.ask(workspace.root, "diff", "--cached") or ""
     text = "".join(f"# {line}\n" for line in status.splitlines()) + diff
     if len(text) > MAX_DIFF:
         text = text[:MAX_DIFF].rpartition("\n")[0]  # a line that is cut could hide half a secret from the redactor
@@ -103,9 +103,9 @@ def _cache(workspace: Workspace) -> Path:
     for name in ("config.local", "config"):
         path = workspace.root / ".dvc" / name
         if path.is_file():
-            found = re.search(r"^\[cache\]\s*\n(?:[^\[]*\n)?\s*dir\s*=\s*(.+?)\s*$", path.read_text(), re.MULTILINE)
-            if found:
-                return path.parent / found[1]
+            folder = re.search(r"^\[cache\]\s*\n(?:[^\[]*\n)?\s*dir\s*=\s*(.+?)\s*$", path.read_text(), re.MULTILINE)
+            if folder:
+                return path.parent / folder[1]
     return workspace.root / ".dvc" / "cache"
 
 
@@ -120,17 +120,8 @@ def _flow_run() -> str | None:
         return given
     from prefect.runtime import flow_run
 
-    return flow_run.id
-
-
-def _git(workspace: Workspace, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=workspace.root, capture_output=True, text=True, timeout=30, errors="replace", check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    run: str | None = flow_run.id
+    return run
 
 
 def _user() -> str | None:

@@ -17,16 +17,42 @@ import re
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, Required, TypedDict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 LOCAL = "local-"  # ids of runs that began while the store was away
 LOCAL_TAG, PARENT_TAG = "iqaflow.local_id", "mlflow.parentRunId"
 MAX_ROWS, MAX_VALUES, MAX_PARAM, MAX_TAG, MAX_DIGEST = 1000, 100, 6000, 8000, 36  # MLflow's limits
 FINAL = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "INVALID_STATE", "PERMISSION_DENIED"}
-Record = dict[str, Any]
+MetricRow = tuple[str, float, int, int]  # name, value, milliseconds, step; a list when read back from the spool
+Op = Literal["create", "metrics", "params", "tags", "artifact", "image", "table", "input", "end"]
+
+
+class Record(TypedDict, total=False):
+    """One thing that is said about a run; which fields it has besides `op` and `run` says the table at the top."""
+
+    op: Required[Op]
+    run: str  # set by whoever knows it, at the latest by the recorder
+    experiment: str
+    parent: str | None
+    name: str
+    tags: dict[str, str]
+    time: int  # milliseconds
+    rows: list[MetricRow]
+    values: dict[str, str]
+    file: str
+    owned: bool
+    folder: str
+    key: str
+    step: int
+    digest: str
+    source: str
+    context: str
+    status: str
+    reason: str  # of a rejected record
 
 
 class RejectedError(ValueError):
@@ -82,13 +108,14 @@ def real_id(mlflow: MlflowClient, run: str) -> str:
     """The id of a run in the store; PendingError if a local run is not there yet."""
     if not run.startswith(LOCAL):
         return run
-    found = find(mlflow, [each.experiment_id for each in mlflow.search_experiments()], **{LOCAL_TAG: run})
-    if not found:
+    matches = find(mlflow, [each.experiment_id for each in mlflow.search_experiments()], **{LOCAL_TAG: run})
+    if not matches:
         raise PendingError(f"run {run} is not in the store yet")
-    return found[0].info.run_id
+    known: str = matches[0].info.run_id
+    return known
 
 
-def find(mlflow: MlflowClient, experiments: list[str], **tags: str) -> list[Any]:
+def find(mlflow: MlflowClient, experiments: list[str], **tags: str) -> list[Run]:
     """Runs with all these tags, newest first."""
     condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     return list(mlflow.search_runs(experiments, condition, max_results=50, order_by=["attributes.start_time DESC"]))

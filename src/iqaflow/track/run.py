@@ -15,9 +15,9 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from iqaflow.core import config as configs
 from iqaflow.core import hashes, open_runs, process
@@ -117,12 +117,12 @@ def reconcile(workspace: Workspace, config: Config | None = None) -> list[str]:
     spool.replay(workspace, config)
     name = store.experiment_name(workspace, config)
     experiment = mlflow.get_experiment_by_name(name)
-    if experiment is None:
+    if experiment is None:  # somebody deleted it in this moment
         return []
     condition = f"attributes.status = 'RUNNING' and tags.{provenance.HOST} = '{socket.gethostname()}'"
     with _alone(workspace):
-        found = [run.info.run_id for run in mlflow.search_runs([experiment.experiment_id], condition, max_results=1000)]
-        dead = [run for run in found if _closed(mlflow, run)]
+        running = [run.info.run_id for run in mlflow.search_runs([experiment.experiment_id], condition, max_results=1000)]
+        dead = [run for run in running if _closed(mlflow, run)]
         for note in open_runs.dead(workspace):  # of any experiment
             try:
                 run = records.real_id(mlflow, note.run)
@@ -152,7 +152,7 @@ def _closed(mlflow: MlflowClient, run: str) -> bool:
     return True
 
 
-def _alone(workspace: Workspace) -> Any:
+def _alone(workspace: Workspace) -> AbstractContextManager[None]:
     """A dead run is not closed while a new try is continuing it."""
     return lease.hold(workspace.state / "locks" / "runs.lock", "change of MLflow runs", wait_seconds=60)
 
@@ -164,7 +164,7 @@ def _open(
     floor: dict[str, int] = {}
     run = known or f"{records.LOCAL}{uuid.uuid4().hex}"
     experiment = config.track.experiment
-    begin: dict[str, Any] = {
+    begin: records.Record = {
         "run": run,
         "op": "create",
         "experiment": experiment,
@@ -207,15 +207,16 @@ def _child(config: Config, workspace: Workspace, stage: str, parent: str, mlflow
         experiment = mlflow.get_experiment_by_name(config.track.experiment)
         if experiment is None:
             return None
-        found = records.find(
+        children = records.find(
             mlflow, [experiment.experiment_id], stage=stage, **{records.PARENT_TAG: records.real_id(mlflow, parent)}
         )
     except (spool.StoreAwayError, records.PendingError):
         return None
-    for run in found:
+    for run in children:
         writer = run.data.tags.get(provenance.PROCESS, "")
         if run.info.status != "RUNNING" or writer == process.identity() or not process.alive(writer):
-            return run.info.run_id
+            known: str = run.info.run_id
+            return known
     return None
 
 
@@ -236,7 +237,7 @@ def _introduce(run: StageRun, config: Config, workspace: Workspace) -> None:
         run.text(changed, "uncommitted.diff", "provenance")
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -10,14 +10,15 @@ that starts while the store is away gets a local id; the real run carries it in 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
-import sys
 import threading
 import time
 from collections import deque
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from iqaflow.core import lock, open_runs
 from iqaflow.core.config import Config
@@ -33,7 +34,7 @@ FLUSH_SECONDS = 2.0
 PATIENCE_SECONDS = (2.0, 60.0)  # first and longest wait before the store is tried again
 REJECTED = "rejected"  # records that MLflow will never take, with its reason
 LIMIT_BYTES = 256 * 2**20  # what a lost store may cost in disk; later records are dropped and counted
-Record = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -41,7 +42,7 @@ class Recorder:
 
     def __init__(self, workspace: Workspace, config: Config, run: str, note: Path | None = None) -> None:
         self.workspace, self.config, self.run, self._note = workspace, config, run, note
-        self._waiting: deque[Record] = deque()
+        self._waiting: deque[records.Record] = deque()
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._retry_at, self._pause = 0.0, PATIENCE_SECONDS[0]
@@ -53,10 +54,11 @@ class Recorder:
         """Files that must outlive the process until they are in the store."""
         return folder(self.workspace) / f"{self.run}.files"
 
-    def put(self, record: Record, now: bool = False) -> None:
+    def put(self, record: records.Record, now: bool = False) -> None:
         """Say something about the run, without its secrets; `now` waits until it is in the store or in the spool."""
         if record["op"] != "metrics":  # names and numbers, many of them
-            record = {key: value if key == "file" else redact_all(value, key) for key, value in record.items()}
+            shown = {key: value if key == "file" else redact_all(value, key) for key, value in record.items()}
+            record = cast("records.Record", shown)  # only strings were changed
         self._waiting.append({"run": self.run, **record})
         if now:
             self.flush()
@@ -82,12 +84,12 @@ class Recorder:
         open_runs.forget(self._note)  # the end is in the store, or in the spool
         self._thread.join(timeout=FLUSH_SECONDS)
 
-    def _apply(self, taken: list[Record]) -> list[Record]:
+    def _apply(self, taken: list[records.Record]) -> list[records.Record]:
         """What could not be applied; the next attempt is put off if there is any."""
         left, reason = taken, "it stopped answering"
         try:
             mlflow = connect(self.workspace, self.config, create=self.run.startswith(records.LOCAL))
-            if replay_one(self.workspace, self.run, mlflow):
+            if replay_run(self.workspace, self.run, mlflow):
                 left = apply_all(self.workspace, mlflow, taken)
         except Exception as error:  # whatever ails the store, the work goes on
             reason = redact(str(error))
@@ -136,12 +138,12 @@ def replay(workspace: Workspace, config: Config | None = None) -> int:
     except StoreAwayError:
         return 0
     sent: set[str] = set()
-    while now := {run for run in waiting - sent if replay_one(workspace, run, mlflow)}:
+    while now := {run for run in waiting - sent if replay_run(workspace, run, mlflow)}:
         sent |= now  # a child can only be sent after its parent
     return len(sent)
 
 
-def replay_one(workspace: Workspace, run: str, mlflow: MlflowClient) -> bool:
+def replay_run(workspace: Workspace, run: str, mlflow: MlflowClient) -> bool:
     """Send one run's spool; False if some of it had to stay."""
     file = path(workspace, run)
     if not file.exists():
@@ -149,17 +151,17 @@ def replay_one(workspace: Workspace, run: str, mlflow: MlflowClient) -> bool:
     with _alone(workspace):
         if not file.exists():  # another process sent it while we waited
             return True
-        found = _read(file)
-        left = apply_all(workspace, mlflow, records.merge(found))
+        waiting = _read(file)
+        left = apply_all(workspace, mlflow, records.merge(waiting))
         if left:
-            if len(left) < len(found):
+            if len(left) < len(waiting):
                 _write(file, left)
             return False
         file.unlink(missing_ok=True)
         return True
 
 
-def apply_all(workspace: Workspace, mlflow: MlflowClient, taken: list[Record]) -> list[Record]:
+def apply_all(workspace: Workspace, mlflow: MlflowClient, taken: list[records.Record]) -> list[records.Record]:
     """Apply in order; the rest from the first record the store did not take now. Records it will never take are put
     aside in `rejected.jsonl` with the reason.
     """
@@ -176,7 +178,7 @@ def apply_all(workspace: Workspace, mlflow: MlflowClient, taken: list[Record]) -
     return []
 
 
-def spool(workspace: Workspace, taken: list[Record]) -> None:
+def spool(workspace: Workspace, taken: list[records.Record]) -> None:
     """Append records to their runs' spool files, with copies of the files they speak of."""
     try:
         with _alone(workspace):
@@ -198,14 +200,14 @@ def path(workspace: Workspace, run: str) -> Path:
 
 
 def say(sentence: str) -> None:
-    print(f"track: {sentence}", file=sys.stderr, flush=True)
+    log.warning("track: %s", sentence)
 
 
-def _alone(workspace: Workspace) -> Any:
+def _alone(workspace: Workspace) -> AbstractContextManager[None]:
     return lock.hold(workspace.state / "locks" / "spool.lock", "replay of MLflow records", wait_seconds=300)
 
 
-def _with_copy(workspace: Workspace, record: Record) -> Record:
+def _with_copy(workspace: Workspace, record: records.Record) -> records.Record:
     source = Path(record["file"]) if "file" in record else None
     keep = folder(workspace) / f"{record['run']}.files"
     if source is None or keep in source.parents or not source.exists():
@@ -216,7 +218,7 @@ def _with_copy(workspace: Workspace, record: Record) -> Record:
     return {**record, "file": str(copy), "owned": True}
 
 
-def _append(file: Path, taken: list[Record]) -> None:
+def _append(file: Path, taken: list[records.Record]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as out:  # a line that a kill cut short is ended first
         out.writelines(["\n"] * _is_cut(file) + [json.dumps(record) + "\n" for record in taken])
@@ -230,7 +232,7 @@ def _is_cut(file: Path) -> bool:
         return whole.read(1) != b"\n"
 
 
-def _read(file: Path) -> list[Record]:
+def _read(file: Path) -> list[records.Record]:
     """All whole lines; the last may be cut short by a kill."""
     from iqaflow.core.files import json_lines
 
@@ -238,7 +240,7 @@ def _read(file: Path) -> list[Record]:
         return [line.value for line in json_lines(lines, damaged="skip")]
 
 
-def _write(file: Path, left: list[Record]) -> None:
+def _write(file: Path, left: list[records.Record]) -> None:
     from iqaflow.core.files import write_text
 
     write_text(file, "".join(json.dumps(record) + "\n" for record in left))

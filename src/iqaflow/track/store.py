@@ -109,10 +109,10 @@ def client(tracking_uri: str) -> MlflowClient:
 
 def experiment_id(tracking_uri: str, name: str) -> str:
     """The experiment's id; StageError if `ensure` has not made it."""
-    found = client(tracking_uri).get_experiment_by_name(name)
-    if found is None:
+    experiment = client(tracking_uri).get_experiment_by_name(name)
+    if experiment is None:
         raise StageError(f"The MLflow experiment {name!r} does not exist in {tracking_uri}: run `iqaflow run` first.")
-    return found.experiment_id
+    return experiment.experiment_id
 
 
 def unreachable(tracking_uri: str, seconds: float = 2.0) -> str | None:
@@ -194,16 +194,16 @@ def _ensure_experiment(tracking_uri: str, name: str, artifacts: str | None) -> N
 
     mlflow = client(tracking_uri)
     try:
-        found = mlflow.get_experiment_by_name(name)
-        if found is None:
+        experiment = mlflow.get_experiment_by_name(name)
+        if experiment is None:
             tags = {ARTIFACTS: artifacts} if artifacts else None
             try:
                 mlflow.create_experiment(name, artifact_location=artifacts, tags=tags)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was first
                     raise
-        elif found.lifecycle_stage == "deleted":
-            mlflow.restore_experiment(found.experiment_id)
+        elif experiment.lifecycle_stage == "deleted":
+            mlflow.restore_experiment(experiment.experiment_id)
     except MlflowException as error:
         raise StageError(_useless(tracking_uri, error)) from error
 

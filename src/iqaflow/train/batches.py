@@ -77,11 +77,11 @@ class Batches:
         from iqaflow.model import dense_head
 
         train = self.train
-        made = [self.packs.pack(number, epoch) for number, epoch in self.members(step, micro)]
-        batch = self.packs.packer.collate([pack for pack, _ in made])
-        batch["packs"] = torch.tensor(len(made))
+        packs = [self.packs.pack(number, epoch) for number, epoch in self.members(step, micro)]
+        batch = self.packs.packer.collate([pack for pack, _ in packs])
+        batch["packs"] = torch.tensor(len(packs))
         if train.dense:
-            truths = [truth for _, several in made for truth in several]
+            truths = [truth for _, several in packs for truth in several]
             batch["dense"] = {
                 key: torch.from_numpy(np.ascontiguousarray(value))
                 for key, value in dense_head.targets(truths, batch.get("grids"), vocabulary.current()).items()
@@ -99,7 +99,7 @@ def micro_batches(
     """Pack numbers of an epoch by micro-batch. `shape` is (rows, tokens of the longest row) of a pack; a micro-batch is as wide
     as its longest row, and its rows x width is at most `tokens`, unless a single pack is more. Every pack comes once.
     """
-    made: list[list[int]] = []
+    batches: list[list[int]] = []
     for start in range(0, len(order), WINDOW):
         window = [int(number) for number in order[start : start + WINDOW]]
         shapes = {number: shape(number) for number in window}
@@ -112,5 +112,5 @@ def micro_batches(
                 rows, width = 0, wide
             here[-1].append(number)
             rows += more
-        made += [here[place] for place in rng.permutation(len(here))]
-    return made
+        batches += [here[place] for place in rng.permutation(len(here))]
+    return batches

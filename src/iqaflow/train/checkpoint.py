@@ -75,10 +75,10 @@ def resume(engine: Any, folder: Path, world: int, zero_stage: int, say: Callable
 
     Raises StageError where the state was divided among ranks in another way (ZeRO 1 to 3 give each rank a part).
     """
-    found = newest(folder, say)
-    if found is None:
+    whole = newest(folder, say)
+    if whole is None:
         return 0
-    path, manifest = found
+    path, manifest = whole
     was, now = (manifest["world"], manifest["zero_stage"]), (world, zero_stage)
     if was != now and (was[1] or now[1]):
         raise StageError(

@@ -35,18 +35,18 @@ class Probes:
         from iqaflow.engine import calibration
         from iqaflow.engine.session import Engine, Prompt
         from iqaflow.grounding import examples, ground
-        from iqaflow.tasks.ground import asked
+        from iqaflow.tasks.ground import plain_question
 
         if not self.images:
             return None
         training = model.training
         session = Engine(model, processor).session([[image] for image, _ in self.images], [["image"]] * len(self.images))
-        found = session.spatial([Prompt(item, asked("worst")) for item in range(len(self.images))])
+        answers = session.spatial([Prompt(item, plain_question("worst")) for item in range(len(self.images))])
         model.train(training)
         settings = calibration.defaults()
         return sheets.overlays_png(
             [
                 examples.example(encode_lossless(image), mask, ground.ground(image, spatial, settings), "worst")
-                for (image, mask), (spatial, _) in zip(self.images, found, strict=True)
+                for (image, mask), (spatial, _) in zip(self.images, answers, strict=True)
             ]
         )

@@ -7,9 +7,9 @@ accumulates what two would share, and the weights come out the same.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
-import sys
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -31,6 +31,7 @@ from iqaflow.train.step_log import StepLog, write_curve
 
 STRIKES = 3
 SKIPPED = "skipped.json"  # steps whose batch gave a loss or gradient that is not finite, in the work folder
+log = logging.getLogger(__name__)
 
 
 class Again(RuntimeError):
@@ -228,8 +229,6 @@ class Run:
     def _finish(self) -> None:
         import torch.distributed as dist
 
-        from iqaflow.train import card
-
         mark("saving", self.steps)
         state = student.gathered(self.model, self.settings.zero_stage)
         if self.rank == 0:
@@ -238,7 +237,7 @@ class Run:
                 student.save(self.model, self.processor, state, self.settings, work)
             rows = self.log.rows() if self.log is not None else []
             (work / "README.md").write_text(
-                card.stage_one(self.config, self.steps, rows[-1]["loss"] if rows else math.nan), encoding="utf-8"
+                student.card(self.config, self.steps, rows[-1]["loss"] if rows else math.nan), encoding="utf-8"
             )
             write_curve(self.work / "train.csv", rows)
             commit_directory(
@@ -250,4 +249,4 @@ class Run:
 
     def _say(self, text: str) -> None:
         if self.rank == 0:
-            print(f"train: {text}", file=sys.stderr, flush=True)
+            log.info("train: %s", text)

@@ -1,7 +1,8 @@
-"""The model that learns: a base, grown, frozen or with adapters as configured; and how it is saved."""
+"""The model that learns: a base, grown, frozen or with adapters as configured; how it is saved, and its card."""
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,12 @@ def tuned(model: Any, train: Train) -> Any:
 def freeze(model: Any, train: Train) -> None:
     """Switch off the gradients of the parts named in `train.frozen`; the projector of a vision tower is a part of its own."""
     for part in train.frozen:
-        found = 0
+        frozen = 0
         for name, weights in model.named_parameters():
             if part_of(name) == part:
                 weights.requires_grad_(False)
-                found += 1
-        if not found:
+                frozen += 1
+        if not frozen:
             raise StageError(f"train.frozen names {part}, but {type(model).__name__} has no such part.")
     if not any(weights.requires_grad for weights in model.parameters()):
         raise StageError(f"train.frozen={list(train.frozen)} leaves nothing to train.")
@@ -147,3 +148,36 @@ def _merged(model: Any, state: dict[str, Any]) -> dict[str, Any]:
             weight = merged[f"{name}.weight"]
             merged[f"{name}.weight"] = weight + ((up.float() @ down.float()) * module.scaling["default"]).to(weight.dtype)
     return merged
+
+
+def card(config: Config, steps: int, loss: float) -> str:
+    """The card of the model: what it is, made from what, for what. It names no date and no host: the same inputs give the same
+    bytes.
+    """
+    train = config.train
+    final = f"{loss:.4f}" if math.isfinite(loss) else "not finite"
+    return f"""---
+library_name: transformers
+pipeline_tag: image-text-to-text
+base_model: {train.base}
+tags: [image-quality-assessment, iqaflow]
+---
+# iqaflow stage one
+
+A vision-language model fine-tuned to explain image quality: it identifies distortions, rates pairs, scores, describes, points
+to the worst region and answers about a given one. Trained on synthetic distortions of `{config.source.kind}` photographs.
+
+| | |
+|---|---|
+| base | `{train.base}` |
+| tuning | {train.tuning}, {train.precision}, DeepSpeed ZeRO-{train.zero_stage} |
+| images | {config.annotate.images.train} annotated views |
+| optimizer steps | {steps} of {train.micro_batch * train.micro_batches} packs, up to {train.questions} questions each |
+| learning rate | {train.lr}, {train.warmup} warm-up steps, linear decay over the last {train.decay:.0%} |
+| final training loss | {final} |
+| seed | {config.seed} |
+
+Load the weights with `AutoModelForImageTextToText.from_pretrained`. Benchmark values with intervals are kept with the run.
+Limits: flaws of real cameras that none of the distortions resembles were never seen; confidence is calibrated on synthetic
+flaws only.
+"""

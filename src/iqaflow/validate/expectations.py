@@ -26,7 +26,7 @@ SELECTORS = ("task", "extent")  # columns that row conditions read
 LONGEST = 200  # characters of a value that are kept
 
 
-def judge(
+def run_suites(
     frames: dict[str, pd.DataFrame], suites: dict[str, list[Expectation]], named: int, docs: Path, scratch: Path
 ) -> list[Check]:
     """Validate each frame against its suite; checks in the order of the suites. Replaces the Data Docs in `docs`."""
@@ -53,7 +53,11 @@ def judge(
         for number, expectation in enumerate(expectations):
             expectation.meta = {**(expectation.meta or {}), "number": number}  # results come back in another order
         frame = frames[table].reset_index(drop=True)
-        used = {*IDS[table], *SELECTORS, *(name for one in expectations for name in _columns(one.configuration.kwargs))}
+        used = {
+            *IDS[table],
+            *SELECTORS,
+            *(name for expectation in expectations for name in _columns(expectation.configuration.kwargs)),
+        }
         batch = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("all")
         suite = context.suites.add(gx.ExpectationSuite(table, expectations=expectations))
         definition = gx.ValidationDefinition(name=table, data=batch, suite=suite)
@@ -78,10 +82,10 @@ def _harmless(frame: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
     for column in frame.columns:
         if frame[column].dtype.kind not in "biuf":
             texts = frame[column]
-            found = texts.where(texts.notna(), "").astype(str).str.contains(f"[{UNSAFE}]", regex=True)
-            if found.any():
+            unsafe = texts.where(texts.notna(), "").astype(str).str.contains(f"[{UNSAFE}]", regex=True)
+            if unsafe.any():
                 values = texts.to_numpy(dtype=object, copy=True)
-                for row in found.to_numpy().nonzero()[0]:
+                for row in unsafe.to_numpy().nonzero()[0]:
                     values[row] = str(values[row]).translate(HARMLESS)
                 frame[column] = values
     frame["row"] = range(len(frame))

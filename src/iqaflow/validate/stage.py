@@ -20,10 +20,9 @@ from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.data.masks import MAX_PIXELS
 from iqaflow.data.tables import parts
 from iqaflow.draw.html.text import plural
-from iqaflow.validate.check import Check
+from iqaflow.validate.check import Check, remedy
 from iqaflow.validate.checks.frames import IDS
-from iqaflow.validate.expectations import judge
-from iqaflow.validate.remedies import remedy
+from iqaflow.validate.expectations import run_suites
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,28 +49,28 @@ def run(config: Config, workspace: Workspace) -> StageResult:
     if (columns["found"] == columns["expected"]).all() and data["tables"]["rows"].all():
         data |= look(config, folder)
         rules |= suites.content(options.phash_distance)
-    found = judge(data, rules, options.max_rows_named, docs, workspace.scratch("validate") / "data_docs")
+    checks = run_suites(data, rules, options.max_rows_named, docs, workspace.scratch("validate") / "data_docs")
 
-    failed = [check for check in found if not check.success]
-    write_json(workspace.validation, verdict(found, data))
+    failed = [check for check in checks if not check.success]
+    write_json(workspace.validation, verdict(checks, data))
     page = workspace.reports / "validation.html"
-    write_text(page, report.page(found, data, folder))
+    write_text(page, report.page(checks, data, folder))
     result = StageResult(
         "validate",
         metrics={
             "success": float(not failed),
-            "checks": float(len(found)),
+            "checks": float(len(checks)),
             "failed": float(len(failed)),
             "images": float(len(data.get("images", ()))),
             "conversations": float(len(data.get("conversations", ()))),
         },
-        markdown=_markdown(found, data),
+        markdown=_markdown(checks, data),
         artifacts=[workspace.relative(path) for path in (page, workspace.validation, docs)],
         details={"failed": [check.says for check in failed]},
     )
     result.save(workspace)
     if failed:
-        raise StageError(_sentence(failed, len(found), data, workspace))
+        raise StageError(_sentence(failed, len(checks), data, workspace))
     return result
 
 
@@ -124,10 +123,10 @@ def _verify(workspace: Workspace) -> None:
     folder = workspace.annotated
     listed = read_manifest(folder, verify=True)["files"]
     for table in ("images", "conversations"):
-        found = parts(folder, table)
-        if not found:
+        part_files = parts(folder, table)
+        if not part_files:
             raise StageError(f"{folder} holds no {table} table: run `iqaflow annotate` first.")
-        for path in found:
+        for path in part_files:
             if path.relative_to(folder).as_posix() not in listed:
                 raise DamagedError(f"{path} is not in the manifest: remove it or run `iqaflow annotate` again.")
 
@@ -135,10 +134,10 @@ def _verify(workspace: Workspace) -> None:
 def _counts(data: dict[str, pd.DataFrame]) -> dict[str, Any]:
     if "splits" not in data:
         return {}
-    found = Counter(data["conversations"]["task"].fillna("missing"))
+    task_counts = Counter(data["conversations"]["task"].fillna("missing"))
     return {
         "split": {row.pop("split"): row for row in data["splits"].to_dict("records")},
-        "task": {task: found[task] for task in sorted({*tasks.names(), *found})},
+        "task": {task: task_counts[task] for task in sorted({*tasks.names(), *task_counts})},
         "category": {
             category: {row["split"]: row["images"] for row in mine.to_dict("records")}
             for category, mine in data["categories"].groupby("category", sort=False)

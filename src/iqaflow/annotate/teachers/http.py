@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from iqaflow.annotate.teachers import Completion
+from iqaflow.core.clients.http import LONGEST_RETRY_AFTER_S, TRANSIENT, Client, TryAgain, persist
 from iqaflow.core.config.schema import Teacher
 from iqaflow.core.errors import ConfigError, InputError, PipelineError
-from iqaflow.core.http import LONGEST_RETRY_AFTER_S, TRANSIENT, Client, TryAgain, persist
 from iqaflow.core.security.redaction import redact
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import encode_png

@@ -10,10 +10,12 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from iqaflow.benchmark.items import Answer
 from iqaflow.core.config import Config
 from iqaflow.core.plugins import KINDS
+from iqaflow.tasks.grading.items import Item, Question
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Row = dict[str, Any]
-Answers = Iterable[Row]
+Answers = Iterable[Answer]
 _registered: dict[str, Baseline] = {}
 
 
@@ -39,25 +41,25 @@ class Baseline:
 class Questions:
     """What a baseline may use: the items (their truth is removed), the images they are about, and other splits."""
 
-    items: list[Row]
+    items: list[Question]
     images: dict[str, Row]
     conversations: dict[str, Row]
     folder: Path
     config: Config
     _cache: dict[Any, Any] = field(default_factory=dict)
 
-    def of(self, *families: str) -> Iterator[tuple[Row, Row]]:
+    def of(self, *families: str) -> Iterator[tuple[Question, Row]]:
         """Items of some families, each with the image it is about."""
         for item in self.items:
             if item["family"] in families:
                 yield item, self.images[item["image_id"]]
 
-    def partners(self, item: Row) -> dict[str, Row]:
+    def partners(self, item: Question) -> dict[str, Row]:
         """The images of an item by the role they play: `A`, `B`, `reference`."""
         entries = self.conversations[item["item_id"]]["image_ids"]
         return {entry["role"]: self.images[entry["image_id"]] for entry in entries}
 
-    def two(self, item: Row) -> bool:
+    def two(self, item: Question) -> bool:
         """Whether an identify question says that there are two distortions."""
         turns = self.conversations[item["item_id"]]["turns"]
         return any(" TWO " in turn["text"] for turn in turns if turn["role"] == "user")
@@ -114,15 +116,15 @@ def known() -> dict[str, Baseline]:
 
 
 def answer_all(
-    items: list[Row], images: list[Row], conversations: list[Row], folder: Path, config: Config
-) -> dict[str, list[Row]]:
+    items: list[Item], images: list[Row], conversations: list[Row], folder: Path, config: Config
+) -> dict[str, list[Answer]]:
     """Every baseline's answers to the items it has something to say about, by name.
 
     One thread: the fits are small, and sums in another order would change the last bits.
     """
     from threadpoolctl import threadpool_limits
 
-    blind = [{**item, "target": None, "target_value": None, "level": None} for item in items]
+    blind = cast(list[Question], [{**item, "target": None, "target_value": None, "level": None} for item in items])
     questions = Questions(
         blind, {row["image_id"]: row for row in images}, {row["conversation_id"]: row for row in conversations}, folder, config
     )
@@ -131,8 +133,8 @@ def answer_all(
 
 
 def answer(
-    item: Row, prediction: str = "", value: float | None = None, confidence: float | None = None, hit: float | None = None
-) -> Row:
+    item: Question, prediction: str = "", value: float | None = None, confidence: float | None = None, hit: float | None = None
+) -> Answer:
     """One answer in the shape `items.grade` wants."""
     return {
         "family": item["family"],

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from iqaflow.benchmark.baselines import Answers, Questions, Row, answer, baseline
+from iqaflow.benchmark.items import Answer
 
 CAP_DB = 60.0  # PSNR of equal images is infinite; errors under a quarter of a grey level are not told apart
 FIT_IMAGES = 400
@@ -43,7 +44,7 @@ def ssim(questions: Questions) -> Answers:
     return _answers(questions, "ssim", ssim_index)
 
 
-def _answers(questions: Questions, name: str, measure: Callable[[np.ndarray, np.ndarray], float]) -> Iterator[Row]:
+def _answers(questions: Questions, name: str, measure: Callable[[np.ndarray, np.ndarray], float]) -> Iterator[Answer]:
     from iqaflow.data.images import decode
 
     def value(row: Row) -> float | None:

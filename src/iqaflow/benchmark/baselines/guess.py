@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 
 from iqaflow import tasks
-from iqaflow.benchmark.baselines import Answers, Questions, Row, answer, baseline
+from iqaflow.benchmark.baselines import Answers, Questions, answer, baseline
 from iqaflow.distortions import categories
 from iqaflow.tasks.grading.answers import NONE
-from iqaflow.tasks.grading.items import truth
+from iqaflow.tasks.grading.items import Question, truth
 
 
 @baseline("chance", "any allowed answer, drawn at random")
@@ -33,8 +33,8 @@ def chance(questions: Questions) -> Answers:
 @baseline("majority", "the commonest answer of the training split, whatever the image")
 def majority(questions: Questions) -> Answers:
     counts: dict[tuple[str, str], Counter[str]] = {}
-    for item in truth(questions.split("train"), questions.dialogues("train"), questions.config)[0]:
-        counts.setdefault(_group(item, " and " in item["target"]), Counter())[item["target"]] += 1
+    for known in truth(questions.split("train"), questions.dialogues("train"), questions.config)[0]:
+        counts.setdefault(_group(known, " and " in known["target"]), Counter())[known["target"]] += 1
     common = {key: min(count.items(), key=lambda entry: (-entry[1], entry[0]))[0] for key, count in counts.items()}
     short = [task.name for task in tasks.known().values() if task.credit and not task.description]
     for item, _ in questions.of(*short):
@@ -43,7 +43,7 @@ def majority(questions: Questions) -> Answers:
             yield answer(item, common[key])
 
 
-def _group(item: Row, two: bool) -> tuple[str, str]:
+def _group(item: Question, two: bool) -> tuple[str, str]:
     """Questions that look alike from outside share an answer."""
     if item["family"] == "identify":
         return "identify", "two" if two else "one"

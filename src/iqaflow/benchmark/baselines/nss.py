@@ -68,11 +68,11 @@ def _identify(questions: Questions, train: list[Row], model: BaseEstimator) -> A
         model.fit(np.stack([questions.features(row) for row in train]), kinds)
     names = sorted({kind.removesuffix(PART) for kind in model.classes_})
     fold = np.array([[kind.removesuffix(PART) == name for name in names] for kind in model.classes_], dtype=float)
-    asked = list(questions.of("identify"))
-    if not asked:
+    pairs = list(questions.of("identify"))
+    if not pairs:
         return
-    matrix = model.predict_proba(np.stack([questions.features(image) for _, image in asked])) @ fold
-    for (item, _), chances in zip(asked, matrix, strict=True):
+    matrix = model.predict_proba(np.stack([questions.features(image) for _, image in pairs])) @ fold
+    for (item, _), chances in zip(pairs, matrix, strict=True):
         order = np.argsort(-chances, kind="stable")
         order = np.array([index for index in order if names[index] != NONE][:2]) if questions.two(item) else order[:1]
         text = " and ".join(names[i] if names[i] == NONE else phrase(names[i]) for i in order)

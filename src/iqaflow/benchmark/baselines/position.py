@@ -8,7 +8,7 @@ import numpy as np
 
 from iqaflow.benchmark.baselines import Answers, Questions, Row, answer, baseline
 from iqaflow.data.masks import decode_mask, iou
-from iqaflow.tasks.grading.items import subject
+from iqaflow.tasks.grading.items import Question, subject
 from iqaflow.tasks.grammar import WHOLE
 
 SIDES = np.arange(0.2, 1.001, 0.1)  # of the image's height and width
@@ -44,7 +44,7 @@ def whole_image(questions: Questions) -> Answers:
         yield answer(item, WHOLE, float(mask.mean()), hit=_middle(mask))
 
 
-def _truth(questions: Questions, item: Row, image: Row) -> np.ndarray:
+def _truth(questions: Questions, item: Question, image: Row) -> np.ndarray:
     """The mask an answer is measured by."""
     mask = true_mask(questions.conversations[item["item_id"]], image)
     return np.ones((image["height"], image["width"]), dtype=bool) if mask is None else mask

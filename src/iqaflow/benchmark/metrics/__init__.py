@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _registered: dict[tuple[str, str], Metric] = {}
+
+
+class Entry(TypedDict):
+    """A metric's value on `n` items. `ci95`: 95 % interval [low, high] over items, `ci95_photos` over photographs; None where the
+    value is undefined on most resamples.
+    """
+
+    value: float
+    ci95: list[float] | None
+    ci95_photos: list[float] | None
+    n: int
+
+
+Table = dict[str, dict[str, Entry]]  # of one predictor, by family and metric
 
 
 @dataclass(frozen=True)
@@ -113,11 +127,11 @@ def compute(frame: pd.DataFrame, name: str) -> float:
     return _point(*_usable(find(families[0], name), frame))
 
 
-def table(frame: pd.DataFrame, config: Config) -> dict[str, dict[str, dict[str, Any]]]:
+def table(frame: pd.DataFrame, config: Config) -> Table:
     """Every metric that is defined on the items of one predictor, with 95 % intervals (see `stats`): `ci95` resamples
     items, `ci95_photos` photographs (null with one photograph). `n` counts items.
     """
-    result: dict[str, dict[str, dict[str, Any]]] = {}
+    result: Table = {}
     for (family, name), entry in known().items():
         rows = frame[frame["family"] == family]
         if rows.empty:

@@ -62,7 +62,7 @@ def severity(frame: pd.DataFrame) -> np.ndarray:
     """Share of right severity words among the categories named right; items with none of them do not count."""
     result = []
     for target, prediction in zip(frame["target"], frame["prediction"], strict=True):
-        said = {category: word for word, category in answers.findings(prediction) or []}
-        shared = [word == said[category] for word, category in answers.findings(target) or [] if category in said]
+        severities = {category: word for word, category in answers.findings(prediction) or []}
+        shared = [word == severities[category] for word, category in answers.findings(target) or [] if category in severities]
         result.append(np.mean(shared) if shared else np.nan)
     return np.array(result)

@@ -39,8 +39,8 @@ def bleu_counts(frame: pd.DataFrame) -> np.ndarray:
     bleu = BLEU()
     rows = []
     for target, prediction in zip(frame["target"], frame["prediction"], strict=True):
-        one = bleu.corpus_score([answers.strip_boxes(prediction)], [[answers.strip_boxes(target)]])
-        rows.append([*one.counts, *one.totals, one.sys_len, one.ref_len])
+        score = bleu.corpus_score([answers.strip_boxes(prediction)], [[answers.strip_boxes(target)]])
+        rows.append([*score.counts, *score.totals, score.sys_len, score.ref_len])
     return np.array(rows, dtype=float).reshape(len(frame), 2 * ORDER + 2)
 
 

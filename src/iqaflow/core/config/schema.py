@@ -89,7 +89,9 @@ class Source(Section):
         if not isinstance(tree, dict) or not tree.get("scores") or tree.get("kind") not in ("folder", "dvc"):
             return tree
         path, others = str(tree.get("path") or ""), list(tree.get("labelled") or ())
-        others = [one for one in others if not (isinstance(one, dict) and one.get("name") == one.get("format") == SCORES)]
+        others = [
+            entry for entry in others if not (isinstance(entry, dict) and entry.get("name") == entry.get("format") == SCORES)
+        ]
         entry = {
             "name": SCORES,
             "format": SCORES,

@@ -44,7 +44,7 @@ class Doorkeeper:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):  # the server's own start and stop
             return await self.app(scope, receive, send)
-        status, sentence = self.judge(scope)
+        status, sentence = self.verdict(scope)
         if status == 200:
             return await self.app(scope, receive, _sealed(send) if scope["type"] == "http" else send)
         if scope["type"] == "websocket":
@@ -55,14 +55,14 @@ class Doorkeeper:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": f"{sentence}\n".encode()})
 
-    def judge(self, scope: Scope) -> tuple[int, str]:
+    def verdict(self, scope: Scope) -> tuple[int, str]:
         """The status to answer with (200: let through), and why."""
         hosts = [host.lower() for host in _values(scope, b"host")]
         if len(hosts) != 1 or hosts[0] not in (*_own_hosts(scope), *self.extra):
             return 403, f"This server does not answer to this Host: use its own address, or name the host in {ALLOWED_HOSTS}."
         scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
         schemes = {scheme, "https"} if hosts[0] in self.extra else {scheme}  # a proxy may speak TLS for us
-        if any(origin.lower() not in {f"{one}://{hosts[0]}" for one in schemes} for origin in _values(scope, b"origin")):
+        if any(origin.lower() not in {f"{allowed}://{hosts[0]}" for allowed in schemes} for origin in _values(scope, b"origin")):
             return 403, "Requests from pages of another origin are refused."
         if any(site in FOREIGN for site in _values(scope, b"sec-fetch-site")) and not _follows_a_link(scope):
             return 403, "Requests from another site are refused."

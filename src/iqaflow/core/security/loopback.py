@@ -31,4 +31,4 @@ def listen(preferred: int, say: Callable[[str], None] | None = None, what: str =
 def free_port(preferred: int, say: Callable[[str], None] | None = None, what: str = "") -> int:
     """`preferred` if nothing listens there, else any free port of the loopback, with a sentence."""
     with listen(preferred, say, what) as probe:
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])

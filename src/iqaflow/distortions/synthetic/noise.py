@@ -80,8 +80,8 @@ def noise_poisson(image: np.ndarray, photons: float, rng: np.random.Generator) -
     open_ = np.flatnonzero(counts == OPEN)
     grey = image.ravel()[open_].astype(np.int64)
     uniform = (draw.ravel()[open_] + rng.random(open_.size)) / CELLS
-    found = np.searchsorted((np.arange(256)[:, None] + steps).ravel(), grey + uniform, side="right")
-    counts.ravel()[open_] = found - grey * steps.shape[1]
+    places = np.searchsorted((np.arange(256)[:, None] + steps).ravel(), grey + uniform, side="right")
+    counts.ravel()[open_] = places - grey * steps.shape[1]
     return cv2.LUT(counts, to_uint8(GREYS * (255 / photons)).reshape(1, 256))
 
 

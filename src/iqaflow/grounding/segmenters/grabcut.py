@@ -45,8 +45,8 @@ def segment(
         return fallback
     cv2.setRNGSeed(0)  # the clusters start at random
     cv2.grabCut(pixels, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]  # no box
-    found = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
-    mask = keep(resize(found, map_.shape) >= 0.5, map_, options["components"])
+    inside = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
+    mask = keep(resize(inside, map_.shape) >= 0.5, map_, options["components"])
     return mask if mask.any() else fallback
 
 

@@ -46,7 +46,7 @@ def segment(
         row, column = np.unravel_index(int(map_.argmax()), map_.shape)
         points = [(column + 0.5, row + 0.5)]
     logits, trusted = seen.prompt(points, negatives, box_xyxy if "box" in options["prompt"] else None)
-    masks = [resize(one, map_.shape) > 0 for one in logits]
+    masks = [resize(values, map_.shape) > 0 for values in logits]
     merit = trusted if options["choose"] == "score" else [iou(mask, fallback) for mask in masks]
     order = np.argsort(-np.asarray(merit), kind="stable")
     return next((masks[at] for at in order if masks[at].any()), fallback)

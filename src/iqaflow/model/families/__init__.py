@@ -17,10 +17,10 @@ from iqaflow.model.families.family import Family
 @cache
 def families() -> dict[str, Family]:
     """Every known `model_type` with its family."""
-    found: dict[str, Family] = {}
+    by_type: dict[str, Family] = {}
     for module in KINDS["families"].modules().values():
-        found |= dict.fromkeys(module.FAMILY.types, module.FAMILY)
-    return found
+        by_type |= dict.fromkeys(module.FAMILY.types, module.FAMILY)
+    return by_type
 
 
 def of(config: Any) -> Family:

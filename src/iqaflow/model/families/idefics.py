@@ -17,9 +17,9 @@ class Idefics(Family):
     types = ("idefics3", "smolvlm")
 
     def processor(self, where: str | Path, config: Any, revision: str | None, pixels: tuple[int, int] | None) -> Any:
-        made = super().processor(where, config, revision, pixels)
-        made.image_end = MARK
-        return made
+        chat = super().processor(where, config, revision, pixels)
+        chat.image_end = MARK
+        return chat
 
     def whole(self, images: Any, config: Any) -> None:
         side = config.vision_config.image_size
@@ -27,10 +27,10 @@ class Idefics(Family):
         images.size, images.max_image_size = {"height": side, "width": side}, {"longest_edge": side}
 
     def encode(self, processor: Any, config: Any, images: Sequence[np.ndarray]) -> tuple[dict[str, Any], list[Placed]]:
-        made = processor.image_processor([list(images)], return_tensors="pt")["pixel_values"]
-        rows, columns = (side // config.vision_config.patch_size // config.scale_factor for side in made.shape[-2:])
+        pixels = processor.image_processor([list(images)], return_tensors="pt")["pixel_values"]
+        rows, columns = (side // config.vision_config.patch_size // config.scale_factor for side in pixels.shape[-2:])
         text = f"{MARK}{WHOLE}{processor.image_token * (rows * columns)}{MARK}"
-        return {"pixel_values": made}, [Placed(text, rows * columns, (rows, columns)) for _ in images]
+        return {"pixel_values": pixels}, [Placed(text, rows * columns, (rows, columns)) for _ in images]
 
     def shape(self, like: Any, flat: Any, tokens: Sequence[int]) -> Any:
         return [flat]

@@ -15,9 +15,9 @@ class InternVL(Family):
     types = ("internvl",)
 
     def processor(self, where: str | Path, config: Any, revision: str | None, pixels: tuple[int, int] | None) -> Any:
-        made = super().processor(where, config, revision, pixels)
-        made.image_end = made.tokenizer.end_image_token
-        return made
+        chat = super().processor(where, config, revision, pixels)
+        chat.image_end = chat.tokenizer.end_image_token
+        return chat
 
     def whole(self, images: Any, config: Any) -> None:
         images.crop_to_patches = False  # tiles would tear the grid of visual tokens apart

@@ -30,13 +30,13 @@ class Llava(Family):
         images.size = {"height": side, "width": side}
 
     def encode(self, processor: Any, config: Any, images: Sequence[np.ndarray]) -> tuple[dict[str, Any], list[Placed]]:
-        made = processor.image_processor(list(images), return_tensors="pt")["pixel_values"]
-        rows, columns = (side // config.vision_config.patch_size for side in made.shape[-2:])
+        pixels = processor.image_processor(list(images), return_tensors="pt")["pixel_values"]
+        rows, columns = (side // config.vision_config.patch_size for side in pixels.shape[-2:])
         # CLIP's first token stands for the whole picture; the select strategy drops the first token, whichever it is
         first = int(config.vision_config.model_type == "clip_vision_model")
         tokens = rows * columns + first - int(config.vision_feature_select_strategy == "default")
         grid = (rows, columns) if tokens == rows * columns else None
-        return {"pixel_values": made}, [Placed(processor.image_token * tokens, tokens, grid) for _ in images]
+        return {"pixel_values": pixels}, [Placed(processor.image_token * tokens, tokens, grid) for _ in images]
 
 
 FAMILY = Llava()

@@ -37,12 +37,12 @@ class Qwen(Family):
         return ImageOnlyProcessor(images, tokenizer, chat_template=tokenizer.chat_template)
 
     def encode(self, processor: Any, config: Any, images: Sequence[np.ndarray]) -> tuple[dict[str, Any], list[Placed]]:
-        made = processor.image_processor(list(images), return_tensors="pt")
+        batch = processor.image_processor(list(images), return_tensors="pt")
         merge, placed = processor.image_processor.merge_size, []
-        for _, rows, columns in made["image_grid_thw"].tolist():
+        for _, rows, columns in batch["image_grid_thw"].tolist():
             grid = rows // merge, columns // merge
             placed.append(Placed(processor.image_token * (grid[0] * grid[1]), grid[0] * grid[1], grid))
-        return {name: made[name] for name in self.inputs}, placed
+        return {name: batch[name] for name in self.inputs}, placed
 
     def positions(self, model: Any, ids: Any, image_token_id: int, placed: Sequence[Placed]) -> Any:
         import torch

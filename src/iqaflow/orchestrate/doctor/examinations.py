@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from iqaflow.core import environment, process
+from iqaflow.core.clients import git
 from iqaflow.core.security import loopback
 from iqaflow.core.workspace import Workspace
 from iqaflow.orchestrate.doctor.report import Finding, version
@@ -150,7 +151,7 @@ def graph(folder: Path, root: Path) -> Iterator[Finding]:
         return done.stdout
 
     dvc = [sys.executable, "-m", "dvc"]
-    call("git", "init", "-q")
+    git.run(folder, "init", "-q")
     call(*dvc, "init", "-q")
     (folder / "dvc.yaml").write_text("stages:\n  hello:\n    cmd: echo hello > hello.txt\n    outs: [hello.txt]\n")
     assert "Running stage" in call(*dvc, "repro")
@@ -160,15 +161,15 @@ def graph(folder: Path, root: Path) -> Iterator[Finding]:
 
 def machine(folder: Path, root: Path) -> Iterator[Finding]:
     """What the machine offers; none of it but disk space is needed."""
-    found = _compiler()
+    compiler = _compiler()
     yield Finding(
         "compiler",
         "g++ and ninja are there, for DeepSpeed's optional CPU operators"
-        if found
+        if compiler
         else "no g++ or ninja: everything works, only DeepSpeed's optional CPU operators cannot be built",
-        ok=bool(found),
+        ok=bool(compiler),
         needed=False,
-        version=found,
+        version=compiler,
     )
     free = shutil.disk_usage(root).free / 1e9
     yield Finding("disk", f"{free:.1f} GB free at {root}", ok=free > 1)

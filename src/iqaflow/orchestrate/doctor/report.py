@@ -59,7 +59,7 @@ def run(workspace: Workspace, as_json: bool = False) -> int:
 
 def _examine(group: str, workspace: Workspace) -> list[Finding]:
     """Run one group in a process of its own: a crash or a hang there is a row here."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     with tempfile.TemporaryDirectory(prefix="iqaflow-doctor-", ignore_cleanup_errors=True) as folder:
         command = [sys.executable, "-m", "iqaflow.orchestrate.doctor.examinations", group, folder, str(workspace.root)]
         child = process.start(command, Path(folder), _environment(folder))
@@ -71,9 +71,9 @@ def _examine(group: str, workspace: Workspace) -> list[Finding]:
             out, why = child.communicate()[0], f"no answer within {LIMIT_SECONDS} s"
     for line in out.splitlines():
         if line.startswith('{"component"'):
-            found.append(Finding(**json.loads(line)))
-    missing = GROUPS[group][len(found) :]
-    return found + [Finding(name, why, ok=False) for name in missing[:1]]
+            findings.append(Finding(**json.loads(line)))
+    missing = GROUPS[group][len(findings) :]
+    return findings + [Finding(name, why, ok=False) for name in missing[:1]]
 
 
 def _environment(folder: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,10 @@ def _saved(folder: Path, image_id: str, key: str, data: bytes) -> str:
     return name
 
 
-def _messages(row: dict[str, Any], files: dict[tuple[str, bool], str]) -> tuple[list[dict[str, str]], list[str]]:
+def _messages(row: Mapping[str, Any], files: dict[tuple[str, bool], str]) -> tuple[list[dict[str, str]], list[str]]:
     several = len(row["image_ids"]) > 1
-    marks = "".join(f"{NAMES[one['role']] if several else ''}<image>\n" for one in row["image_ids"])
-    images = [files[one["image_id"], one["role"] == "reference"] for one in row["image_ids"]]
+    marks = "".join(f"{NAMES[image['role']] if several else ''}<image>\n" for image in row["image_ids"])
+    images = [files[image["image_id"], image["role"] == "reference"] for image in row["image_ids"]]
     messages = [{"role": turn["role"], "content": turn["text"]} for turn in row["turns"]]
     messages[0]["content"] = marks + messages[0]["content"]
     return messages, images

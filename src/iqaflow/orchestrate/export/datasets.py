@@ -29,7 +29,7 @@ def write(annotated: Path, folder: Path, manifest: dict[str, Any]) -> dict[str, 
         for path in parts(annotated, table):
             rows = pq.read_table(path)
             for split in SPLITS:
-                chosen = rows.filter([one == split for one in rows["split"].to_pylist()])
+                chosen = rows.filter([name == split for name in rows["split"].to_pylist()])
                 if not chosen.num_rows:
                     continue
                 counts[table] += chosen.num_rows
@@ -39,12 +39,12 @@ def write(annotated: Path, folder: Path, manifest: dict[str, Any]) -> dict[str, 
                 target = folder / table / f"{split}-{numbers[split]:05d}.parquet"
                 numbers[split] += 1
                 target.parent.mkdir(parents=True, exist_ok=True)
-                pq.write_table(_told(chosen, schema), target, compression="zstd", use_dictionary=False, row_group_size=100)
+                pq.write_table(_described(chosen, schema), target, compression="zstd", use_dictionary=False, row_group_size=100)
     (folder / "README.md").write_text(card(counts, seen, manifest), encoding="utf-8")
     return counts
 
 
-def _told(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+def _described(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """The rows with pictures as `{bytes, path}`, and a note in the file's metadata of what each column is."""
     import pyarrow as pa
 

@@ -12,6 +12,7 @@ Prefect, which take 300 MB. It holds no port, and ends when the checkout disappe
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -22,12 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from iqaflow.core import environment, lock, open_runs, process
+from iqaflow.core.log import set_up
 from iqaflow.core.workspace import Workspace
 
 SECONDS = float(os.environ.get("IQAFLOW_REAPER_SECONDS", "30"))  # between tries
 TICK_SECONDS = 1.0
 SETTLE_SECONDS = 300  # for one try
 PATIENCE_SECONDS = 6 * 3600  # with a store that is away; the next run or verb goes on from there
+log = logging.getLogger("iqaflow.orchestrate.services.reaper")  # the module is started as a program
 
 
 def ensure(workspace: Workspace) -> None:
@@ -61,6 +64,7 @@ def main() -> None:
     """See the top of the file."""
     workspace, mode = Workspace(Path(sys.argv[1])), sys.argv[2] if len(sys.argv) > 2 else ""
     environment.prepare(workspace.root)
+    set_up()
     if mode == "--settle":
         return _settle_all(workspace)
     stay = mode == "--stay"
@@ -118,16 +122,16 @@ def _settle_in_child(workspace: Workspace) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        print(f"reaper: {error}", file=sys.stderr, flush=True)
+        log.warning("reaper: %s", error)
 
 
 def _settle_all(workspace: Workspace) -> None:
     settle(workspace)
-    if open_runs.prefect_due(workspace):
+    address = open_runs.prefect_address(workspace)
+    if address is not None and open_runs.prefect_due(workspace):
         from iqaflow.orchestrate.services import servers
 
-        if address := open_runs.prefect_address(workspace):
-            os.environ |= servers.credentials(workspace, address)
+        os.environ |= servers.credentials(workspace, address)
         from iqaflow.orchestrate import zombies
 
         zombies.close_dead_runs()
@@ -150,11 +154,11 @@ def _holds(run: Path) -> bool:
 
     try:
         holder: dict[str, Any] = json.loads(run.read_text(encoding="utf-8"))
-        found = psutil.Process(holder["pid"])
+        running = psutil.Process(holder["pid"])
         return (
             holder["host"] == socket.gethostname()
-            and found.create_time() <= holder["started"] + 1  # no later namesake
-            and found.status() != psutil.STATUS_ZOMBIE
+            and running.create_time() <= holder["started"] + 1  # no later namesake
+            and running.status() != psutil.STATUS_ZOMBIE
         )
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return False

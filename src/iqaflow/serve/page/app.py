@@ -72,11 +72,11 @@ def _assess_tab(desk: Desk, examples: list[Path], folder: Path) -> None:
             elem_id="question",
         )
 
-    def assess(file: str | None, original: str | None, asked: str) -> dict[Any, Any]:
+    def assess(file: str | None, original: str | None, text: str) -> dict[Any, Any]:
         if not file:
             return {**shown(None), verdict: views.message(WELCOME)}
         try:
-            return shown(desk.assess(file, original, asked))
+            return shown(desk.assess(file, original, text))
         except InputError as error:
             return {**shown(None), verdict: views.message(str(error), alert=True)}
 
@@ -89,8 +89,8 @@ def _assess_tab(desk: Desk, examples: list[Path], folder: Path) -> None:
             look: now,
             picture: screen.marked(now.pixels, now.regions, now.corner),
             verdict: views.verdict(now.result, now.reference),
-            legend: views.legend(now.regions, asked=now.asked is not None),
-            answer: views.region(len(now.regions) - 1, now.asked) if now.asked else "",
+            legend: views.legend(now.regions, pointed=now.pointed is not None),
+            answer: views.region(len(now.regions) - 1, now.pointed) if now.pointed else "",
         }
 
     def click(now: Look | None, how: str, event: gr.SelectData) -> dict[Any, Any]:
@@ -121,8 +121,8 @@ def _assess_tab(desk: Desk, examples: list[Path], folder: Path) -> None:
 
     results = [look, picture, verdict, legend, answer, mode, as_json, as_png]
     given.append(samples.load_input_event.then(lambda file: file["path"], picture, path, **RAW))
-    asked = [(step.then if hasattr(step, "then") else step) for step in (*given, *given_too, question.submit)]
-    done = [ask(assess, [path, reference, question], results, show_progress_on=verdict, **QUEUED) for ask in asked]
+    questions = [(step.then if hasattr(step, "then") else step) for step in (*given, *given_too, question.submit)]
+    done = [ask(assess, [path, reference, question], results, show_progress_on=verdict, **QUEUED) for ask in questions]
     done.append(mode.change(switch, [look, mode], results, **QUIET))
     done.append(picture.select(click, [look, mode], results, show_progress_on=legend, **QUEUED))
     for step in done:
@@ -163,8 +163,8 @@ def _compare_tab(desk: Desk, pair: list[Path], folder: Path) -> None:
             legend: views.legends(regions),
             as_json: _download(folder, "comparison.json", json.dumps(result, indent=1).encode()),
             **{
-                image: screen.marked(one, found, letters=SIDE_BY_SIDE)
-                for image, one, found in zip(images, pixels, regions.values(), strict=True)
+                image: screen.marked(photograph, marks, letters=SIDE_BY_SIDE)
+                for image, photograph, marks in zip(images, pixels, regions.values(), strict=True)
             },
         }
 

@@ -24,14 +24,14 @@ class Look:
 
     pixels: np.ndarray
     result: dict[str, Any]
-    asked: Region | None = None
+    pointed: Region | None = None
     corner: Point | None = None  # the first of a box
     reference: str | None = None  # the name of its file
 
     @property
     def regions(self) -> list[dict[str, Any]]:
         """As numbered in the picture and the legend: those the model found, then the one asked about."""
-        return [*self.result["regions"], *([self.asked] if self.asked else [])]
+        return [*self.result["regions"], *([self.pointed] if self.pointed else [])]
 
     @property
     def assessment(self) -> dict[str, Any]:
@@ -50,17 +50,17 @@ class Desk:
 
     def assess(self, path: str, reference: str | None = None, question: str | None = None) -> Look:
         """Raises InputError, in words without our folders, if a file cannot be used."""
-        result = self._asked("assess", path, reference=reference, question=(question or "").strip() or None)
+        result = self._answer("assess", path, reference=reference, question=(question or "").strip() or None)
         return Look(self.pixels(path), result, reference=Path(reference).name if reference else None)
 
     def ask(self, look: Look, **where: Any) -> Look:
         """The same look with the region at `point=(x, y)` or in the box `region=(x0, y0, x1, y1)`, in pixels."""
         with self._turn:
-            return replace(look, asked=self._assessor.examine(look.pixels, **where), corner=None)
+            return replace(look, pointed=self._assessor.examine(look.pixels, **where), corner=None)
 
     def compare(self, a: str, b: str, reference: str | None = None) -> dict[str, Any]:
         """Raises InputError as `assess` does."""
-        return self._asked("compare", a, b, reference=reference)
+        return self._answer("compare", a, b, reference=reference)
 
     def pixels(self, path: str) -> np.ndarray:
         """The photograph as the model sees it: upright RGB."""
@@ -69,7 +69,7 @@ class Desk:
         except ImageError as error:
             raise InputError(f"{error}.") from None
 
-    def _asked(self, what: str, *paths: str, reference: str | None, **more: Any) -> dict[str, Any]:
+    def _answer(self, what: str, *paths: str, reference: str | None, **more: Any) -> dict[str, Any]:
         try:
             with self._turn:
                 result = getattr(self._assessor, what)(*paths, reference=reference, **more)

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iqaflow.core import environment
 from iqaflow.core.errors import InputError, StageError
 from iqaflow.core.security import doorkeeper, loopback
 from iqaflow.core.workspace import Workspace, shipped
@@ -59,8 +60,7 @@ def chosen(workspace: Workspace, model: str | None) -> tuple[Assessor, str, str]
 def start(assessor: Assessor, name: str, note: str, port: int, folder: Path) -> gradio.Blocks:
     """The page, listening; uploads and downloads live in `folder`."""
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
-    for variable in ("NO_PROXY", "no_proxy"):  # gradio asks its own address whether it answers
-        os.environ[variable] = ",".join(filter(None, (os.environ.get(variable), loopback.HOST)))
+    environment.prepare()  # gradio asks its own address whether it answers: not through a proxy
     import gradio as gr
     from starlette.middleware import Middleware
 

@@ -42,9 +42,9 @@ def bars(distortions: Sequence[dict[str, Any]]) -> Markup:
     return _pieces().bars(distortions)
 
 
-def legend(regions: Sequence[dict[str, Any]], asked: bool = False) -> Markup:
-    """Number, colour and verdict of every region in the picture; the last is the one `asked` about."""
-    return _pieces().legend(regions, asked)
+def legend(regions: Sequence[dict[str, Any]], pointed: bool = False) -> Markup:
+    """Number, colour and verdict of every region in the picture; the last is the one `pointed` to."""
+    return _pieces().legend(regions, pointed)
 
 
 def legends(regions: Mapping[str, Sequence[dict[str, Any]]]) -> Markup:
@@ -52,9 +52,9 @@ def legends(regions: Mapping[str, Sequence[dict[str, Any]]]) -> Markup:
     return _pieces().legends(regions)
 
 
-def region(at: int, found: Mapping[str, Any]) -> Markup:
+def region(at: int, verdict: Mapping[str, Any]) -> Markup:
     """The answer about the region number `at` that a person pointed to."""
-    return _pieces().region(at + 1, found)
+    return _pieces().region(at + 1, verdict)
 
 
 def comparison(result: dict[str, Any]) -> Markup:
@@ -71,8 +71,10 @@ def sides(result: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """
     names = "Image A", "Image B"
     if changed := result.get("differences"):
-        return {name: [{**one, **one["images"][name], "points": [], "confidence": None} for one in changed] for name in names}
-    return {name: [one for one in result["regions"] if one["image"] == name] for name in names}
+        return {
+            name: [{**region, **region["images"][name], "points": [], "confidence": None} for region in changed] for name in names
+        }
+    return {name: [region for region in result["regions"] if region["image"] == name] for name in names}
 
 
 @functools.cache

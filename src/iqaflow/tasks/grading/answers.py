@@ -7,10 +7,13 @@ how it spells it.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from iqaflow.distortions import phrase
 from iqaflow.tasks import grammar
+
+if TYPE_CHECKING:
+    from iqaflow.data.rows import ConversationRow
 
 NONE = grammar.CLEAN
 _CLEAN = re.compile(r"\b(none|no (visible |noticeable )?distortions?)\b", re.IGNORECASE)
@@ -22,29 +25,29 @@ Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as shares of the image
 
 def findings(text: str) -> list[Finding] | None:
     """The distortions a text names, in order, each once; [] if it says there are none; None if it says neither."""
-    found: dict[str, str | None] = {}
+    severity_of: dict[str, str | None] = {}
     for severity, category in grammar.parse(text).faults:
-        if found.get(category) is None:  # a later mention may add the severity
-            found[category] = severity
-    if found:
-        return [(severity, category) for category, severity in found.items()]
+        if severity_of.get(category) is None:  # a later mention may add the severity
+            severity_of[category] = severity
+    if severity_of:
+        return [(severity, category) for category, severity in severity_of.items()]
     return [] if _CLEAN.search(text) else None
 
 
 def label(text: str) -> str:
     """The categories a text names in one spelling and order (`blur and noise`, `none`); other text unchanged."""
-    found = findings(text)
-    if found is None:
+    faults = findings(text)
+    if faults is None:
         return text.strip()
-    return " and ".join(sorted(phrase(category) for _, category in found)) or NONE
+    return " and ".join(sorted(phrase(category) for _, category in faults)) or NONE
 
 
 def severities(text: str) -> str:
     """Like `label`, with severities: `serious blur, slight noise`."""
-    found = findings(text)
-    if found is None:
+    faults = findings(text)
+    if faults is None:
         return text.strip()
-    named = sorted((phrase(category), severity or "") for severity, category in found)
+    named = sorted((phrase(category), severity or "") for severity, category in faults)
     return ", ".join(f"{severity} {name}".strip() for name, severity in named) or NONE
 
 
@@ -73,14 +76,14 @@ def boxes(text: str) -> list[tuple[str, Box]]:
     """Every inline box with its label, from the outer edges of its cells (the paper decodes to cell centres, which
     would give a one-cell box no area). Points, corners in the wrong order or outside the grid are left out.
     """
-    found = []
+    labelled = []
     for place in grammar.parse(text).places:
         if place.last is None or max(place.first, place.last) >= grammar.CELLS:
             continue
         box = grammar.cells_box(place.first, place.last, 1, 1)
         if box[0] < box[2] and box[1] < box[3]:
-            found.append((" ".join(place.label.lower().split()), box))
-    return found
+            labelled.append((" ".join(place.label.lower().split()), box))
+    return labelled
 
 
 def box_iou(a: Box, b: Box) -> float:
@@ -116,6 +119,6 @@ def match_boxes(target: str, prediction: str) -> list[tuple[float, bool]]:
     return result
 
 
-def given(row: dict[str, Any]) -> str:
+def given(row: ConversationRow) -> str:
     """The last answer of a stored conversation."""
     return next((turn["text"] for turn in reversed(row["turns"]) if turn["role"] == "assistant"), "")

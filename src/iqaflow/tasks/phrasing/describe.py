@@ -85,12 +85,12 @@ REFERENCE = (
 COMPARED = "Compared with the reference, "  # opens some answers where the reference is shown
 
 BRIEF_ANSWERS = (
-    "The image shows {said}, the quality is {verdict}.",
-    "With {said}, the image has {verdict} quality.",
-    "The quality is {verdict}; the image shows {said}.",
-    "The picture has {said}, and its quality is {verdict}.",
-    "There is {said} in the image; I would call the quality {verdict}.",
-    "This is a picture of {verdict} quality with {said}.",
+    "The image shows {faults}, the quality is {verdict}.",
+    "With {faults}, the image has {verdict} quality.",
+    "The quality is {verdict}; the image shows {faults}.",
+    "The picture has {faults}, and its quality is {verdict}.",
+    "There is {faults} in the image; I would call the quality {verdict}.",
+    "This is a picture of {verdict} quality with {faults}.",
 )
 BRIEF_CLEAN = (
     "No distortion, the quality is {verdict}.",

@@ -56,11 +56,11 @@ VERDICTS = (
     "{better} looks cleaner.",
 )
 FAULTS = (
-    "{name} shows {said}.",
-    "{name} suffers from {said}.",
-    "{name} has {said}.",
-    "In {name} there is {said}.",
-    "{name} is affected by {said}.",
+    "{name} shows {faults}.",
+    "{name} suffers from {faults}.",
+    "{name} has {faults}.",
+    "In {name} there is {faults}.",
+    "{name} is affected by {faults}.",
 )
 EFFECTS = ("This {effect}.", "It {effect}.", "That {effect}.")
 CLEAN = ("{name} shows no distortion.", "{name} looks clean, with no distortion.", "There is no visible distortion in {name}.")

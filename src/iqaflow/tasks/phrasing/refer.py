@@ -3,7 +3,7 @@
 The questions for one distortion also fit a clear region, as the tests' own question does.
 """
 
-SHORT_ONE = (
+SHORT_SINGLE = (
     "List the distortions of the {region} as short phrases.",
     "Name severity and distortion of the {region}.",
     "What is wrong with the {region}? Answer in short phrases.",
@@ -35,7 +35,7 @@ SHORT_TWO = (
     "Which pair of faults can be seen in the {region}? Short phrases will do.",
     "Short answer: which two distortions came over the {region}?",
 )
-LONG_ONE = (
+LONG_SINGLE = (
     "Explain the distortions of the {region} and their effect.",
     "Describe severity, distortion and effect for the {region}.",
     "What is wrong with the {region}, and what does it do to the look?",
@@ -67,7 +67,7 @@ LONG_TWO = (
     "How do the two distortions show themselves in the {region}?",
     "Two distortions met in the {region}: explain them and what they do.",
 )
-ONE = (
+SINGLE = (
     "This region shows {fault}, which {effect}.",
     "This region suffers from {fault}, which {effect}.",
     "There is {fault} here that {effect}.",

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TypedDict
 
 from iqaflow.core.files import explain_full_disk
 
@@ -46,7 +46,36 @@ WORDS = {
 TIMED = ("step", "ending")  # phases whose progress has a limit; the others take as long as they take, if the rank beats
 COLLECTIVES = (f"{os.sep}torch{os.sep}distributed{os.sep}", f"{os.sep}deepspeed{os.sep}comm{os.sep}")
 
-_now: dict[str, Any] = {"phase": "loading", "step": 0, "micro": 0, "part": 0, "progress": 0, "moved": time.time()}
+
+class Progress(TypedDict):
+    """How far a rank got, and when; `progress` counts its marks."""
+
+    phase: str
+    step: int
+    micro: int
+    part: int
+    progress: int
+    moved: float
+
+
+class Identity(TypedDict):
+    """Which rank it is, of how many, and the process that runs it."""
+
+    rank: int
+    world: int
+    pid: int
+    host: str
+
+
+class Beat(Progress, Identity):
+    """What a rank's file holds; `waiting`: it is inside a collective."""
+
+    beat: int
+    at: float
+    waiting: bool
+
+
+_now: Progress = {"phase": "loading", "step": 0, "micro": 0, "part": 0, "progress": 0, "moved": time.time()}
 _changed = threading.Event()  # a new phase is written at once
 
 
@@ -65,7 +94,7 @@ def start(work: Path, rank: int, world: int) -> None:
     file = path(work, rank)
     file.parent.mkdir(exist_ok=True)
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    who = {"rank": rank, "world": world, "pid": os.getpid(), "host": socket.gethostname()}
+    who: Identity = {"rank": rank, "world": world, "pid": os.getpid(), "host": socket.gethostname()}
     threading.Thread(target=_beat, args=(file, handle, who, threading.get_ident()), daemon=True, name="heartbeat").start()
 
 
@@ -73,7 +102,7 @@ def path(work: Path, rank: int) -> Path:
     return work / FOLDER / f"rank-{rank}.json"
 
 
-def _beat(file: Path, handle: int, who: dict[str, Any], main: int) -> None:
+def _beat(file: Path, handle: int, who: Identity, main: int) -> None:
     for beats in count(1):
         _changed.clear()
         waiting = _in_collective(sys._current_frames().get(main))
@@ -117,12 +146,14 @@ class Rank:
     beat_at: float
     moved_at: float
     content: tuple[bytes, int] = (b"", 0)
-    beat: dict[str, Any] | None = None
+    beat: Beat | None = None
 
     @property
-    def position(self) -> tuple[Any, ...]:
+    def position(self) -> tuple[int, int, int, int, bool]:
         """How far it got; of two that got equally far, the one that waits for others is ahead."""
-        beat = self.beat or {"phase": "loading", "step": -1, "micro": 0, "part": 0, "world": 1, "waiting": False}
+        beat = self.beat
+        if beat is None:
+            return -1, ORDER.index("loading"), 0, 0, False
         turn = beat["micro"] // beat["world"]  # ranks take the micro-batches of a step in turns
         return beat["step"], ORDER.index(beat["phase"]), turn, beat["part"], beat["waiting"]
 
@@ -191,7 +222,7 @@ class Watch:
                 continue
             rank.content, rank.beat_at = content, self._clock
             try:
-                beat = json.loads(content[0])
+                beat: Beat = json.loads(content[0])
             except ValueError:  # read while it was written, or only touched
                 continue
             if rank.beat is None or beat["progress"] != rank.beat["progress"]:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from iqaflow.core.config import Config
 from iqaflow.core.errors import DamagedError, NoSpaceError, PipelineError, StageError
@@ -38,6 +39,16 @@ FULL = 28  # exit code of a rank that could not even write down why it ends
 STOPPED = 130  # exit code of a rank that was asked to stop and committed its checkpoint
 SLURM_KILL_SECONDS = 60  # above SLURM's KillWait of 30
 WORKER = ("-m", "iqaflow.train.ranks.worker")
+log = logging.getLogger(__name__)
+
+
+class Failure(TypedDict):
+    """Why an attempt ended: a sentence, the exit code of the rank that says it, whether memory ran out, or who hung."""
+
+    sentence: str
+    code: NotRequired[int]
+    out_of_memory: NotRequired[bool]
+    hung: NotRequired[str]
 
 
 def ranks(config: Config) -> int:
@@ -87,7 +98,7 @@ def train(config: Config, workspace: Workspace, work: Path) -> None:
                     f"Training hung {len(hung)} times after step {hung[-1]} (at last, {failure['hung']}): see "
                     f"{work / 'rank-0.log'}; if a step takes that long, set resources.hang_seconds higher."
                 )
-        print(f"train: {failure['sentence']}", file=sys.stderr, flush=True)
+        log.warning("train: %s", failure["sentence"])
 
 
 def halved(config: Config, sentence: str) -> Config:
@@ -100,7 +111,7 @@ def halved(config: Config, sentence: str) -> Config:
             "train.questions, or set train.gradient_checkpointing or a higher train.zero_stage."
         )
     smaller = {"micro_batch": train.micro_batch // 2, "micro_batches": train.micro_batches * 2}
-    print(f"train: out of memory; going on with micro-batches of {smaller['micro_batch']}", file=sys.stderr, flush=True)
+    log.warning("train: out of memory; going on with micro-batches of %d", smaller["micro_batch"])
     return config.model_copy(update={"train": train.model_copy(update=smaller)})
 
 
@@ -165,7 +176,7 @@ def _newest_step(work: Path) -> int:
     return max((int(folder.name[5:]) for folder in (work / "checkpoints").glob("step-*")), default=0)
 
 
-def _attempt(config: Config, work: Path, here: int) -> dict[str, Any] | None:
+def _attempt(config: Config, work: Path, here: int) -> Failure | None:
     """Start everything once and wait. None when the model is there, else why to try again."""
     from iqaflow.core.process import stop
     from iqaflow.core.security.loopback import free_port
@@ -176,18 +187,18 @@ def _attempt(config: Config, work: Path, here: int) -> dict[str, Any] | None:
     processes: list[subprocess.Popen[Any]] = []
     if config.resources.launcher == "torchrun" and config.resources.nodes > 1:
         ((command, _),) = commands(config, job, here, port, first=False)
-        print(f"train: on the other hosts run: {shlex.join(command)}", file=sys.stderr, flush=True)
+        log.warning("train: on the other hosts run: %s", shlex.join(command))  # also with --quiet: they wait for it
     meeting = Path(tempfile.mkdtemp(prefix="iqaflow-ranks-"))  # not in the work folder: its file system may know no locks
     try:
         for number, (command, environment) in enumerate(commands(config, job, here, port)):
             if resources.launcher == "local":
                 environment |= {RENDEZVOUS: str(meeting / "store"), **LOOPBACK}
-            with (work / f"rank-{number}.log").open("w") as log:
+            with (work / f"rank-{number}.log").open("w") as output:
                 processes.append(
                     subprocess.Popen(
                         command,
-                        stdout=log,
-                        stderr=log,
+                        stdout=output,
+                        stderr=output,
                         stdin=subprocess.DEVNULL,
                         start_new_session=True,
                         env={**os.environ, "OMP_NUM_THREADS": str(config.resources.threads), **environment},
@@ -201,7 +212,7 @@ def _attempt(config: Config, work: Path, here: int) -> dict[str, Any] | None:
         shutil.rmtree(meeting, ignore_errors=True)
 
 
-def _follow(processes: list[subprocess.Popen[Any]], work: Path, watch: Watch, launcher: str) -> dict[str, Any] | None:
+def _follow(processes: list[subprocess.Popen[Any]], work: Path, watch: Watch, launcher: str) -> Failure | None:
     """Wait for all ranks, showing and recording their steps; the first that fails or hangs ends them all."""
     from iqaflow.core.progress import Bar
     from iqaflow.track import current
@@ -230,11 +241,13 @@ def _follow(processes: list[subprocess.Popen[Any]], work: Path, watch: Watch, la
             if all(code == 0 for code in codes):
                 break
             ended = [number for number, code in enumerate(codes) if code == 0] if local else []
-            hang = watch.look([row["step_seconds"] for row in logged], ended, [one.pid for one in processes] if local else [])
+            hang = watch.look(
+                [row["step_seconds"] for row in logged], ended, [process.pid for process in processes] if local else []
+            )
             if hang is not None:
                 _kill(processes, launcher)
                 if finished(work):
-                    print(f"train: {hang.words}; the model is there, so it is done", file=sys.stderr, flush=True)
+                    log.warning("train: %s; the model is there, so it is done", hang.words)
                     return None
                 return {"sentence": f"{hang.words}: all ranks start anew from the last checkpoint", "hung": hang.words}
             time.sleep(POLL_SECONDS)
@@ -255,19 +268,19 @@ def _kill(processes: list[subprocess.Popen[Any]], launcher: str) -> None:
             try:
                 process.wait(SLURM_KILL_SECONDS)
             except subprocess.TimeoutExpired:
-                print("train: srun does not end its tasks", file=sys.stderr, flush=True)
+                log.warning("train: srun does not end its tasks")
         kill_tree(process.pid)
         process.wait()
 
 
-def _failure(work: Path, code: int) -> dict[str, Any]:
+def _failure(work: Path, code: int) -> Failure:
     """What the ranks told, if it is a reason to try again; raised otherwise."""
-    told = [json.loads(path.read_text()) for path in sorted(work.glob("failure-*.json"))]
-    again = [one for one in told if one["code"] == AGAIN]  # the others then only lost their peer
+    reasons: list[Failure] = [json.loads(path.read_text()) for path in sorted(work.glob("failure-*.json"))]
+    again = [reason for reason in reasons if reason["code"] == AGAIN]  # the others then only lost their peer
     if again:
-        return max(again, key=lambda one: one.get("out_of_memory", False))
-    if told:
-        first = told[0]
+        return max(again, key=lambda reason: reason.get("out_of_memory", False))
+    if reasons:
+        first = reasons[0]
         raise PipelineError(first["sentence"]) if first["code"] in (1, STOPPED) else StageError(first["sentence"])
     if code == FULL:
         raise NoSpaceError(FULL, f"No space left in {work}: free some disk space and run the same command again")

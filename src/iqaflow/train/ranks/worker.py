@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from iqaflow.core.config import Config
 from iqaflow.core.errors import NoSpaceError
 from iqaflow.core.files import explain_full_disk, write_json
 from iqaflow.core.workspace import Workspace
 from iqaflow.train.ranks import heartbeat
-from iqaflow.train.ranks.launch import AGAIN, FULL, STOPPED
+from iqaflow.train.ranks.launch import AGAIN, FULL, STOPPED, Failure
 from iqaflow.train.run import Again, Run, Stopped
 
 SLURM = {"RANK": "SLURM_PROCID", "LOCAL_RANK": "SLURM_LOCALID", "WORLD_SIZE": "SLURM_NTASKS"}
+log = logging.getLogger("iqaflow.train.ranks.worker")  # the module is started as a program
 
 
 def main(job_path: Path) -> None:
@@ -64,40 +65,42 @@ def run_rank(job_path: Path) -> int:
     """The rank as a process of its own: guarded, beating, its reason left to the launcher; the exit code."""
     from iqaflow.core.environment import prepare
     from iqaflow.core.errors import exit_code, sentence
+    from iqaflow.core.log import set_up
     from iqaflow.core.process import die_with_parent
     from iqaflow.core.security import escaping, redaction
 
     prepare()
     escaping.guard()
     redaction.guard_logging()
+    set_up()
     die_with_parent()
     environment()
-    told = job_path.parent / f"failure-{os.environ['RANK']}.json"  # a rank's reason must survive the rank
+    reason_path = job_path.parent / f"failure-{os.environ['RANK']}.json"  # a rank's reason must survive the rank
     try:
         with explain_full_disk(job_path.parent):
             heartbeat.start(job_path.parent, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
         main(job_path)
     except (Again, Stopped) as error:
-        return _tell(told, {"sentence": str(error), "code": AGAIN if isinstance(error, Again) else STOPPED})
+        return _tell(reason_path, {"sentence": str(error), "code": AGAIN if isinstance(error, Again) else STOPPED})
     except Exception as error:
         if _out_of_memory(error):
-            return _tell(told, {"sentence": sentence(error), "code": AGAIN, "out_of_memory": True})
-        code = _tell(told, {"sentence": sentence(error), "code": exit_code(error)})
+            return _tell(reason_path, {"sentence": sentence(error), "code": AGAIN, "out_of_memory": True})
+        code = _tell(reason_path, {"sentence": sentence(error), "code": exit_code(error)})
         if os.environ.get("IQAFLOW_DEBUG"):
             raise
         if code != FULL:  # the log lies on the same disk
-            print(sentence(error), file=sys.stderr)
+            log.error("%s", sentence(error))
         return code
     return 0
 
 
-def _tell(path: Path, reason: dict[str, Any]) -> int:
+def _tell(path: Path, reason: Failure) -> int:
     """Leave the reason to the launcher; the exit code that goes with it."""
     try:
         write_json(path, reason)
     except NoSpaceError:
         return FULL
-    return int(reason["code"])
+    return reason["code"]
 
 
 if __name__ == "__main__":

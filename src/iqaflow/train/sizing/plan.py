@@ -2,7 +2,7 @@
 
     iqaflow plan [--preset qwen3-vl-4b] [--trial] [--json]
 
-Nothing is guessed: what cannot be computed or measured is said to be unknown. Memory is explained in `train.footprint`.
+Nothing is guessed: what cannot be computed or measured is said to be unknown. Memory is explained in `train.sizing.footprint`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,17 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from iqaflow.core.config import Config
+from iqaflow.core.config.schema import Train
 from iqaflow.core.errors import StageError
 from iqaflow.core.workspace import StageResult, Workspace
 from iqaflow.train import student
+from iqaflow.train.sizing import samples
 from iqaflow.train.sizing.footprint import Load, Memory, memory, parameters, skeleton
 
-SAMPLE = 32  # packs looked at
 TRIAL_STEPS = 6  # of which the first warms up
 
 
@@ -54,15 +52,20 @@ class Plan:
 
 def run(config: Config, workspace: Workspace, as_json: bool = False, trial: bool = False) -> int:
     """Print the plan as a table, or as JSON."""
-    made = plan(config, workspace, trial)
+    planned = plan(config, workspace, trial)
     if as_json:
         print(
             json.dumps(
-                {**asdict(made), "memory": {**asdict(made.memory), "total": made.memory.total}, "seconds": made.seconds}, indent=1
+                {
+                    **asdict(planned),
+                    "memory": {**asdict(planned.memory), "total": planned.memory.total},
+                    "seconds": planned.seconds,
+                },
+                indent=1,
             )
         )
     else:
-        _print(made, config)
+        _print(planned, config)
     return 0
 
 
@@ -78,8 +81,8 @@ def plan(config: Config, workspace: Workspace, trial: bool = False) -> Plan:
     total, trained = parameters(model)
     packer = packer_for(model, processor)
     have = (workspace.annotated / "manifest.json").is_file()
-    packs, source = _annotated(config, workspace, packer) if have else _templates(config, packer)
-    load = _load(packs, packer)
+    packs, source = samples.annotated(config, workspace, packer) if have else samples.templates(config, packer)
+    load = samples.load(packs, packer)
     count = source[1]
     ranks = launch.ranks(config) * config.resources.nodes
     rate, rate_from = measured(config, workspace)
@@ -105,13 +108,13 @@ def plan(config: Config, workspace: Workspace, trial: bool = False) -> Plan:
     )
 
 
-def steps(train: Any, packs: int, load: Load) -> int:
+def steps(train: Train, packs: int, load: Load) -> int:
     """Optimizer steps of a run over so many packs; under a token budget an estimate from their mean length."""
-    made = max(1, round(train.epochs * packs / _per_step(train, load)))
-    return min(made, train.max_steps or made)
+    by_epochs = max(1, round(train.epochs * packs / _per_step(train, load)))
+    return min(by_epochs, train.max_steps or by_epochs)
 
 
-def _per_step(train: Any, load: Load) -> float:
+def _per_step(train: Train, load: Load) -> float:
     packs = max(1.0, train.tokens / load.tokens) if train.tokens else train.micro_batch
     return packs * train.micro_batches
 
@@ -177,8 +180,8 @@ def _base(config: Config, workspace: Workspace) -> tuple[Any, Any]:
     if not folder.is_dir() and (revision is None or len(revision) != 40):
         raise StageError(f"The base {train.base} is not a local folder, and a hub id needs train.revision (40 hex digits).")
     try:
-        found = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
-        return skeleton(found, train), base.load_processor(where, train, revision, found)
+        base_config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+        return skeleton(base_config, train), base.load_processor(where, train, revision, base_config)
     except (OSError, ValueError, KeyError) as error:
         raise StageError(
             f"The config of {train.base} is not at hand ({str(error).splitlines()[0]}): put the base into a folder "
@@ -186,110 +189,24 @@ def _base(config: Config, workspace: Workspace) -> tuple[Any, Any]:
         ) from None
 
 
-def _annotated(config: Config, workspace: Workspace, packer: Any) -> tuple[list[Any], tuple[str, int]]:
-    """A sample of the packs that training will see, where they come from, and how many there are."""
-    from iqaflow.train.dataset import Packs
-
-    plain = config.train.model_copy(update={"dense": 0.0, "soft_targets": False})
-    packs = Packs(workspace.annotated, "train", packer, plain, config.seed)
-    sample = [packs.pack(number, 0)[0] for number in packs.order(0)[:SAMPLE]]
-    return sample, (f"{len(sample)} packs of data/annotated", len(packs))
-
-
-def _templates(config: Config, packer: Any) -> tuple[list[Any], tuple[str, int]]:
-    """Packs of the task templates on blank images of the configured sizes, before there is data."""
-    from iqaflow.model.packing import Pack
-
-    rng, made = np.random.default_rng([config.seed, 29]), []
-    annotate = config.annotate
-    kinds = (("image",), ("reference", "image"), ("A", "B"))
-    shares = np.array([1.0, annotate.reference, annotate.pairs])
-    for _ in range(SAMPLE):
-        roles = kinds[int(rng.choice(3, p=shares / shares.sum()))]
-        height, width = annotate.sizes_px[int(rng.integers(len(annotate.sizes_px)))]
-        asked = list(_exchanges(config, roles, height, width, rng))
-        chosen = sorted(rng.permutation(len(asked))[: config.train.questions])
-        branches = [packer.branch(roles, asked[index].question, asked[index].answer) for index in chosen]
-        made.append(Pack([np.zeros((height, width, 3), np.uint8)] * len(roles), roles, branches))
-    return made, ("the task templates and annotate.sizes_px", round(annotate.images.train * float(shares.sum())))
-
-
-def _exchanges(config: Config, roles: tuple[str, ...], height: int, width: int, rng: np.random.Generator) -> Iterator[Any]:
-    """Questions and answers of all tasks about a made-up scene: four quarters, clean or with one or two distortions."""
-    from iqaflow import distortions, tasks
-    from iqaflow.tasks.scene import Area, Flaw, Scene
-
-    def scene() -> Scene:
-        areas, names = [], rng.permutation(sorted(distortions.categories()))
-        for number in range(4):
-            top, left = height // 2 * (number // 2), width // 2 * (number % 2)
-            mask = np.zeros((height, width), bool)
-            mask[top : top + height // 2, left : left + width // 2] = True
-            areas.append(
-                Area(number, "dark green region", mask, (left, top, left + width // 2, top + height // 2), float(rng.random()))
-            )
-        count = 0 if rng.random() < config.annotate.clean else 1 + int(rng.random() < config.annotate.two)
-        local = rng.random() < config.annotate.local
-        flaws = [
-            Flaw(
-                str(name),
-                str(name),
-                level := int(rng.integers(1, 6)),
-                distortions.SEVERITIES[level - 1],
-                order,
-                order if local else None,
-            )
-            for order, name in enumerate(names[:count])
-        ]
-        return Scene("", width, height, float(rng.random()), tuple(flaws), tuple(areas))
-
-    if roles[0] == "A":
-        while True:  # scenes too alike to rate give no question
-            a, b = scene(), scene()
-            found = [exchange for task in tasks.pairs() for exchange in task.questions(a, b, False, rng)]
-            if found:
-                yield from found
-                return
-    one, reference = scene(), roles[0] == "reference"
-    for task in tasks.with_reference() if reference else tasks.single():
-        yield from task.questions(one, reference, rng)
-
-
-def _load(packs: list[Any], packer: Any) -> Load:
-    rows = []
-    for pack in packs:
-        batch = packer.collate([pack])
-        images, answers = int(batch["tokens"].sum()), len(batch["at"])
-        length, real = batch["input_ids"].shape[1], int((batch["segments"] >= 0).sum())
-        pixels = batch["pixel_values"]
-        patch = packer.model.config.vision_config.patch_size
-        patch = patch[0] if isinstance(patch, (list, tuple)) else patch
-        patches = len(pixels) if pixels.ndim == 2 else pixels.numel() // (3 * patch * patch)
-        asked = sum(len(branch.prompt) for branch in pack.branches)
-        rows.append((images, asked, answers, len(pack.branches), real, patches, length, real, answers))
-    values = np.array(rows, float)
-    means, most = [float(value) for value in values[:, :5].mean(0)], [int(value) for value in values[:, 5:].max(0)]
-    return Load(*means, *most)  # type: ignore[arg-type]  # five means and four maxima
-
-
-def _print(made: Plan, config: Config) -> None:
+def _print(planned: Plan, config: Config) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    train, use = config.train, made.memory
+    train, use = config.train, planned.memory
     table = Table("what", "value", "from", box=box.SIMPLE)
-    packing = "" if made.packed else " (one question per row: this base cannot pack)"
-    eta = "unknown" if made.seconds is None else _clock(made.seconds)
-    load = made.load
+    packing = "" if planned.packed else " (one question per row: this base cannot pack)"
+    eta = "unknown" if planned.seconds is None else _clock(planned.seconds)
+    load = planned.load
     rows = (
-        ("base", f"{made.base} ({made.kind})", ""),
-        ("parameters", f"{made.parameters:,}", "config"),
-        ("trained", f"{made.trained:,} ({made.trained / made.parameters:.1%})", f"train.tuning {made.tuning}"),
+        ("base", f"{planned.base} ({planned.kind})", ""),
+        ("parameters", f"{planned.parameters:,}", "config"),
+        ("trained", f"{planned.trained:,} ({planned.trained / planned.parameters:.1%})", f"train.tuning {planned.tuning}"),
         (
             "memory per rank",
             _bytes(use.total),
-            f"{made.ranks} rank{'s' * (made.ranks > 1)}, ZeRO-{train.zero_stage}, {train.precision}",
+            f"{planned.ranks} rank{'s' * (planned.ranks > 1)}, ZeRO-{train.zero_stage}, {train.precision}",
         ),
         ("  weights", _bytes(use.weights), ""),
         ("  gradients", _bytes(use.gradients), ""),
@@ -300,14 +217,14 @@ def _print(made: Plan, config: Config) -> None:
             f"estimate; micro-batch of {train.micro_batch} packs" + (", checkpointing" if train.gradient_checkpointing else ""),
         ),
         ("  buffers", _bytes(use.buffers), "DeepSpeed's gradient bucket"),
-        ("tokens per pack", f"{load.tokens:.0f}, at most {load.tokens_most}", made.tokens_from + packing),
+        ("tokens per pack", f"{load.tokens:.0f}, at most {load.tokens_most}", planned.tokens_from + packing),
         ("  image", f"{load.image_tokens:.0f}", ""),
         ("  questions", f"{load.question_tokens:.0f}", f"{load.questions:.1f} questions"),
         ("  answers", f"{load.answer_tokens:.0f}", ""),
-        ("packs", f"{made.packs:,}", made.packs_from),
-        ("steps", f"{made.steps:,}", f"{train.epochs:g} epochs, {made.packs_per_step} packs a step"),
-        ("packs a second", "unknown" if made.rate is None else f"{made.rate:.2f}", made.rate_from),
-        ("time", eta, "" if made.seconds is None else "steps / speed; checkpoints and probes come on top"),
+        ("packs", f"{planned.packs:,}", planned.packs_from),
+        ("steps", f"{planned.steps:,}", f"{train.epochs:g} epochs, {planned.packs_per_step} packs a step"),
+        ("packs a second", "unknown" if planned.rate is None else f"{planned.rate:.2f}", planned.rate_from),
+        ("time", eta, "" if planned.seconds is None else "steps / speed; checkpoints and probes come on top"),
     )
     for row in rows:
         table.add_row(*row)

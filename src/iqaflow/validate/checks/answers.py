@@ -25,9 +25,8 @@ def faults(conversations: pd.DataFrame) -> np.ndarray:
     """
     import numpy as np
 
-    found = np.full(len(conversations), None, dtype=object)
     if not len(conversations):
-        return found
+        return np.full(0, None, dtype=object)
     group = conversations.groupby(list(READ), sort=False, dropna=False).ngroup().to_numpy()
     first = np.unique(group, return_index=True)[1]
     cases = conversations[list(READ)].iloc[first].astype(object)

@@ -36,8 +36,8 @@ def categories(images: pd.DataFrame, distortions: pd.DataFrame) -> pd.DataFrame:
 
     from iqaflow import distortions as known
 
-    made = images[images["origin"] == "synthetic"]
-    shown = distortions.assign(split=distortions["row_of_image"].map(made["split"]))
+    synthetic = images[images["origin"] == "synthetic"]
+    shown = distortions.assign(split=distortions["row_of_image"].map(synthetic["split"]))
     shown = shown.dropna(subset=["split"]).drop_duplicates(["row_of_image", "category"])
     expected = 1 / len(known.categories())
     rows = []
@@ -46,8 +46,8 @@ def categories(images: pd.DataFrame, distortions: pd.DataFrame) -> pd.DataFrame:
         n = int(mine.sum())
         low, high = chance.least(n, expected / SKEW), chance.most(n, expected * SKEW)
         rows += [(split, name, int(mine.get(name, 0)), mine.get(name, 0) / max(n, 1), low, high) for name in known.categories()]
-        clean = int(((made["split"] == split) & (made["extent"] == "clean")).sum())
-        rows.append((split, "none", clean, clean / max(int((made["split"] == split).sum()), 1), 0.0, 1.0))
+        clean = int(((synthetic["split"] == split) & (synthetic["extent"] == "clean")).sum())
+        rows.append((split, "none", clean, clean / max(int((synthetic["split"] == split).sum()), 1), 0.0, 1.0))
     return pd.DataFrame(rows, columns=["split", "category", "images", "share", "low", "high"])
 
 
@@ -57,13 +57,13 @@ def choices(conversations: pd.DataFrame) -> pd.DataFrame:
 
     ours = conversations[conversations["origin"].isin(OURS)]
     yesno = ours[(ours["task"] == "vqa") & ours["kind"].fillna("").str.startswith("yesno")]
-    asked = {
+    first_choices = {
         "vqa: Yes": (yesno, yesno["answer"].fillna("").str.strip().str.match("Yes", case=False)),
         "rate: Image A": (rated := ours[ours["task"] == "rate"], rated["better"] == "Image A"),
     }
     rows = []
     for split in SPLITS:
-        for name, (frame, first) in asked.items():
+        for name, (frame, first) in first_choices.items():
             mine = (frame["split"] == split).to_numpy(bool)
             n = int(frame.loc[mine, "shown"].nunique())  # several questions about one pair have one truth
             share = float(first[mine].mean()) if mine.any() else 0.5
@@ -143,14 +143,14 @@ def contradictions(conversations: pd.DataFrame) -> np.ndarray:
     """For each conversation of ours null, or the id of an earlier one that asks the same of the same images, with another
     truth.
     """
-    found = np.full(len(conversations), None, dtype=object)
+    earlier_ids = np.full(len(conversations), None, dtype=object)
     rows = np.flatnonzero(conversations["origin"].isin(OURS).to_numpy(bool) & conversations["question"].notna().to_numpy())
     ours = conversations.iloc[rows]
-    asked = ours.groupby(["task", "shown", "question"], sort=False, dropna=False).ngroup().to_numpy()
+    question_group = ours.groupby(["task", "shown", "question"], sort=False, dropna=False).ngroup().to_numpy()
     truth = ours.groupby(list(TRUTH), sort=False, dropna=False).ngroup().to_numpy()
-    first = np.full(asked.max(initial=-1) + 1, -1)
-    first[asked[::-1]] = np.arange(len(asked))[::-1]
-    differs: Sequence[int] = np.flatnonzero(truth != truth[first[asked]]).tolist() if len(asked) else ()
+    first = np.full(question_group.max(initial=-1) + 1, -1)
+    first[question_group[::-1]] = np.arange(len(question_group))[::-1]
+    differs: Sequence[int] = np.flatnonzero(truth != truth[first[question_group]]).tolist() if len(question_group) else ()
     ids = ours["conversation_id"].to_numpy(dtype=object)
-    found[rows[differs]] = ids[first[asked[differs]]]
-    return found
+    earlier_ids[rows[differs]] = ids[first[question_group[differs]]]
+    return earlier_ids

@@ -48,24 +48,26 @@ def conversations(folder: Path, images: pd.DataFrame, distortions: pd.DataFrame,
     ids = table["conversation_id"]
     flat = table.drop_columns(list(NESTED)).to_pandas()
 
-    turns, said = _turns(table)
+    turns, texts = _turns(table)
     links, shown = _links(table, seen)
     nested, meant = _targets(table, shown["about"], seen)
-    spans, words = _spans(ids, table["answer_spans"], said["answer"])
+    spans, words = _spans(ids, table["answer_spans"], texts["answer"])
     nested = {"turns": turns, "conversation_images": links, "answer_spans": spans, **nested}
-    for name, values in {**said, **shown, **meant, "label_words": words}.items():
+    for name, values in {**texts, **shown, **meant, "label_words": words}.items():
         flat[name] = values.to_pandas() if isinstance(values, pa.Array) else values
     for name, own in nested.items():
         own["missing"] = presence.missing(own, name)
     flat["missing"] = presence.missing(flat, "conversations")
-    made = (flat["origin"] == "synthetic").to_numpy(bool)
-    flat["origin_fits"] = flat["image_origin"].isna().to_numpy() | (made == (flat["image_origin"] == "synthetic").to_numpy(bool))
+    synthetic = (flat["origin"] == "synthetic").to_numpy(bool)
+    flat["origin_fits"] = flat["image_origin"].isna().to_numpy() | (
+        synthetic == (flat["image_origin"] == "synthetic").to_numpy(bool)
+    )
     flat["better_fault"], flat["better_by_score"] = truth.better(flat), truth.better_by_score(flat)
     flat["rating_fault"] = truth.ratings(flat, areas)
     flat["kind_fault"] = truth.kinds(flat, distortions, areas)
     flat["answer_fault"] = answers.faults(flat)
     flat["contradicts"] = balance.contradictions(flat)
-    _lengths(flat, said)
+    _lengths(flat, texts)
     return {"conversations": flat, **nested}
 
 
@@ -88,8 +90,8 @@ def _turns(table: pa.Table) -> tuple[pd.DataFrame, dict[str, Any]]:
     answer, question = np.full(rows, -1), np.full(rows, -1)
     spoken = np.flatnonzero(says == "assistant")
     answer[parents[spoken]] = spoken  # the last one stays
-    asked = np.flatnonzero(says == "user")[::-1]
-    question[parents[asked]] = asked  # the first one stays
+    user_turns = np.flatnonzero(says == "user")[::-1]
+    question[parents[user_turns]] = user_turns  # the first one stays
     order = joined(parents, roles, rows).dictionary_encode()
     fits = [re.fullmatch("user assistant(?: user assistant)*", text) for text in order.dictionary.to_pylist()]
     wrong = pa.array(
@@ -282,16 +284,16 @@ def _area_keys(image: Any, region: Any) -> pa.Array:
     return paired(ids, number.cast(pa.int64(), safe=False))
 
 
-def _lengths(flat: pd.DataFrame, said: dict[str, Any]) -> None:
+def _lengths(flat: pd.DataFrame, texts: dict[str, Any]) -> None:
     """Words of question and answer, and the most each may have by style and origin."""
     import pyarrow.compute as pc
 
-    made = flat["origin"].to_numpy(dtype=object) == "synthetic"
+    synthetic = flat["origin"].to_numpy(dtype=object) == "synthetic"
     for column in ("question", "answer"):
-        flat[f"{column}_words"] = pc.fill_null(pc.count_substring_regex(said[column], r"\S+"), 0).to_numpy()
+        flat[f"{column}_words"] = pc.fill_null(pc.count_substring_regex(texts[column], r"\S+"), 0).to_numpy()
     limit = flat["style"].map(LONGEST).fillna(max(LONGEST.values())).to_numpy(float)
-    flat["answer_limit"] = np.where(made, limit, LONGEST_IMPORTED)
-    flat["question_limit"] = np.where(made, LONGEST_QUESTION, LONGEST_IMPORTED)
+    flat["answer_limit"] = np.where(synthetic, limit, LONGEST_IMPORTED)
+    flat["question_limit"] = np.where(synthetic, LONGEST_QUESTION, LONGEST_IMPORTED)
 
 
 def _taken(values: pa.Array, index: np.ndarray) -> pa.Array:

@@ -95,8 +95,8 @@ def known(keys: pa.Array, values: pa.Array) -> np.ndarray:
     """Whether each key is among the values (bool); a null never is."""
     import pyarrow.compute as pc
 
-    found = pc.is_in(keys, value_set=values, skip_nulls=True)
-    return found.to_numpy(zero_copy_only=False).astype(bool)
+    is_known = pc.is_in(keys, value_set=values, skip_nulls=True)
+    return is_known.to_numpy(zero_copy_only=False).astype(bool)
 
 
 def paired(left: Any, right: Any) -> pa.Array:

@@ -53,7 +53,7 @@ def columns(folder: Path) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    found = []
+    rows = []
     for table, schema in (("images", images_schema()), ("conversations", conversations_schema())):
         expected = dict(zip(schema.names, schema.types, strict=True))
         for path in parts(folder, table):
@@ -65,8 +65,8 @@ def columns(folder: Path) -> pd.DataFrame:
             for name in dict.fromkeys((*expected, *types)):
                 same = name in expected and name in types and types[name].equals(expected[name])
                 want = str(expected.get(name, "no such column"))
-                found.append((f"{table}/{path.name}", name, want if same else str(types.get(name, "missing")), want))
-    return pd.DataFrame(found, columns=["part", "name", "found", "expected"])
+                rows.append((f"{table}/{path.name}", name, want if same else str(types.get(name, "missing")), want))
+    return pd.DataFrame(rows, columns=["part", "name", "found", "expected"])
 
 
 def tables(folder: Path) -> pd.DataFrame:
@@ -88,9 +88,9 @@ def images(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     # our own images are the data set `synthetic`, and nobody else's are
     flat["dataset_fits"] = (flat["origin"] == "synthetic").to_numpy(bool) == (flat["dataset"] == "synthetic").to_numpy(bool)
     given, number = table["score"].is_valid().to_numpy(), flat["score"].notna().to_numpy()
-    made = (flat["origin"] == "synthetic").to_numpy(bool)  # whose missing scores have a check of their own
+    synthetic = (flat["origin"] == "synthetic").to_numpy(bool)  # whose missing scores have a check of their own
     flat["score_fault"] = flatten.first_fault(
-        [given & ~number & ~made, number & flat["score_source"].isna().to_numpy()],
+        [given & ~number & ~synthetic, number & flat["score_source"].isna().to_numpy()],
         ["the score is not a number", "nothing says where the score comes from"],
     )
     flat["text_fault"] = None
@@ -110,8 +110,10 @@ def images(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 
 def complete(images: pd.DataFrame) -> pd.DataFrame:
     """The images frame with what follows from it and from the pixel pass together."""
-    made = (images["origin"] == "synthetic").to_numpy(bool)
-    images["reference_due"] = made & images["split"].isin(SPLITS[1:]).to_numpy(bool) & ~images["has_reference"].to_numpy(bool)
+    synthetic = (images["origin"] == "synthetic").to_numpy(bool)
+    images["reference_due"] = (
+        synthetic & images["split"].isin(SPLITS[1:]).to_numpy(bool) & ~images["has_reference"].to_numpy(bool)
+    )
     kept = images[images["digest"].notna()]
     other = kept[kept.groupby("digest")["split"].transform("nunique") > 1] if kept["digest"].duplicated().any() else kept[:0]
     images["twin"] = None

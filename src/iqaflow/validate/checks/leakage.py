@@ -96,9 +96,9 @@ def _nearest(frame: pd.DataFrame, reach: int) -> tuple[np.ndarray, np.ndarray]:
         for mine, theirs in ((a[near], b[near]), (b[near], a[near])):
             np.minimum.at(best, mine, away[near] * len(known) + first[theirs])
     mine = best[alike]
-    found = np.flatnonzero(mine < none)
-    distance[known[found]] = mine[found] // len(known)
-    other[known[found]] = ids[order[mine[found] % len(known)]]
+    matched = np.flatnonzero(mine < none)
+    distance[known[matched]] = mine[matched] // len(known)
+    other[known[matched]] = ids[order[mine[matched] % len(known)]]
     return distance, other
 
 

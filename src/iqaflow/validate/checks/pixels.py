@@ -149,8 +149,8 @@ def _row(
             masks[name] = painted(runs, row["height"], row["width"])
             measured["changed_inside"] = int((differs & masks[name]).sum())
         regions.append(measured)
-    made = row["origin"] not in ORIGINS[1:]  # of other people's images nobody knows all that differs from a reference
-    if made and differs is not None and None not in local and local <= masks.keys():
+    ours = row["origin"] not in ORIGINS[1:]  # of other people's images nobody knows all that differs from a reference
+    if ours and differs is not None and None not in local and local <= masks.keys():
         outside = differs
         for name in local:
             outside = outside & ~masks[name]

@@ -47,13 +47,13 @@ def missing(frame: pd.DataFrame, table: str) -> np.ndarray:
     """
     import numpy as np
 
-    found = np.full(len(frame), None, dtype=object)
+    lacking = np.full(len(frame), None, dtype=object)
     if not len(frame):
-        return found
-    made = frame["origin"].to_numpy(dtype=object) == "synthetic" if "origin" in frame else np.zeros(len(frame), bool)
+        return lacking
+    synthetic = frame["origin"].to_numpy(dtype=object) == "synthetic" if "origin" in frame else np.zeros(len(frame), bool)
     lacks = {name: frame[name].isna().to_numpy() for name in ALWAYS.get(table, ())}
-    lacks |= {name: frame[name].isna().to_numpy() & made for name in SYNTHETIC.get(table, ())}
+    lacks |= {name: frame[name].isna().to_numpy() & synthetic for name in SYNTHETIC.get(table, ())}
     rows = np.flatnonzero(np.logical_or.reduce(list(lacks.values())))
     for row in rows:
-        found[row] = ", ".join(name for name, without in lacks.items() if without[row])
-    return found
+        lacking[row] = ", ".join(name for name, without in lacks.items() if without[row])
+    return lacking

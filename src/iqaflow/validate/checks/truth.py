@@ -15,7 +15,7 @@ from iqaflow.validate.checks.balance import OURS
 if TYPE_CHECKING:
     import pandas as pd
 
-OF_ONE = ("worst", "best")  # overall, or `worst_CATEGORY`: the most of it
+EXTREMES = ("worst", "best")  # overall, or `worst_CATEGORY`: the most of it
 ORDERS = ("order", "first", "last")  # `order_A_B`, `first_A`, `last_A`: distortions in the order they were applied
 CLOSE = 1e-4  # scores are stored with seven digits
 
@@ -41,10 +41,10 @@ def ratings(conversations: pd.DataFrame, areas: pd.DataFrame) -> np.ndarray:
     """For each answer of `score` of ours null, or how its word differs from the score of the image or the region."""
     from iqaflow.tasks.grammar import RATINGS
 
-    found = np.full(len(conversations), None, dtype=object)
+    faults = np.full(len(conversations), None, dtype=object)
     rows = np.flatnonzero((conversations["task"] == "score").to_numpy(bool) & conversations["origin"].isin(OURS).to_numpy(bool))
     if not len(rows):
-        return found
+        return faults
     scores = _scores(areas)
     mine = conversations.iloc[rows]
     columns = (mine[name].to_numpy(dtype=object) for name in ("about", "kind", "target_regions", "score_image", "answer"))
@@ -55,21 +55,21 @@ def ratings(conversations: pd.DataFrame, areas: pd.DataFrame) -> np.ndarray:
             continue
         # half a step either way, and a little for rounding
         if abs(RATINGS.index(word) / (len(RATINGS) - 1) - value) > 0.5 / (len(RATINGS) - 1) + CLOSE:
-            found[row] = f"says {word}, the score is {value:.3f}"
-    return found
+            faults[row] = f"says {word}, the score is {value:.3f}"
+    return faults
 
 
 def kinds(conversations: pd.DataFrame, distortions: pd.DataFrame, areas: pd.DataFrame) -> np.ndarray:
     """For each conversation null, or how its one target region contradicts `kind`."""
-    found = np.full(len(conversations), None, dtype=object)
+    faults = np.full(len(conversations), None, dtype=object)
     named = conversations["kind"].fillna("").astype(object).to_numpy()
     rows = [
         row
         for row in np.flatnonzero((conversations["task"] == "ground").to_numpy(bool))
-        if str(named[row]).partition("_")[0] in {*OF_ONE, *ORDERS}
+        if str(named[row]).partition("_")[0] in {*EXTREMES, *ORDERS}
     ]
     if not rows:
-        return found
+        return faults
     applied, scores = _applied(distortions), _scores(areas)
     faulty: dict[str, list[float]] = {}
     for (image, region), value in scores.items():
@@ -79,10 +79,10 @@ def kinds(conversations: pd.DataFrame, distortions: pd.DataFrame, areas: pd.Data
     for row in rows:
         image, regions = images[row], str(targets[row] or "").split()
         there = [applied.get((image, region), ()) for region in regions]
-        found[row] = kind_fault(named[row], there or [applied.get((image, None), ())]) or _rank_fault(
+        faults[row] = kind_fault(named[row], there or [applied.get((image, None), ())]) or _rank_fault(
             named[row], [scores.get((image, region)) for region in regions], faulty.get(image, [])
         )
-    return found
+    return faults
 
 
 def kind_fault(kind: str, regions: list[tuple[str, ...]]) -> str | None:
@@ -90,7 +90,7 @@ def kind_fault(kind: str, regions: list[tuple[str, ...]]) -> str | None:
     head, _, rest = kind.partition("_")
     shown = "; ".join(" then ".join(categories) or "nothing" for categories in regions)
     for categories in regions:
-        if head in OF_ONE and rest and rest not in categories:
+        if head in EXTREMES and rest and rest not in categories:
             return f"{kind}: the region has {shown}"
         if head in ORDERS:
             if len(categories) < 2:
@@ -103,7 +103,7 @@ def kind_fault(kind: str, regions: list[tuple[str, ...]]) -> str | None:
 
 def _rank_fault(kind: str, targets: list[float | None], scores: list[float]) -> str | None:
     """The worst region has the lowest score of the distorted ones, the best the highest."""
-    if kind not in OF_ONE or not scores or any(value is None or value != value for value in (*targets, *scores)):
+    if kind not in EXTREMES or not scores or any(value is None or value != value for value in (*targets, *scores)):
         return None
     extreme = min(scores) if kind == "worst" else max(scores)
     wrong = [value for value in targets if value is not None and abs(value - extreme) > CLOSE]
@@ -119,7 +119,7 @@ def _scores(areas: pd.DataFrame) -> dict[tuple[str, str], float]:
 def _applied(distortions: pd.DataFrame) -> dict[tuple[str, str | None], tuple[str, ...]]:
     """Categories in the order applied, by image and region (as text; None for the whole image)."""
     kept = distortions.sort_values(["row_of_image", "order"], kind="stable")
-    found: dict[tuple[str, str | None], list[str]] = {}
+    orders: dict[tuple[str, str | None], list[str]] = {}
     for image, region, category in zip(kept["image_id"], kept["region_id"], kept["category"], strict=True):
-        found.setdefault((image, None if region != region else str(int(region))), []).append(str(category))
-    return {key: tuple(categories) for key, categories in found.items()}
+        orders.setdefault((image, None if region != region else str(int(region))), []).append(str(category))
+    return {key: tuple(categories) for key, categories in orders.items()}

@@ -50,13 +50,13 @@ def cards(data: dict[str, pd.DataFrame], folder: Path) -> list[dict[str, Any]]:
     rows = images.rows(folder, shown_ids)
     shown = []
     for name, task, style, mode, split in facts[["task", "style", "reference_mode", "split"]].itertuples():
-        asked = {int(region) for region in regions[name]["region_id"].dropna()} if name in regions else set()
+        target_regions = {int(region) for region in regions[name]["region_id"].dropna()} if name in regions else set()
         pictures = []
         for link in links[name].itertuples() if name in links else ():
             if link.role != "reference":
                 row = rows.get(link.image_id)
                 caption = f"{'' if link.role == 'image' else f'Image {link.role}: '}{images.flaws(row)}"
-                pictures.append((images.drawn(row, caption, asked), caption))
+                pictures.append((images.drawn(row, caption, target_regions), caption))
         spoken = turns[name][["role", "text"]].itertuples(index=False) if name in turns else ()
         shown.append(
             {

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iqaflow.draw.html.text import number, plural
-from iqaflow.validate.check import Check
-from iqaflow.validate.remedies import remedy
+from iqaflow.validate.check import Check, remedy
 from iqaflow.validate.report import images
 
 if TYPE_CHECKING:
@@ -18,8 +17,8 @@ def failures(failed: list[Check], data: dict[str, pd.DataFrame], folder: Path) -
     """Each failed check: what it says, for how many rows not, the first of them, what to do."""
     lookup = _Lookup(data, failed)
     wanted = {image for check in failed for row in check.rows if (image := lookup.image(row))}
-    found = images.rows(folder, wanted) if "images" in data else {}
-    thumbnails = {image: images.thumbnail(found.get(image)) for image in wanted}
+    image_rows = images.rows(folder, wanted) if "images" in data else {}
+    thumbnails = {image: images.thumbnail(image_rows.get(image)) for image in wanted}
     shown = []
     for check in failed:
         names, rows = list(check.rows[0]) if check.rows else [], []

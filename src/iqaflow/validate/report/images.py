@@ -11,6 +11,7 @@ from iqaflow.data.masks import read_mask
 from iqaflow.data.tables import parts
 from iqaflow.draw.html import pictures
 from iqaflow.draw.html.text import short
+from iqaflow.draw.text import recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,7 @@ def rows(folder: Path, ids: Collection[str]) -> dict[str, dict[str, Any]]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    found: dict[str, dict[str, Any]] = {}
+    rows_by_id: dict[str, dict[str, Any]] = {}
     wanted = pa.array(sorted(ids), pa.string())
     for path in parts(folder, "images") if ids else ():
         names = pq.read_table(path, columns=["image_id"])["image_id"]
@@ -39,9 +40,9 @@ def rows(folder: Path, ids: Collection[str]) -> dict[str, dict[str, Any]]:
                 stop = start + stored.metadata.row_group(group).num_rows
                 if mine := [place - start for place in places if start <= place < stop]:
                     for row in stored.read_row_group(group).take(mine).to_pylist():
-                        found.setdefault(row["image_id"], row)
+                        rows_by_id.setdefault(row["image_id"], row)
                 start = stop
-    return found
+    return rows_by_id
 
 
 def thumbnail(row: dict[str, Any] | None) -> str:
@@ -50,7 +51,7 @@ def thumbnail(row: dict[str, Any] | None) -> str:
     return "" if image is None else pictures.data_url(pictures.reduced(image, THUMB, "JPEG"))
 
 
-def drawn(row: dict[str, Any] | None, caption: str, asked: Collection[int]) -> Markup | None:
+def drawn(row: dict[str, Any] | None, caption: str, target_regions: Collection[int]) -> Markup | None:
     """An image with its distorted regions outlined, and dashed those that a question is about; None if it cannot be decoded."""
     image = None if row is None else decode(row["image"], LIMIT)[0]
     if row is None or image is None:
@@ -58,7 +59,7 @@ def drawn(row: dict[str, Any] | None, caption: str, asked: Collection[int]) -> M
     distorted = _distorted(row)
     masks = [
         ("truth" if region["region_id"] in distorted else "asked", mask)
-        for region, mask in _outlined(row, distorted | set(asked))
+        for region, mask in _outlined(row, distorted | set(target_regions))
     ]
     height, width = image.shape[:2]
     return pictures.overlay(pictures.reduced(image, SIDE), height, width, masks, short(caption))
@@ -66,18 +67,7 @@ def drawn(row: dict[str, Any] | None, caption: str, asked: Collection[int]) -> M
 
 def flaws(row: dict[str, Any] | None) -> str:
     """What was done to an image, in the words of answers: `serious blur in the dark green region`."""
-    from iqaflow import distortions
-
-    if row is None:
-        return ""
-    known = distortions.categories()
-    labels = {region["region_id"]: region["label"] for region in row["regions"] or () if region}
-    said = []
-    for flaw in filter(None, row["distortions"] or ()):
-        category = flaw["category"]
-        where = "" if flaw["region_id"] is None else f" in the {labels.get(flaw['region_id'], 'unknown region')}"
-        said.append(f"{flaw['severity']} {known[category].phrase if category in known else category}{where}")
-    return "; ".join(said) or "clean"
+    return "" if row is None else "; ".join(recipe(row, named=True)) or "clean"
 
 
 def _distorted(row: dict[str, Any]) -> set[int]:
@@ -86,10 +76,10 @@ def _distorted(row: dict[str, Any]) -> set[int]:
 
 def _outlined(row: dict[str, Any], wanted: Collection[int]) -> list[tuple[dict[str, Any], np.ndarray]]:
     """The regions with these ids and their masks, where they can be read."""
-    found = []
+    outlined = []
     for region in row["regions"] or ():
         if region and region["region_id"] in wanted:
             mask, _ = read_mask(region["mask_rle"], row["height"], row["width"], LIMIT)
             if mask is not None:
-                found.append((region, mask))
-    return found
+                outlined.append((region, mask))
+    return outlined

@@ -52,14 +52,14 @@ def _splits(data: dict[str, pd.DataFrame]) -> list[list[str]]:
 
 
 def _origins(data: dict[str, pd.DataFrame]) -> list[list[str]]:
-    asked = data["conversations"].groupby(["origin", "dataset"], dropna=False).size()
+    conversation_counts = data["conversations"].groupby(["origin", "dataset"], dropna=False).size()
     return [
         [
             short(origin),
             short(dataset, 40),
             number(mine["source_id"].nunique()),
             number(len(mine)),
-            number(int(asked.get((origin, dataset), 0))),
+            number(int(conversation_counts.get((origin, dataset), 0))),
             number(mine["has_reference"].sum()),
             number(mine["score"].notna().sum()),
         ]

@@ -45,8 +45,8 @@ def layout() -> dict[str, list[Expectation]]:
 
 def content(phash_distance: int) -> dict[str, list[Expectation]]:
     """All suites, by frame. `phash_distance` is how alike photographs of two splits may not be, in bits."""
-    found: dict[str, list[Expectation]] = {name: [] for name in FRAMES}
+    suites: dict[str, list[Expectation]] = {name: [] for name in FRAMES}
     for module in KINDS["suites"].modules().values():
         for frame, rules in module.rules(phash_distance).items():
-            found[frame] += rules
-    return found
+            suites[frame] += rules
+    return suites

@@ -72,16 +72,16 @@ def _images() -> list[Expectation]:
 def _pixels() -> list[Expectation]:
     from great_expectations.expectations.row_conditions import Column
 
-    found = []
+    of_both = []
     for what in ("image", "reference"):
-        found += [
+        of_both += [
             empty(f"{what}_fault", f"Every {what} decodes to its last byte."),
             among(f"{what}_mode", ["RGB"], f"Every {what} is stored as 8-bit RGB."),
             equal(f"{what}_width", "width", f"Every {what} is as wide as its row says."),
             equal(f"{what}_height", "height", f"Every {what} is as high as its row says."),
         ]
     return [
-        *found,
+        *of_both,
         among(
             "reference_due", [False], "Synthetic images of the calibration and test splits have their reference.", of=("split",)
         ),
