@@ -1,4 +1,4 @@
-"""Small real models, made once for all workers: a vision-language model that has learnt one reply, a Grounding DINO, SAMs."""
+"""A folder of scenes, and small real models, made once for all workers: a vision-language one, a Grounding DINO, SAMs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.scene_folders import scene
+
 YES = '{"answer": "yes"}'
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Nine different scenes."""
+    root = tmp_path / "photographs"
+    root.mkdir()
+    for seed in range(9):
+        scene(seed).save(root / f"scene{seed}.png")
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def test_a_server_is_given_the_time_it_asks_for_but_not_any(waits):
     answers = [(429, "", {"Retry-After": "90"}), (503, "", {"Retry-After": "1e9"})]
     with scripted(lambda _, number: answers[number]) as server, Client(5) as client, pytest.raises(TryAgain) as failure:
         persist(lambda: ask(client, server.url), tries=9, first_wait_s=1.0)
-    assert waits == [90] and failure.value.asked_s == 1e9
+    assert waits == [90] and failure.value.retry_after_s == 1e9
 
 
 def test_progress_begins_a_new_row(waits, monkeypatch):

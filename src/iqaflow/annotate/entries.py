@@ -14,7 +14,7 @@ from iqaflow.annotate import imports, people
 from iqaflow.annotate.imports import Item
 from iqaflow.core.config.schema import Labelled
 from iqaflow.core.workspace import Workspace
-from iqaflow.data.photographs import Index
+from iqaflow.data.photographs import Index, LeftOut
 from iqaflow.data.tables import SPLITS
 
 LONGEST = 2000  # words of a text: more does not fit beside an image
@@ -31,7 +31,7 @@ class _Image(NamedTuple):
     height: int
 
 
-def items(labelled: Labelled, index: Index, workspace: Workspace) -> tuple[dict[str, list[Item]], list[dict[str, str]]]:
+def items(labelled: Labelled, index: Index, workspace: Workspace) -> tuple[dict[str, list[Item]], list[LeftOut]]:
     """The usable items of a labelled data set by split, in the order of its file, and what is left out, `{file, reason}`.
 
     `labelled.limit` keeps the items of so many images, by content hash. Raises what `imports.read` raises.
@@ -45,17 +45,17 @@ def items(labelled: Labelled, index: Index, workspace: Workspace) -> tuple[dict[
         (entry["file"], entry["reason"]) for entry in index.quarantine if entry["file"].startswith(f"{labelled.name}: ")
     )
     usable, left_out = _sorted(labelled, workspace, index.inputs.get(f"labelled.{labelled.name}", ""), images, reasons)
-    return {split: list(usable[split]) for split in SPLITS}, [dict(entry) for entry in left_out]
+    return {split: list(usable[split]) for split in SPLITS}, [entry.copy() for entry in left_out]
 
 
 @lru_cache(maxsize=8)  # every shard asks for them
 def _sorted(
     labelled: Labelled, workspace: Workspace, digest: str, images: tuple[_Image, ...], reasons: tuple[tuple[str, str], ...]
-) -> tuple[dict[str, list[Item]], list[dict[str, str]]]:
+) -> tuple[dict[str, list[Item]], list[LeftOut]]:
     """`digest` is that of the label file: a changed one is read again."""
     known = {image.name: image for image in images}
     missing = dict(reasons)
-    left_out: list[dict[str, str]] = []
+    left_out: list[LeftOut] = []
 
     def without(what: str, reason: str) -> None:
         left_out.append({"file": f"{labelled.name}: {what}", "reason": reason})

@@ -21,7 +21,7 @@ from iqaflow.core.config import Config
 from iqaflow.core.manifest import commit_directory
 from iqaflow.core.version import VERSION
 from iqaflow.core.workspace import StageResult, Workspace
-from iqaflow.data.photographs import OWN, Index
+from iqaflow.data.photographs import OWN, Index, LeftOut
 from iqaflow.data.tables import SPLITS
 
 CODE = ("distortions", "data", "tasks", "annotate")
@@ -87,10 +87,10 @@ def _run(config: Config, workspace: Workspace) -> StageResult:
 
 def _labelled(
     config: Config, index: Index, workspace: Workspace
-) -> tuple[dict[str, dict[str, int]], list[dict[str, str]], dict[str, str]]:
+) -> tuple[dict[str, dict[str, int]], list[LeftOut], dict[str, str]]:
     """How many items each labelled data set has in each split, what is left out of them, and where their scores come from."""
     counts: dict[str, dict[str, int]] = {}
-    left_out: list[dict[str, str]] = []
+    left_out: list[LeftOut] = []
     scores: dict[str, str] = {}
     for data_set in config.source.labelled:
         from iqaflow.annotate import labelled
@@ -155,7 +155,7 @@ def _workers(config: Config) -> int:
     return free_cores() if config.resources.workers == "auto" else int(config.resources.workers)
 
 
-def _markdown(index: Index, counts: Counts, left_out: list[dict[str, str]], scores: dict[str, str]) -> str:
+def _markdown(index: Index, counts: Counts, left_out: list[LeftOut], scores: dict[str, str]) -> str:
     rows = "\n".join(f"| {split} | {len(index.of(split))} | {counts['images'][split]} |" for split in SPLITS)
     questions = ", ".join(f"{task} {number}" for task, number in counts["conversations"].items())
     others = ", ".join(f"{name} {number}" for name, number in counts["datasets"].items() if name != OWN)

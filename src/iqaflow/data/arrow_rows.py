@@ -37,15 +37,15 @@ class Held:
 
     def rows(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """Several rows in ascending order at once, much faster than one by one."""
-        found: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
         at = 0
         while at < len(numbers):
             which = int(self._starts.searchsorted(numbers[at], side="right")) - 1
             first, after = int(self._starts[which]), int(self._starts[which + 1])
             here = [number - first for number in numbers[at:] if first <= number < after]
-            found += self._parts[which].take(here).to_pylist()
+            rows += self._parts[which].take(here).to_pylist()
             at += len(here)
-        return found
+        return rows
 
     def column(self, name: str) -> Iterator[Any]:
         """The values of a column, row by row."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iqaflow.core.errors import DamagedError
 from iqaflow.data.arrow_rows import Held
+
+if TYPE_CHECKING:
+    import numpy as np
 
 OPEN_FILES = 64
 
@@ -25,7 +28,7 @@ class Pictures:
     def __init__(self, folder: Path, split: str, columns: list[str]) -> None:
         self._held = Held(folder, "images", split, ["image_id", *columns])
         self._number = {image_id: number for number, image_id in enumerate(self._held.column("image_id"))}
-        self._open: OrderedDict[Path, Any] = OrderedDict()
+        self._open: OrderedDict[Path, tuple[Any, np.ndarray]] = OrderedDict()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._number)
@@ -38,12 +41,13 @@ class Pictures:
         path, number = self._held.places[self._number[image_id]]
         file, starts = self._file(path)
         group = int(starts.searchsorted(number, side="right")) - 1
-        data = file.read_row_group(group, columns=[column])[column][number - int(starts[group])].as_py()
+        data: bytes | None = file.read_row_group(group, columns=[column])[column][number - int(starts[group])].as_py()
         if data is None:
             raise DamagedError(f"{path} has no {column} of {image_id}: run `iqaflow annotate` again.")
         return data
 
-    def _file(self, path: Path) -> tuple[Any, Any]:
+    def _file(self, path: Path) -> tuple[Any, np.ndarray]:
+        """The open Parquet file, and the number of the first row of each of its row groups."""
         import numpy as np
         import pyarrow.parquet as pq
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import BaseModel
+from typing_extensions import TypedDict
 
 from iqaflow.core.errors import StageError
 
 OWN = "synthetic"
+
+
+class LeftOut(TypedDict):
+    """A file, or an entry of one, that is not used, and why in words."""
+
+    file: str
+    reason: str
 
 
 class Photograph(BaseModel):
@@ -33,7 +41,7 @@ class Index(BaseModel):
 
     kind: str
     photographs: list[Photograph]
-    quarantine: list[dict[str, str]]
+    quarantine: list[LeftOut]
     inputs: dict[str, str] = {}
     """SHA-256 of what the annotation reads besides the photographs: label files, masks, segmenter weights."""
     provenance: list[dict[str, str]] = []
@@ -48,4 +56,4 @@ class Index(BaseModel):
 
     def of(self, split: str, dataset: str = OWN) -> list[Photograph]:
         """The photographs of one split of one data set."""
-        return [photo for photo in self.photographs if photo.split == split and photo.dataset == dataset]
+        return [photograph for photograph in self.photographs if photograph.split == split and photograph.dataset == dataset]

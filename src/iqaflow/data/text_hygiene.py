@@ -50,9 +50,8 @@ def faults(texts: pa.Array, addresses: bool = False) -> np.ndarray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = np.full(len(texts), None, dtype=object)
     if not len(texts):
-        return found
+        return np.full(0, None, dtype=object)
     coded = pc.dictionary_encode(texts) if not pa.types.is_dictionary(texts.type) else texts
     distinct, codes = coded.dictionary, coded.indices
     reason = np.full(len(distinct) + 1, None, dtype=object)  # the last one is for nulls
@@ -64,4 +63,5 @@ def faults(texts: pa.Array, addresses: bool = False) -> np.ndarray:
     reason[:-1][pc.invert(pc.match_substring_regex(distinct, r"\S")).to_numpy(zero_copy_only=False)] = EMPTY
     for name, pattern in reversed(PATTERNS[:-1] if addresses else PATTERNS):
         reason[:-1][pc.match_substring_regex(distinct, pattern).to_numpy(zero_copy_only=False)] = name
-    return reason[pc.fill_null(codes, len(distinct)).to_numpy(zero_copy_only=False)]
+    by_text: np.ndarray = reason[pc.fill_null(codes, len(distinct)).to_numpy(zero_copy_only=False)]
+    return by_text

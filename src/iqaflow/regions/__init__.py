@@ -11,6 +11,7 @@ A photograph without masks has no regions, so only distortions of the whole imag
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from iqaflow.core.config import Config
 from iqaflow.core.config.schema import Annotate
 from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
-from iqaflow.data.photographs import Photograph
+from iqaflow.data.photographs import LeftOut, Photograph
 from iqaflow.regions.phrase import colour
 from iqaflow.regions.shape import Region, Segments, Window
 
@@ -58,14 +59,15 @@ def inputs(config: Config, workspace: Workspace) -> dict[str, str]:
     """SHA-256 of what the regions are made from beside the photographs: mask files and segmenter weights. Raises StageError
     in one sentence if they are missing or unreadable, so that no run starts that would fail on its first photograph.
     """
-    find = getattr(_kind(config.annotate), "inputs", None)
+    find: Callable[[Config, Workspace], dict[str, str]] | None = getattr(_kind(config.annotate), "inputs", None)
     return find(config, workspace) if find else {}
 
 
-def left_out(photographs: list[Photograph], config: Config, workspace: Workspace) -> list[dict[str, str]]:
+def left_out(photographs: list[Photograph], config: Config, workspace: Workspace) -> list[LeftOut]:
     """The photographs that have no regions, `{file, reason}` each. What is wrong inside a mask file is known once the
     photograph was used.
     """
+    find: Callable[[list[Photograph], Config, Workspace], list[LeftOut]] | None
     find = getattr(_kind(config.annotate), "left_out", None)
     return find(photographs, config, workspace) if find else []
 

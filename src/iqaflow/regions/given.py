@@ -20,7 +20,7 @@ from iqaflow.core.errors import StageError
 from iqaflow.core.files import write_json
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import size_of
-from iqaflow.data.photographs import Photograph
+from iqaflow.data.photographs import LeftOut, Photograph
 from iqaflow.regions import layouts
 from iqaflow.regions.shape import Region, Segments, Window, cut
 
@@ -56,9 +56,9 @@ def inputs(config: Config, workspace: Workspace) -> dict[str, str]:
     return {"source.masks": digest.hexdigest()}
 
 
-def left_out(photographs: list[Photograph], config: Config, workspace: Workspace) -> list[dict[str, str]]:
+def left_out(photographs: list[Photograph], config: Config, workspace: Workspace) -> list[LeftOut]:
     place, layout = _masks(config, workspace)
-    missing = []
+    missing: list[LeftOut] = []
     for photograph in photographs:
         note = _note(photograph, place, workspace)
         if note.is_file():

@@ -12,16 +12,16 @@ import hashlib
 import json
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
+from iqaflow.core import plugins
 from iqaflow.core.config.schema import SCORES_TABLE
 from iqaflow.core.errors import StageError
 from iqaflow.core.files import write_json
 from iqaflow.core.plugins import KINDS
 from iqaflow.core.workspace import Workspace
 from iqaflow.data.images import SUFFIXES, decode
-from iqaflow.data.photographs import OWN, Index, Photograph
+from iqaflow.data.photographs import OWN, Index, LeftOut, Photograph
 from iqaflow.data.tables import SPLITS
 
 if TYPE_CHECKING:
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from iqaflow.core.config.schema import Labelled, Source
     from iqaflow.sources.cache import Cache
     from iqaflow.sources.listing import Holding
+
+
+class Kind(Protocol):
+    """What a kind of source must define."""
+
+    def bring(self, source: Source, workspace: Workspace) -> Holding: ...
+    def path(self, origin: str, source: Source, workspace: Workspace) -> Path: ...
 
 
 def index_path(workspace: Workspace) -> Path:
@@ -43,7 +50,7 @@ def index(config: Config, workspace: Workspace) -> Index:
     Raises StageError if the main source has fewer than three usable scenes (one for each split), and whatever the kind of
     source raises when it cannot bring its photographs.
     """
-    from iqaflow.sources import cache, inputs, split
+    from iqaflow.sources import cache, split
 
     source = config.source
     examined = cache.Cache(workspace.state / "source-cache.json", source)
@@ -54,23 +61,23 @@ def index(config: Config, workspace: Workspace) -> Index:
         more, left_out = _usable(_labelled(labelled, workspace, links=ours), labelled.name, examined)
         photographs += more
         quarantine += left_out
-    found = inputs.digests(config, workspace, examined)
+    inputs = _digests(config, workspace, examined)
     examined.save()
     photographs, left_out = split.assign(photographs, source.weights, source.limit, main.splits)
     quarantine += left_out
-    result = Index(kind=source.kind, photographs=photographs, quarantine=quarantine, inputs=found, provenance=main.provenance)
+    result = Index(kind=source.kind, photographs=photographs, quarantine=quarantine, inputs=inputs, provenance=main.provenance)
     missing = [name for name in SPLITS if not result.of(name)]
     if missing:
         where = f"source.path={source.path}" if source.kind in ("folder", "dvc") else f"the {source.kind} photographs"
         first = f"; first reason: {quarantine[0]['reason']}" if quarantine else ""
-        usable = sum(photo.dataset == OWN for photo in photographs)
+        usable = sum(photograph.dataset == OWN for photograph in photographs)
         raise StageError(
             f"{where}: {usable} usable photographs, but at least 3 different scenes are needed, one for each of "
             f"{', '.join(SPLITS)}; {len(quarantine)} files were left out{first}."
         )
-    text = result.model_dump()
-    if not index_path(workspace).is_file() or json.loads(index_path(workspace).read_text(encoding="utf-8")) != text:
-        write_json(index_path(workspace), text)
+    tree = result.model_dump()
+    if not index_path(workspace).is_file() or json.loads(index_path(workspace).read_text(encoding="utf-8")) != tree:
+        write_json(index_path(workspace), tree)
     return result
 
 
@@ -101,8 +108,8 @@ def load(photograph: Photograph, source: Source, workspace: Workspace) -> np.nda
     return decode(data, source.max_pixels)
 
 
-def _kind(source: Source) -> ModuleType:
-    return KINDS["sources"].module(source.kind, "source.kind")
+def _kind(source: Source) -> Kind:
+    return cast(Kind, KINDS["sources"].module(source.kind, "source.kind"))
 
 
 def _without_scores(holding: Holding, source: Source) -> Holding:
@@ -110,7 +117,7 @@ def _without_scores(holding: Holding, source: Source) -> Holding:
     import dataclasses
 
     files = [file for file in holding.files if file[0] not in (source.scores, SCORES_TABLE)]
-    hint = {"file": SCORES_TABLE, "reason": f"a table of scores: learn from it by source.scores={SCORES_TABLE}"}
+    hint: LeftOut = {"file": SCORES_TABLE, "reason": f"a table of scores: learn from it by source.scores={SCORES_TABLE}"}
     missed = not source.scores and len(files) < len(holding.files)
     return dataclasses.replace(holding, files=files, left_out=[*holding.left_out, *([hint] if missed else [])])
 
@@ -125,11 +132,13 @@ def _labelled(labelled: Labelled, workspace: Workspace, links: bool = False) -> 
     where = f"source.labelled: {labelled.name}: images={labelled.images}"
     holding = held(located(labelled.images, workspace), where, labelled.license, links)
     files = [file for file in holding.files if file[1].suffix.lower() in SUFFIXES]
-    left_out = [{**entry, "file": f"{labelled.name}: {entry['file']}"} for entry in holding.left_out]
+    left_out: list[LeftOut] = [
+        {"file": f"{labelled.name}: {entry['file']}", "reason": entry["reason"]} for entry in holding.left_out
+    ]
     return dataclasses.replace(holding, files=files, left_out=left_out)
 
 
-def _usable(holding: Holding, dataset: str, examined: Cache) -> tuple[list[Photograph], list[dict[str, str]]]:
+def _usable(holding: Holding, dataset: str, examined: Cache) -> tuple[list[Photograph], list[LeftOut]]:
     """Decode every file: photographs without a split, and what is left out."""
     photographs: list[Photograph] = []
     quarantine = list(holding.left_out)
@@ -155,7 +164,41 @@ def _usable(holding: Holding, dataset: str, examined: Cache) -> tuple[list[Photo
                 license=licence,
                 dataset=dataset,
                 credit=credit,
-                **entry,
+                sha256=entry["sha256"],
+                height=entry["height"],
+                width=entry["width"],
+                phash=entry["phash"],
             )
         )
     return photographs, quarantine
+
+
+def _digests(config: Config, workspace: Workspace, cache: Cache) -> dict[str, str]:
+    """What else the annotation reads, by content, so that a changed one makes a changed data set. SHA-256 by name:
+    `labelled.NAME` of every labelled data set, what the regions are made from, and `plugins`, where there are any: their code
+    decides what is made. Raises StageError if one is missing or unreadable.
+    """
+    from iqaflow import regions
+    from iqaflow.sources.listing import located
+
+    plugged = plugins.digest()
+    digests = {plugins.NAME: plugged} if plugged else {}
+    for labelled in config.source.labelled:
+        where = f"source.labelled: {labelled.name}: path={labelled.path}"
+        try:
+            digests[f"labelled.{labelled.name}"] = _digest(located(labelled.path, workspace), cache)
+        except FileNotFoundError:
+            raise StageError(f"{where} does not exist: give the label file or the folder that holds it.") from None
+        except OSError as error:
+            raise StageError(f"{where} cannot be read ({error.strerror}).") from None
+    return digests | regions.inputs(config, workspace)
+
+
+def _digest(path: Path, cache: Cache) -> str:
+    """Of a file: its own. Of a folder: of the names and contents of all files below it."""
+    from iqaflow.sources.listing import walk
+
+    if not path.is_dir():
+        return cache.digest(path)
+    lines = [f"{name}\0{cache.digest(file)}\n" for name, file in walk(path)[0]]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -22,6 +22,7 @@ from typing import IO
 from iqaflow.core.errors import InputError, StageError
 from iqaflow.core.files import explain_full_disk
 from iqaflow.core.progress import progress
+from iqaflow.data.photographs import LeftOut
 from iqaflow.sources.catalogue import inside
 from iqaflow.sources.transfer import room
 
@@ -29,7 +30,7 @@ DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, gzip.BadGzipFile, lz
 Wants = Callable[[str], bool]
 
 
-def unpack(archive: Path, kind: str, folder: Path, wants: Wants, what: str) -> list[dict[str, str]]:
+def unpack(archive: Path, kind: str, folder: Path, wants: Wants, what: str) -> list[LeftOut]:
     """Unpack the wanted members of a `zip` or (compressed) `tar` into `folder`.
 
     Returns members left out with the reason (links, devices, encrypted). Raises StageError for an archive that is damaged or
@@ -50,8 +51,8 @@ def unpack(archive: Path, kind: str, folder: Path, wants: Wants, what: str) -> l
         ) from None
 
 
-def _zip(archive: Path, folder: Path, wants: Wants, what: str) -> list[dict[str, str]]:
-    left_out = []
+def _zip(archive: Path, folder: Path, wants: Wants, what: str) -> list[LeftOut]:
+    left_out: list[LeftOut] = []
     with zipfile.ZipFile(archive) as packed:
         members = {}
         for member in packed.infolist():
@@ -74,8 +75,9 @@ def _zip(archive: Path, folder: Path, wants: Wants, what: str) -> list[dict[str,
     return left_out
 
 
-def _tar(archive: Path, folder: Path, wants: Wants, what: str) -> list[dict[str, str]]:
-    left_out, missing = [], {}
+def _tar(archive: Path, folder: Path, wants: Wants, what: str) -> list[LeftOut]:
+    left_out: list[LeftOut] = []
+    missing: dict[str, int] = {}
     with tarfile.open(archive) as packed:  # names first: a compressed tar has no directory to look into
         for member in packed:
             if member.isdir():

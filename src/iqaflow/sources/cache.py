@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from iqaflow.core.config.schema import Source
 from iqaflow.core.files import write_json
@@ -24,21 +24,33 @@ MANY = 64  # from here on threads and a progress line are worth it
 SAVE_SECONDS = 60.0  # a killed run of a day does not start again from nothing
 
 
+class Examined(TypedDict, total=False):
+    """What is known about a file: all but `reason` of a photograph, `reason` alone of what cannot be one, `sha256` alone of any
+    other file.
+    """
+
+    sha256: str
+    height: int
+    width: int
+    phash: str
+    reason: str
+
+
 class Cache:
     """Remembers by path, size and time of change. Only a cache: whatever cannot be read is examined again."""
 
     def __init__(self, path: Path, source: Source) -> None:
         self.path, self.source = path, source
         self.limits = [source.max_pixels, source.min_side_px, VERSION]
-        self.new: dict[str, Any] = {}
+        self.new: dict[str, Examined] = {}
         self.saved = time.monotonic()
         try:
             old = json.loads(path.read_text(encoding="utf-8"))
-            self.old = old["entries"] if old["limits"] == self.limits else {}
+            self.old: dict[str, Examined] = old["entries"] if old["limits"] == self.limits else {}
         except (OSError, ValueError, KeyError, TypeError):
             self.old = {}
 
-    def examine(self, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    def examine(self, paths: Sequence[Path]) -> Iterator[Examined]:
         """For every path, in order: `sha256, height, width, phash`, or the `reason` why it is no photograph we can use."""
         fresh = sum(self._known(path) is None for path in paths)
         if fresh < MANY:
@@ -63,7 +75,7 @@ class Cache:
         if self.new != self.old:
             self._save(self.new)
 
-    def _save(self, entries: dict[str, Any]) -> None:
+    def _save(self, entries: dict[str, Examined]) -> None:
         self.saved = time.monotonic()
         write_json(self.path, {"limits": self.limits, "entries": dict(entries)})
 
@@ -71,14 +83,14 @@ class Cache:
         stat = path.stat()
         return f"{shown(str(path))}:{stat.st_size}:{stat.st_mtime_ns}"
 
-    def _known(self, path: Path) -> dict[str, Any] | None:
+    def _known(self, path: Path) -> Examined | None:
         try:
             entry = self.old.get(self._key(path))
         except OSError:
             return None
         return entry if entry and ("phash" in entry or "reason" in entry) else None
 
-    def _examine(self, path: Path) -> dict[str, Any]:
+    def _examine(self, path: Path) -> Examined:
         try:
             key, known = self._key(path), self._known(path)
             entry = known or look(path, self.source)
@@ -88,7 +100,7 @@ class Cache:
         return entry
 
 
-def look(path: Path, source: Source) -> dict[str, Any]:
+def look(path: Path, source: Source) -> Examined:
     """Decode one file. Raises OSError if it cannot be read; any other fault becomes the entry's `reason`."""
     if path.suffix.lower() not in SUFFIXES:
         return {"reason": f"{path.name} has no image suffix"}

@@ -145,7 +145,7 @@ def addresses(text: str, where: str) -> list[Address]:
         ]
     else:
         rows = [{"url": line} for line in lines if line and not line.startswith("#")]
-    found: dict[str, Address] = {}
+    by_name: dict[str, Address] = {}
     for number, row in enumerate(rows, 1):
         try:
             refusal.address(row.get("url", ""), "it is refused")
@@ -154,10 +154,10 @@ def addresses(text: str, where: str) -> list[Address]:
         except (ValidationError, InputError) as error:
             why = _faults(error) if isinstance(error, ValidationError) else str(error)
             raise InputError(f"{where}, entry {number}: {why}.") from None
-        if address.file in found and found[address.file].url != address.url:
+        if address.file in by_name and by_name[address.file].url != address.url:
             raise InputError(f"{where}, entry {number}: {address.file} is the file name of two addresses.")
-        found[address.file] = address
-    return list(found.values())
+        by_name[address.file] = address
+    return list(by_name.values())
 
 
 def inside(name: str) -> str:

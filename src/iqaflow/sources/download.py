@@ -28,6 +28,7 @@ from iqaflow.core.progress import Bar
 from iqaflow.core.security.escaping import cell
 from iqaflow.core.security.redaction import redact
 from iqaflow.core.workspace import Workspace
+from iqaflow.data.photographs import LeftOut
 from iqaflow.sources import archive, transfer
 from iqaflow.sources.catalogue import Address, Catalogue, Part, addresses, inside, read
 from iqaflow.sources.licences import TABLE, Licences, is_licence
@@ -94,8 +95,8 @@ def _bring_part(http: Client, part: Part, home: Path) -> dict[str, Any]:
         shutil.copyfile(fetched, work / inside(PurePosixPath(unquote(urlsplit(part.url).path)).name))
     else:
         left_out = _unpack(part, fetched, work)
-    left_out = [{**entry, "file": f"{part.folder}/{entry['file']}"} for entry in left_out]
-    manifest = commit_directory(work, home / part.folder, {"part": _wanted(part), "download": download, "left_out": left_out})
+    named: list[LeftOut] = [{"file": f"{part.folder}/{entry['file']}", "reason": entry["reason"]} for entry in left_out]
+    manifest = commit_directory(work, home / part.folder, {"part": _wanted(part), "download": download, "left_out": named})
     if part.kind == "list":
         lock.entries[part.folder] = {name: entry["sha256"] for name, entry in manifest["files"].items() if name != TABLE}
     if part.url:
@@ -132,7 +133,7 @@ def _fetch(http: Client, part: Part, fetched: Path, lock: _Lock) -> dict[str, An
     return {"bytes": fetched.stat().st_size, "sha256": digest}
 
 
-def _unpack(part: Part, fetched: Path, work: Path) -> list[dict[str, str]]:
+def _unpack(part: Part, fetched: Path, work: Path) -> list[LeftOut]:
     try:
         left_out = archive.unpack(fetched, part.kind, work, part.wants, part.url)
     except StageError:
@@ -145,7 +146,7 @@ def _unpack(part: Part, fetched: Path, work: Path) -> list[dict[str, str]]:
     return left_out
 
 
-def _fetch_list(http: Client, part: Part, listed: Path, work: Path, lock: _Lock) -> list[dict[str, str]]:
+def _fetch_list(http: Client, part: Part, listed: Path, work: Path, lock: _Lock) -> list[LeftOut]:
     """Fetch every address of a list; those that answer with something wrong are left out, unreachable ones stop the run."""
     try:
         text = listed.read_text(encoding="utf-8-sig") if part.url else "\n".join(part.urls)

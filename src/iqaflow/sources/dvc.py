@@ -30,7 +30,7 @@ def bring(source: Source, workspace: Workspace) -> Holding:
     entry = root.with_name(f"{root.name}.dvc")
     origin = _provenance(entry, source)
     _restore(entry, root)
-    # DVC makes links to its own cache where it is told to, so links are followed here
+    # DVC makes links to its own cache where it is status to, so links are followed here
     holding = folder.held(root, f"source.path={source.path}", source.license, links=True)
     return dataclasses.replace(holding, provenance=[origin])
 
@@ -46,15 +46,15 @@ def _provenance(entry: Path, source: Source) -> dict[str, str]:
     try:
         tree: dict[str, Any] = YAML(typ="safe", pure=True).load(entry.read_text(encoding="utf-8"))
         out = tree["outs"][0]
-        found = {"from": "dvc", "md5": out.get("md5") or out.get("etag") or ""}
+        origin = {"from": "dvc", "md5": out.get("md5") or out.get("etag") or ""}
         for dependency in tree.get("deps", [])[:1]:
             repository = dependency.get("repo", {})
-            found |= {
+            origin |= {
                 "url": redact(repository.get("url", "")),
                 "rev": repository.get("rev_lock", ""),
                 "path": dependency.get("path", ""),
             }
-        return {key: str(value) for key, value in found.items() if value}
+        return {key: str(value) for key, value in origin.items() if value}
     except FileNotFoundError:
         raise StageError(
             f"source.path={source.path}: {entry} is missing; bring the folder by `dvc import` or `dvc add`, or use "
@@ -66,15 +66,15 @@ def _provenance(entry: Path, source: Source) -> dict[str, str]:
 
 def _restore(entry: Path, root: Path) -> None:
     """Make the folder what its `.dvc` file says, from DVC's cache, its remote, or the repository it was imported from."""
-    told = _dvc(entry, "status", "--json", entry.name)
-    if told.returncode:
-        raise PipelineError(f"`dvc status {entry}` failed: {_last(told)}")
-    if "changed outs" not in told.stdout:
+    status = _dvc(entry, "status", "--json", entry.name)
+    if status.returncode:
+        raise PipelineError(f"`dvc status {entry}` failed: {_last(status)}")
+    if "changed outs" not in status.stdout:
         return
-    if '"not in cache"' not in told.stdout:
+    if '"not in cache"' not in status.stdout:
         if not _dvc(entry, "checkout", entry.name).returncode:
             return
-        if '"modified"' in told.stdout:  # DVC overwrites nothing that it does not have
+        if '"modified"' in status.stdout:  # DVC overwrites nothing that it does not have
             raise StageError(
                 f"{root} differs from {entry.name}: `dvc commit {entry.name}` keeps it as it is now, `dvc checkout "
                 f"--force {entry.name}` goes back."

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from iqaflow.core.errors import StageError
+from iqaflow.data.photographs import LeftOut
 
 TABLE = "licenses.csv"
 TEXTS = {f"{word}{suffix}" for word in ("license", "licence") for suffix in ("", ".txt", ".md")}
@@ -49,9 +50,9 @@ class Licences:
                 return self.texts[str(folder)], row[1] if row else ""
         return self.default, ""
 
-    def unmatched(self, names: Mapping[str, object] | set[str]) -> list[dict[str, str]]:
+    def unmatched(self, names: Mapping[str, object] | set[str]) -> list[LeftOut]:
         """One entry per table that speaks of files which are not there: most often a slip of the pen."""
-        left_out = []
+        left_out: list[LeftOut] = []
         for table, listed in sorted(self.tables.items()):
             if missing := [name for name in listed if name not in names]:
                 left_out.append({"file": table, "reason": f"names {len(missing)} files that are not there, first {missing[0]}"})

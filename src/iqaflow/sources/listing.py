@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from iqaflow.core.workspace import Workspace
+from iqaflow.data.photographs import LeftOut
 from iqaflow.sources.licences import Licences
 
 
@@ -16,7 +17,7 @@ class Holding:
 
     files: list[tuple[str, Path]]
     licences: Licences
-    left_out: list[dict[str, str]] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
     provenance: list[dict[str, str]] = field(default_factory=list)
     """Where the files come from: an address with its SHA-256, or a DVC repository with its revision."""
     splits: dict[str, str] = field(default_factory=dict)
@@ -33,14 +34,14 @@ def shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def walk(root: Path, links: bool = False) -> tuple[list[tuple[str, Path]], list[dict[str, str]]]:
+def walk(root: Path, links: bool = False) -> tuple[list[tuple[str, Path]], list[LeftOut]]:
     """Files below `root` in a fixed order, and what cannot be one of them with the reason.
 
     Hidden files and folders are passed over. Links are left out, as they could lead anywhere, unless `links` says that
     a tool the user trusts made them (to files; never to folders).
     """
     files: list[tuple[str, Path]] = []
-    left_out: list[dict[str, str]] = []
+    left_out: list[LeftOut] = []
     folders = [""]
     while folders:
         folder = folders.pop()

@@ -16,7 +16,7 @@ from iqaflow.core.config.schema import Splits
 from iqaflow.data.tables import SPLITS
 
 if TYPE_CHECKING:
-    from iqaflow.data.photographs import Photograph
+    from iqaflow.data.photographs import LeftOut, Photograph
 
 NEAR_DUPLICATE_BITS = 10
 OWN = "synthetic"  # the data set of the main source
@@ -25,37 +25,38 @@ FIRST = (2, 1, 0)  # test and calibration are filled first, so that three scenes
 
 def assign(
     photographs: Sequence[Photograph], weights: Splits, limit: int | None = None, frozen: Mapping[str, str] | None = None
-) -> tuple[list[Photograph], list[dict[str, str]]]:
+) -> tuple[list[Photograph], list[LeftOut]]:
     """The photographs with their splits, and those that cannot have one with the reason.
 
     Each scene goes where the share of its data set is furthest behind, in an order that is random but fixed (by content hash).
     The scenes of the main source are dealt first, so that another data set beside it does not change their splits unless it
     joins two of them. `limit` keeps that many scenes of the main source. `frozen` holds splits by name inside the main source.
     """
-    ranks = {name: rank for rank, name in enumerate(dict.fromkeys([OWN, *(photo.dataset for photo in photographs)]))}
-    ordered = sorted(photographs, key=lambda photo: (ranks[photo.dataset], photo.sha256))
+    ranks = {name: rank for rank, name in enumerate(dict.fromkeys([OWN, *(photograph.dataset for photograph in photographs)]))}
+    ordered = sorted(photographs, key=lambda photograph: (ranks[photograph.dataset], photograph.sha256))
     share = np.array([getattr(weights, split) for split in SPLITS], dtype=float)
     filled = {name: np.zeros(len(SPLITS)) for name in ranks}
     chosen: list[Photograph] = []
-    left_out: list[dict[str, str]] = []
+    left_out: list[LeftOut] = []
     for scene in _limited(_scenes(ordered), limit):
-        fixed = {photo.origin: frozen[photo.origin] for photo in scene if photo.dataset == OWN} if frozen else {}
+        own = [photograph for photograph in scene if photograph.dataset == OWN]
+        fixed = {photograph.origin: frozen[photograph.origin] for photograph in own} if frozen else {}
         if len(set(fixed.values())) > 1:  # its copies are in several frozen splits already
-            chosen += [photo.model_copy(update={"split": fixed[photo.origin]}) for photo in scene if photo.dataset == OWN]
+            chosen += [photograph.model_copy(update={"split": fixed[photograph.origin]}) for photograph in own]
             left_out += [
                 {
-                    "file": f"{photo.dataset}: {photo.origin}",
+                    "file": f"{photograph.dataset}: {photograph.origin}",
                     "reason": f"a near-duplicate of photographs in different splits ({', '.join(sorted(fixed))})",
                 }
-                for photo in scene
-                if photo.dataset != OWN
+                for photograph in scene
+                if photograph.dataset != OWN
             ]
             continue
         turn = SPLITS.index(next(iter(fixed.values()))) if fixed else _turn(filled[scene[0].dataset], share)
-        for photo in scene:
-            filled[photo.dataset][turn] += 1
-        chosen += [photo.model_copy(update={"split": SPLITS[turn]}) for photo in scene]
-    return sorted(chosen, key=lambda photo: (ranks[photo.dataset], photo.origin)), left_out
+        for photograph in scene:
+            filled[photograph.dataset][turn] += 1
+        chosen += [photograph.model_copy(update={"split": SPLITS[turn]}) for photograph in scene]
+    return sorted(chosen, key=lambda photograph: (ranks[photograph.dataset], photograph.origin)), left_out
 
 
 def groups(hashes: np.ndarray, bits: int = NEAR_DUPLICATE_BITS) -> np.ndarray:
@@ -72,7 +73,8 @@ def groups(hashes: np.ndarray, bits: int = NEAR_DUPLICATE_BITS) -> np.ndarray:
     pairs = [_near(unique, low, high, bits) for low, high in itertools.pairwise(edges)]
     left, right = np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
     graph = coo_array((np.ones(len(left), dtype=bool), (left, right)), shape=(len(unique), len(unique)))
-    return connected_components(graph, directed=False)[1][inverse]
+    labels: np.ndarray = connected_components(graph, directed=False)[1]
+    return labels[inverse]
 
 
 def _near(hashes: np.ndarray, low: np.uint64, high: np.uint64, bits: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,10 +97,10 @@ def _near(hashes: np.ndarray, low: np.uint64, high: np.uint64, bits: int) -> tup
 
 def _scenes(photographs: Sequence[Photograph]) -> list[list[Photograph]]:
     """Photographs of one scene together, scenes in the order of their first photograph."""
-    hashes = np.array([int(photo.phash, 16) for photo in photographs], dtype=np.uint64)
+    hashes = np.array([int(photograph.phash, 16) for photograph in photographs], dtype=np.uint64)
     scenes: dict[int, list[Photograph]] = {}
-    for photo, group in zip(photographs, groups(hashes).tolist(), strict=True):
-        scenes.setdefault(group, []).append(photo)
+    for photograph, group in zip(photographs, groups(hashes).tolist(), strict=True):
+        scenes.setdefault(group, []).append(photograph)
     return list(scenes.values())
 
 
@@ -107,7 +109,7 @@ def _limited(scenes: list[list[Photograph]], limit: int | None) -> list[list[Pho
     if limit is None:
         return scenes
     own = [scene for scene in scenes if scene[0].dataset == OWN]
-    rest = [[photo for photo in scene if photo.dataset != OWN] for scene in own[limit:]]
+    rest = [[photograph for photograph in scene if photograph.dataset != OWN] for scene in own[limit:]]
     return [*own[:limit], *(scene for scene in [*rest, *scenes[len(own) :]] if scene)]
 
 

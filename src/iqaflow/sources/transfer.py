@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iqaflow.core.clients.http import LONGEST_ASKED_S, Client, TryAgain, persist
+from iqaflow.core.clients.http import LONGEST_RETRY_AFTER_S, Client, TryAgain, persist
 from iqaflow.core.errors import InputError, NoSpaceError, PipelineError, StageError
 from iqaflow.core.files import explain_full_disk, sync_directory, write_json
 from iqaflow.core.version import VERSION
@@ -90,9 +90,9 @@ def fetch(
         why = f"{type(error).__name__}: {error}"
         raise StageError(f"{url} leads nowhere ({why}): check the address in the catalogue.") from None
     except TryAgain as failure:
-        asked = f", and asks to wait {failure.asked_s:.0f} s" if failure.asked_s > LONGEST_ASKED_S else ""
+        delay = f", and asks to wait {failure.retry_after_s:.0f} s" if failure.retry_after_s > LONGEST_RETRY_AFTER_S else ""
         raise PipelineError(
-            f"{url} cannot be downloaded ({failure}{asked}): check the network and run the same command again; "
+            f"{url} cannot be downloaded ({failure}{delay}): check the network and run the same command again; "
             "it goes on where it stopped."
         ) from None
     digest = _check(url, part, size, sha256, md5)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from iqaflow.annotate.teachers import Completion
-from iqaflow.core.clients.http import LONGEST_ASKED_S, TRANSIENT, Client, TryAgain, persist
+from iqaflow.core.clients.http import LONGEST_RETRY_AFTER_S, TRANSIENT, Client, TryAgain, persist
 from iqaflow.core.config.schema import Teacher
 from iqaflow.core.errors import ConfigError, InputError, PipelineError
 from iqaflow.core.security.redaction import redact
@@ -87,9 +87,9 @@ class Backend:
         try:
             return persist(lambda: _completion(self._post(request)), self.config.retries + 1, FIRST_WAIT_S)
         except TryAgain as failure:
-            if failure.asked_s > LONGEST_ASKED_S:
+            if failure.retry_after_s > LONGEST_RETRY_AFTER_S:
                 raise PipelineError(
-                    f"The teacher at {self.url} asks to wait {failure.asked_s:.0f} s ({failure}): try again later."
+                    f"The teacher at {self.url} asks to wait {failure.retry_after_s:.0f} s ({failure}): try again later."
                 ) from None
             raise PipelineError(
                 f"The teacher at {self.url} does not answer, {self.config.retries + 1} tries: {failure}. Start the "

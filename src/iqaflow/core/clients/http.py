@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 TRANSIENT = frozenset({408, 425, 429})  # and every 5xx: worth another try
 LONGEST_WAIT_S = 60.0  # between two tries, before the jitter
-LONGEST_ASKED_S = 120.0  # a server that asks for a longer wait is given up
+LONGEST_RETRY_AFTER_S = 120.0  # a server that asks for a longer wait is given up
 JITTER = 0.5  # waits are longer by up to this share at random, so that many clients do not come back together
 _jitter = random.Random()  # its own, as the shared one may be what somebody's data depends on
 
 
 class TryAgain(Exception):
-    """The network or the server failed, and another try may help. `asked_s` is the wait the server asked for, in seconds."""
+    """The network or the server failed, and another try may help. `retry_after_s`: the wait the server asked for, in seconds."""
 
-    def __init__(self, reason: str, asked_s: float = 0.0) -> None:
+    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
         super().__init__(redact(reason))
-        self.asked_s = asked_s
+        self.retry_after_s = retry_after_s
 
 
 class Client:
@@ -104,8 +104,8 @@ def persist(
     """What `attempt` returns, once it raises TryAgain no more.
 
     The wait doubles from `first_wait_s` up to LONGEST_WAIT_S, and is never shorter than what the server asked for; `announce` is
-    told about each with its failure. After `tries` failures in a row, or one that asks for more than LONGEST_ASKED_S, the last
-    TryAgain is raised. A failure after which `progress` has grown is the first of a new row.
+    told about each with its failure. After `tries` failures in a row, or one that asks for more than LONGEST_RETRY_AFTER_S, the
+    last TryAgain is raised. A failure after which `progress` has grown is the first of a new row.
     """
     from tenacity import Retrying
 
@@ -118,11 +118,11 @@ def persist(
         return isinstance(_failure(state), TryAgain)
 
     def is_hopeless(state: RetryCallState) -> bool:
-        return failures >= tries or _asked(state) > LONGEST_ASKED_S
+        return failures >= tries or _retry_after(state) > LONGEST_RETRY_AFTER_S
 
     def wait(state: RetryCallState) -> float:
         backoff = min(first_wait_s * 2.0 ** min(failures - 1, 30), LONGEST_WAIT_S)
-        return max(_asked(state), backoff * _jitter.uniform(1.0, 1.0 + JITTER))
+        return max(_retry_after(state), backoff * _jitter.uniform(1.0, 1.0 + JITTER))
 
     def before_sleep(state: RetryCallState) -> None:
         failure = _failure(state)
@@ -151,6 +151,6 @@ def _failure(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome is not None else None
 
 
-def _asked(state: RetryCallState) -> float:
+def _retry_after(state: RetryCallState) -> float:
     failure = _failure(state)
-    return failure.asked_s if isinstance(failure, TryAgain) else 0.0
+    return failure.retry_after_s if isinstance(failure, TryAgain) else 0.0
