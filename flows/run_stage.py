@@ -75,8 +75,6 @@ def publish(result: StageResult, workspace: Workspace) -> None:
     for name in result.images[:1]:
         if picture := results.as_data_url(workspace.root / name):
             create_image_artifact(picture, key=f"{result.stage}-picture", description=name)
-    for name in result.artifacts:
-        page = workspace.root / name / "index.html" if (workspace.root / name).is_dir() else workspace.root / name
-        if page.suffix == ".html":
-            key = re.sub(r"[^a-z0-9]+", "-", f"{result.stage} {Path(name).stem}".lower())
-            create_link_artifact(page.as_uri(), link_text=name, key=key, description=f"{name}, also kept with the MLflow run")
+    for name, page in results.pages(workspace, result):
+        key = re.sub(r"[^a-z0-9]+", "-", f"{result.stage} {Path(name).stem}".lower())
+        create_link_artifact(page.as_uri(), link_text=name, key=key, description=f"{name}, also kept with the MLflow run")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -74,3 +75,12 @@ def read_failure(workspace: Workspace, stage: str) -> Failure | None:
 
 def _failure_path(workspace: Workspace, stage: str) -> Path:
     return workspace.state / "failures" / f"{stage}.json"
+
+
+def pages(workspace: Workspace, result: StageResult) -> Iterator[tuple[str, Path]]:
+    """The HTML pages among a result's artifacts: name and file."""
+    for name in result.artifacts:
+        path = workspace.root / name
+        page = path / "index.html" if path.is_dir() else path
+        if page.suffix == ".html":
+            yield name, page
